@@ -1,0 +1,32 @@
+# `make repro` and `make test` need Python 3.11 or 3.12, git, make and pip; they set up everything else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+export TF_ENABLE_ONEDNN_OPTS ?= 1
+
+.PHONY: repro test lint bench env
+
+env: $(READY)
+
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+repro: env
+	dvc repro
+	@echo "Open reports/index.html in a browser."
+
+test: env
+	python -m pytest
+
+lint: env
+	ruff check .
+	ruff format --check .
+
+bench: env
+	python bench/bench.py

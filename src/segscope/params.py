@@ -1,0 +1,169 @@
+"""params.yaml as typed, validated objects. Each key is declared here once: type, range, default, meaning."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from segscope.errors import SegscopeError
+
+CategoryNames = Annotated[list[str], Field(min_length=1)]
+PositiveInt = Annotated[int, Field(ge=1)]
+ENCODER_WEIGHTS = ("wheel", "imagenet", "none")
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Splits(_Group):
+    train: str = Field("train2017", min_length=1)
+    val: str = Field("val2017", min_length=1)
+
+
+class SplitSizes(_Group):
+    train: PositiveInt
+    val: PositiveInt
+
+
+class Data(_Group):
+    """Which images: their source and the subset."""
+
+    source: Literal["sample", "directory", "coco2014", "coco2017"] = "sample"
+    root: str | None = None
+    splits: Splits = Splits()
+    cache_dir: str = "data/coco"
+    base_url: Annotated[str, Field(pattern=r"^https?://")] = "http://images.cocodataset.org"
+    contains: list[str] = []
+    match: Literal["all", "any", "none"] = "any"
+    max_images: SplitSizes = SplitSizes(train=15000, val=5000)
+    sample_images: SplitSizes = SplitSizes(train=240, val=120)
+    seed: Annotated[int, Field(ge=0)] = 0
+    image_size: Annotated[int, Field(ge=32, le=1024, multiple_of=32)] = 128
+
+    @model_validator(mode="after")
+    def _root_for_directory(self) -> Data:
+        if self.source == "directory" and not self.root:
+            raise ValueError("data.source 'directory' needs data.root, the COCO-layout directory to index")
+        return self
+
+
+class Masks(_Group):
+    crowd: Literal["include", "ignore"] = "include"
+
+
+class Model(_Group):
+    encoder_weights: str = Field("wheel", min_length=1)
+
+
+class Train(_Group):
+    epochs: PositiveInt = 10
+    batch_size: PositiveInt = 16
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3
+    schedule: Literal["constant", "cosine"] = "cosine"
+    class_weights: Literal["none", "sqrt_balanced", "balanced"] = "sqrt_balanced"
+    augment: Literal["none", "flip", "flip_crop"] = "flip"
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class Predict(_Group):
+    batch_size: PositiveInt = 32
+    bootstrap: Annotated[int, Field(ge=100)] = 1000
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class Embed(_Group):
+    layers: Annotated[list[str], Field(min_length=1)] = ["block_16_project", "up_3_relu"]
+    dimensions: Annotated[int, Field(ge=2)] = 32
+    neighbors: PositiveInt = 12
+    umap_neighbors: Annotated[int, Field(ge=2)] = 15
+    umap_min_dist: Annotated[float, Field(ge=0, le=1)] = 0.1
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class Cluster(_Group):
+    dimensions: Annotated[int, Field(ge=2)] = 8
+    min_cluster_size: Annotated[int, Field(ge=2)] = 8
+    min_samples: PositiveInt = 3
+    selection: Literal["eom", "leaf"] = "leaf"
+    exemplars: PositiveInt = 8
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class Report(_Group):
+    title: str = "segscope"
+    gallery: PositiveInt = 8
+    worst: PositiveInt = 24
+    thumbnail: Annotated[int, Field(ge=32, le=512)] = 160
+
+
+class Params(_Group):
+    variant: str
+    variants: dict[str, dict[str, CategoryNames]]
+    data: Data = Data()
+    masks: Masks = Masks()
+    model: Model = Model()
+    train: Train = Train()
+    predict: Predict = Predict()
+    embed: Embed = Embed()
+    cluster: Cluster = Cluster()
+    report: Report = Report()
+
+    @model_validator(mode="after")
+    def _variant_is_declared(self) -> Params:
+        if self.variant not in self.variants:
+            raise ValueError(f"variant {self.variant!r} is not declared; choices: {', '.join(self.variants)}")
+        for name, classes in self.variants.items():
+            if not classes:
+                raise ValueError(f"variants.{name} has no classes")
+            if "background" in classes:
+                raise ValueError(f"variants.{name}: 'background' is the class of all other pixels; choose another name")
+        return self
+
+    @property
+    def classes(self) -> dict[str, list[str]]:
+        """Model class → COCO categories or super-categories, of the variant in use."""
+        return self.variants[self.variant]
+
+
+def load_params(path: Path | str = "params.yaml") -> Params:
+    """Read and validate a params file. Raises SegscopeError naming each wrong key, its value and the choices."""
+    try:
+        document = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SegscopeError(f"{path} cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SegscopeError(f"{path} is not YAML: {error}") from error
+    if not isinstance(document, dict):
+        raise SegscopeError(f"{path} must hold a mapping of parameter groups, not {type(document).__name__}")
+    try:
+        return Params.model_validate(document)
+    except ValidationError as error:
+        lines = "\n".join(f"  {_explain(item)}" for item in error.errors())
+        raise SegscopeError(f"{path} is not valid:\n{lines}") from None
+
+
+def _explain(error: dict) -> str:
+    key = ".".join(str(part) for part in error["loc"])
+    value = error["input"]
+    match error["type"]:
+        case "extra_forbidden":
+            return f"{key}: unknown key; choices: {', '.join(_keys(error['loc'][:-1]))}"
+        case "missing":
+            return f"{key}: required key is missing"
+        case "literal_error":
+            return f"{key}: {value!r} is not allowed; choices: {error['ctx']['expected']}"
+        case "value_error":
+            return str(error["ctx"]["error"])
+        case _:
+            return f"{key}: {value!r} is not allowed; {error['msg']}"
+
+
+def _keys(location: tuple) -> list[str]:
+    group: type[BaseModel] = Params
+    for name in location:
+        group = group.model_fields[name].annotation
+    return list(group.model_fields)

@@ -1,0 +1,182 @@
+"""The schema of each Parquet artefact, declared once and checked on write and on read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from segscope.errors import SegscopeError
+from segscope.files import atomic_path
+
+INDEX = pa.schema(
+    {
+        "image_id": pa.int64(),
+        "split": pa.string(),
+        "path": pa.string(),
+        "width": pa.int32(),
+        "height": pa.int32(),
+        "sha256": pa.string(),
+    }
+)
+CATEGORIES = pa.schema({"category_id": pa.int32(), "name": pa.string(), "supercategory": pa.string()})
+TRUTH = pa.schema(
+    {
+        "image_id": pa.int64(),
+        "split": pa.string(),
+        "planted": pa.string(),
+        "annotation_id": pa.int64(),
+        "category_id": pa.int32(),
+        "true_category_id": pa.int32(),
+        "bbox": pa.list_(pa.float32(), 4),
+    }
+)
+INSTANCES = pa.schema(
+    {
+        "image_id": pa.int64(),
+        "annotation_id": pa.int64(),
+        "split": pa.string(),
+        "category_id": pa.int32(),
+        "area": pa.int64(),
+        "bbox": pa.list_(pa.float32(), 4),
+        "iscrowd": pa.bool_(),
+        "height": pa.int32(),
+        "width": pa.int32(),
+        "rle": pa.string(),
+    }
+)
+LABEL_ISSUES = pa.schema(
+    {
+        "image_id": pa.int64(),
+        "split": pa.string(),
+        "annotation_id": pa.int64(),
+        "kind": pa.string(),
+        "score": pa.float32(),
+        "labelled": pa.string(),
+        "suggested": pa.string(),
+        "bbox": pa.list_(pa.float32(), 4),
+    }
+)
+NEIGHBORS = pa.schema(
+    {"image_id": pa.int64(), "rank": pa.int32(), "neighbor_id": pa.int64(), "distance": pa.float32()}
+)
+CLUSTERS = pa.schema({"image_id": pa.int64(), "cluster": pa.int32(), "probability": pa.float32()})
+CLUSTER_PROFILES = pa.schema(
+    {
+        "cluster": pa.int32(),
+        "name": pa.string(),
+        "size": pa.int32(),
+        "kind": pa.string(),
+        "feature": pa.string(),
+        "inside": pa.float32(),
+        "rest": pa.float32(),
+        "lift": pa.float32(),
+        "low": pa.float32(),
+        "high": pa.float32(),
+        "p_value": pa.float64(),
+    }
+)
+
+_SAMPLE_FIELDS = {
+    "image_id": pa.int64(),
+    "split": pa.string(),
+    "width": pa.int32(),
+    "height": pa.int32(),
+    "brightness": pa.float32(),
+    "contrast": pa.float32(),
+    "sharpness": pa.float32(),
+    "saturation": pa.float32(),
+    "hue_std": pa.float32(),
+    "is_grayscale_file": pa.bool_(),
+    "is_colored": pa.bool_(),
+    "is_gray": pa.bool_(),
+    "low_light": pa.bool_(),
+    "n_instances": pa.int32(),
+    "n_crowds": pa.int32(),
+    "n_categories": pa.int32(),
+    "average_size": pa.float32(),
+    "smallest_size": pa.float32(),
+    "share.background": pa.float32(),
+    "dominant": pa.string(),
+}
+
+
+def samples_schema(categories: pd.DataFrame) -> pa.Schema:
+    """samples.parquet: the fixed fields, then count, crowd, share and size of each category and super-category."""
+    fields = dict(_SAMPLE_FIELDS)
+    for prefix in ("count", "crowd", "share", "size"):
+        kind = pa.int32() if prefix in ("count", "crowd") else pa.float32()
+        for group, column in (("", "name"), ("super.", "supercategory")):
+            for name in categories[column].unique():
+                fields[f"{prefix}.{group}{name}"] = kind
+    return pa.schema(fields)
+
+
+def predictions_schema(classes: Sequence[str], n_categories: int) -> pa.Schema:
+    """predictions.parquet. classes: without background. counts: class × COCO category, row by row."""
+    fields = {
+        "image_id": pa.int64(),
+        "split": pa.string(),
+        "mask": pa.binary(),
+        "loss": pa.float32(),
+        "pixel_accuracy": pa.float32(),
+        "confidence": pa.float32(),
+    }
+    for name in classes:
+        fields |= {f"iou.{name}": pa.float32(), f"confidence.{name}": pa.float32()}
+    fields["counts"] = pa.list_(pa.int32(), (len(classes) + 1) * (n_categories + 1))
+    return pa.schema(fields)
+
+
+def embeddings_schema(dimensions: int) -> pa.Schema:
+    """embeddings.parquet: the latent vector and the map's coordinates."""
+    return pa.schema(
+        {
+            "image_id": pa.int64(),
+            "split": pa.string(),
+            "latent": pa.list_(pa.float32(), dimensions),
+            "x": pa.float32(),
+            "y": pa.float32(),
+        }
+    )
+
+
+def heatmaps_schema(image_size: int) -> pa.Schema:
+    """heatmaps.parquet: attention maps, H × W row by row; a map sums to the image's score."""
+    return pa.schema(
+        {
+            "cluster": pa.int32(),
+            "image_id": pa.int64(),
+            "score": pa.float32(),
+            "attention": pa.list_(pa.float32(), image_size * image_size),
+        }
+    )
+
+
+def write_parquet(path: Path | str, frame: pd.DataFrame, schema: pa.Schema) -> None:
+    """Write a table of exactly `schema`. Raises SegscopeError if the frame does not fit it."""
+    if set(frame.columns) != set(schema.names):
+        odd = sorted(set(frame.columns) ^ set(schema.names))
+        raise SegscopeError(f"{path}: columns do not fit the schema: {', '.join(odd)}")
+    try:
+        table = pa.Table.from_pandas(frame[schema.names], schema=schema, preserve_index=False)
+    except pa.ArrowException as error:
+        raise SegscopeError(f"{path}: a value does not fit the schema: {error}") from error
+    with atomic_path(path) as temporary:
+        pq.write_table(table.replace_schema_metadata(None), temporary, compression="zstd")
+
+
+def read_parquet(path: Path | str, schema: pa.Schema) -> pd.DataFrame:
+    """Read a table of exactly `schema`. Raises SegscopeError if the file is missing or of another schema."""
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        raise SegscopeError(f"{path} cannot be read ({error}); run `dvc repro` to make it") from error
+    if not table.schema.equals(schema):
+        missing = sorted(set(schema.names) ^ set(table.schema.names))
+        what = f"columns {', '.join(missing)}" if missing else "a column's type"
+        raise SegscopeError(f"{path} has another schema ({what}); run `dvc repro --force` to make it anew")
+    return table.to_pandas()
