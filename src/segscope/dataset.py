@@ -1,0 +1,91 @@
+"""The TFRecord shards as tf.data pipelines. Letters: N images, H × W pixels, K classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from segscope.errors import SegscopeError
+
+_FEATURES = {
+    "image_id": tf.io.FixedLenFeature([], tf.int64),
+    "image": tf.io.FixedLenFeature([], tf.string),
+    "mask": tf.io.FixedLenFeature([], tf.string),
+}
+
+
+def shards(folder: Path, split: str) -> list[str]:
+    """The split's TFRecord files in order. Raises SegscopeError if there are none."""
+    files = sorted(str(path) for path in Path(folder).glob(f"{split}-*.tfrecord"))
+    if not files:
+        raise SegscopeError(f"{folder} has no TFRecord file of split {split}; run `dvc repro masks`")
+    return files
+
+
+def read_examples(files: Sequence[str], image_size: int) -> tf.data.Dataset:
+    """(image_id int64, image uint8 H × W × 3, mask of COCO category ids uint8 H × W), in file order."""
+
+    def parse(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        row = tf.io.parse_single_example(record, _FEATURES)
+        image = tf.ensure_shape(tf.io.decode_png(row["image"], 3), (image_size, image_size, 3))
+        mask = tf.ensure_shape(tf.io.decode_png(row["mask"], 1), (image_size, image_size, 1))
+        return row["image_id"], image, mask[..., 0]
+
+    return tf.data.TFRecordDataset(files).map(parse, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def training_batches(
+    examples: tf.data.Dataset, class_of: np.ndarray, batch_size: int, augment: str, seed: int
+) -> tf.data.Dataset:
+    """(image float32 N × H × W × 3, class uint8 N × H × W) in a new seeded order each epoch, examples cached.
+
+    class_of: the lookup table of `masks.category_classes`. augment: see `augmented`.
+    """
+    lookup = tf.constant(class_of)
+    seeds = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2)
+
+    def prepare(example: tuple, example_seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        _, image, mask = example
+        return augmented(tf.cast(image, tf.float32), tf.gather(lookup, tf.cast(mask, tf.int32)), augment, example_seed)
+
+    cached = examples.cache().shuffle(4096, seed=seed, reshuffle_each_iteration=True)
+    batches = tf.data.Dataset.zip(cached, seeds).map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
+    return batches.batch(batch_size).prefetch(2)
+
+
+def augmented(image: tf.Tensor, mask: tf.Tensor, augment: str, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Vary one image and its mask alike; a pure function of the seed (int64[2]).
+
+    augment: `none`; `flip`: mirrored with probability 1/2; `flip_crop`: also a square crop of 0.5 to 1 of the
+    side, anywhere, resized back (bilinear; the mask by nearest neighbour).
+    """
+    if augment == "none":
+        return image, mask
+    mask = mask[..., None]
+    draw = tf.random.stateless_uniform([4], seed)
+    flip = draw[0] < 0.5
+    image = tf.cond(flip, lambda: tf.image.flip_left_right(image), lambda: image)
+    mask = tf.cond(flip, lambda: tf.image.flip_left_right(mask), lambda: mask)
+    if augment == "flip_crop":
+        size = image.shape[0]
+        side = tf.cast((0.5 + draw[1] / 2) * size, tf.int32)
+        top, left = tf.unstack(tf.cast(draw[2:] * tf.cast(size - side + 1, tf.float32), tf.int32))
+        image = tf.image.resize(tf.image.crop_to_bounding_box(image, top, left, side, side), (size, size))
+        mask = tf.image.resize(
+            tf.image.crop_to_bounding_box(mask, top, left, side, side), (size, size), method="nearest"
+        )
+        image = tf.ensure_shape(image, (size, size, 3))
+        mask = tf.ensure_shape(mask, (size, size, 1))
+    return image, mask[..., 0]
+
+
+def count_pixels(examples: tf.data.Dataset, class_of: np.ndarray, n_classes: int) -> tuple[int, np.ndarray]:
+    """The number of examples, and the pixels of each class over them, int64[K]; ignored pixels are not counted."""
+    n, counts = 0, np.zeros(256, np.int64)
+    for _, _, mask in examples.batch(64):
+        n += len(mask)
+        counts += np.bincount(class_of[mask.numpy().ravel()], minlength=256)
+    return n, counts[:n_classes]

@@ -1,0 +1,170 @@
+"""Metrics, all from one array of counts per image.
+
+Letters: N images, H × W pixels, K classes (0 is background), C categories (0 is unlabelled, then the COCO
+categories in order). Ignored pixels (255) count nowhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from segscope.masks import IGNORE
+
+
+def category_index(category_ids: Sequence[int]) -> np.ndarray:
+    """Lookup table uint8[256]: COCO category id → position 0…C-1; 255 stays 255."""
+    table = np.zeros(256, np.uint8)
+    table[list(category_ids)] = np.arange(1, len(category_ids) + 1)
+    table[IGNORE] = IGNORE
+    return table
+
+
+def count_pixels(predicted: np.ndarray, categories: np.ndarray, n_classes: int, n_categories: int) -> np.ndarray:
+    """Pixels by predicted class and true category, int64 N × K × C.
+
+    predicted: uint8 N × H × W classes. categories: uint8 N × H × W positions (or 255).
+    """
+    n = len(predicted)
+    counted = categories != IGNORE
+    image = np.broadcast_to(np.arange(n)[:, None, None], predicted.shape)
+    cell = (image * n_classes + predicted) * n_categories + np.where(counted, categories, 0)
+    counts = np.bincount(cell[counted], minlength=n * n_classes * n_categories)
+    return counts.reshape(n, n_classes, n_categories)
+
+
+def confusion(counts: np.ndarray, class_of_category: np.ndarray) -> np.ndarray:
+    """Pixels by predicted and true class, N × K × K, from counts N × K × C and each category's class, int[C]."""
+    member = np.eye(counts.shape[1], dtype=counts.dtype)[class_of_category]
+    return counts @ member
+
+
+def outcomes(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """True positive, false positive and false negative pixels, each … × K, from confusion … × K × K."""
+    true_positive = np.diagonal(matrix, axis1=-2, axis2=-1)
+    return true_positive, matrix.sum(-1) - true_positive, matrix.sum(-2) - true_positive
+
+
+def iou(true_positive: np.ndarray, false_positive: np.ndarray, false_negative: np.ndarray) -> np.ndarray:
+    """TP / (TP + FP + FN), NaN where all are 0."""
+    union = true_positive + false_positive + false_negative
+    return np.divide(true_positive, union, out=np.full(union.shape, np.nan), where=union > 0)
+
+
+def pixel_loss(probabilities: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Mean cross-entropy in nats of each image, float64[N]; NaN where every pixel is ignored.
+
+    probabilities: float32 N × H × W × K. target: uint8 N × H × W classes (or 255).
+    """
+    counted = target != IGNORE
+    index = np.where(counted, target, 0)[..., None].astype(np.intp)
+    p = np.take_along_axis(probabilities, index, -1)[..., 0].astype(np.float64)
+    loss = np.where(counted, -np.log(np.maximum(p, 1e-12)), 0).sum((1, 2))
+    pixels = counted.sum((1, 2))
+    return np.divide(loss, pixels, out=np.full(len(loss), np.nan), where=pixels > 0)
+
+
+def bootstrap_weights(n: int, resamples: int, seed: int) -> np.ndarray:
+    """How often each of n images occurs in each resample, float64 resamples × n."""
+    return np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples).astype(np.float64)
+
+
+def interval(values: np.ndarray) -> tuple[float, float]:
+    """The 2.5 and 97.5 % quantiles of bootstrap values, NaN left out."""
+    values = values[np.isfinite(values)]
+    return tuple(np.quantile(values, (0.025, 0.975)).tolist()) if len(values) else (np.nan, np.nan)
+
+
+def split_metrics(
+    matrix: np.ndarray, loss: np.ndarray, names: Sequence[str], resamples: int, seed: int
+) -> dict[str, object]:
+    """Metrics of one split: loss, pixel_accuracy, iou and mean_iou of each class but background, with 95 % intervals.
+
+    matrix: confusion N × K × K. loss: float[N].
+    """
+    weights = bootstrap_weights(len(matrix), resamples, seed)
+    tp, fp, fn = outcomes(matrix)
+    per_image = iou(tp, fp, fn)
+    dataset: dict[str, float] = {}
+    mean: dict[str, float] = {}
+    for k, name in enumerate(names):
+        if k == 0:
+            continue
+        each = [part[:, k] for part in (tp, fp, fn)]
+        low, high = interval(iou(*(weights @ part for part in each)))
+        dataset |= {name: iou(*(part.sum() for part in each))[()], f"{name}_low": low, f"{name}_high": high}
+        shown = (each[0] + each[2]) > 0
+        values = np.where(shown, per_image[:, k], 0)
+        total = weights @ shown
+        low, high = interval(np.divide(weights @ values, total, out=np.full(resamples, np.nan), where=total > 0))
+        average = values.sum() / shown.sum() if shown.any() else np.nan
+        mean |= {name: average, f"{name}_low": low, f"{name}_high": high}
+    return {
+        "images": len(matrix),
+        "loss": float(np.nanmean(loss)),
+        "pixel_accuracy": float(tp.sum() / matrix.sum()),
+        "iou": dataset,
+        "mean_iou": mean,
+    }
+
+
+def yardstick_classes(categories: pd.DataFrame, class_of_category: np.ndarray) -> dict[str, int]:
+    """Category → the class that its `recall` is measured by, for each category that has one.
+
+    It is the class that holds the category, or else the one that holds another category of its super-category:
+    so bus is measured by the class that holds car in every variant.
+    """
+    own = pd.Series(class_of_category[1:], index=categories.index)
+    held = own[own > 0].groupby(categories["supercategory"]).first()
+    classes = own.where(own > 0, categories["supercategory"].map(held))
+    return {name: int(k) for name, k in zip(categories["name"], classes, strict=True) if k > 0}
+
+
+def category_recall(
+    counts: np.ndarray, categories: pd.DataFrame, class_of_category: np.ndarray
+) -> dict[str, float]:
+    """Of each category's pixels, the share predicted as its yardstick class; counts: K × C, summed over images."""
+    position = {name: i for i, name in enumerate(categories["name"], start=1)}
+    result = {}
+    for name, k in yardstick_classes(categories, class_of_category).items():
+        total = counts[:, position[name]].sum()
+        if total:
+            result[name] = float(counts[k, position[name]] / total)
+    return result
+
+
+def image_table(
+    probabilities: np.ndarray, categories: np.ndarray, class_of_category: np.ndarray, names: Sequence[str]
+) -> pd.DataFrame:
+    """The numeric columns of predictions.parquet, one row an image.
+
+    probabilities: float32 N × H × W × K. categories: uint8 N × H × W positions (or 255). class_of_category:
+    uint8[C]. names: of the K classes. confidence: mean over pixels of the largest probability; for a class,
+    the mean of its probability over the pixels predicted as it (NaN if there are none).
+    """
+    predicted = probabilities.argmax(-1)
+    counts = count_pixels(predicted, categories, len(names), len(class_of_category))
+    lookup = np.full(256, IGNORE, np.uint8)
+    lookup[: len(class_of_category)] = class_of_category
+    matrix = confusion(counts, class_of_category)
+    tp, fp, fn = outcomes(matrix)
+    per_class = iou(tp, fp, fn)
+    total = matrix.sum((1, 2))
+    columns: dict[str, object] = {
+        "loss": pixel_loss(probabilities, lookup[categories]),
+        "pixel_accuracy": np.divide(tp.sum(1), total, out=np.full(len(tp), np.nan), where=total > 0),
+        "confidence": probabilities.max(-1).mean((1, 2)),
+    }
+    for k, name in enumerate(names):
+        if k:
+            taken = predicted == k
+            pixels = taken.sum((1, 2))
+            sure = np.where(taken, probabilities[..., k], 0).sum((1, 2))
+            columns[f"iou.{name}"] = per_class[:, k]
+            columns[f"confidence.{name}"] = np.divide(
+                sure, pixels, out=np.full(len(sure), np.nan), where=pixels > 0
+            )
+    columns["counts"] = list(counts.reshape(len(counts), -1))
+    return pd.DataFrame(columns)

@@ -1,0 +1,53 @@
+"""report: one folder that shows what the earlier stages found."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from segscope import schemas, stage
+from segscope.coco import resolve_categories
+from segscope.files import atomic_path, write_json
+from segscope.masks import category_classes
+from segscope.params import Params
+from segscope.report import Findings, write_report
+
+ARTIFACTS = Path("artifacts")
+
+
+def main(params: Params) -> None:
+    categories = schemas.read_parquet("data/categories.parquet", schemas.CATEGORIES)
+    classes = params.variants[params.variant]
+
+    def table(name: str, schema) -> pd.DataFrame:
+        return schemas.read_parquet(ARTIFACTS / f"{name}.parquet", schema)
+
+    findings = Findings(
+        title=params.report.title,
+        variant=params.variant,
+        classes=classes,
+        class_of=category_classes({name: resolve_categories(of, categories) for name, of in classes.items()}),
+        source=params.data.source,
+        index=schemas.read_parquet("data/index.parquet", schemas.INDEX),
+        samples=table("samples", schemas.samples_schema(categories)),
+        instances=table("instances", schemas.INSTANCES),
+        predictions=table("predictions", schemas.predictions_schema(list(classes), len(categories))),
+        label_issues=table("label_issues", schemas.LABEL_ISSUES),
+        embeddings=table("embeddings", schemas.embeddings_schema(params.embed.dimensions)),
+        clusters=table("clusters", schemas.CLUSTERS),
+        profiles=table("cluster_profiles", schemas.CLUSTER_PROFILES),
+        heatmaps=table("heatmaps", schemas.heatmaps_schema(params.data.image_size)),
+        history=pd.read_csv(ARTIFACTS / "training" / "history.csv"),
+        confusion=pd.read_csv(ARTIFACTS / "plots" / "confusion.csv"),
+        metrics={name: json.loads(Path(f"metrics/{name}.json").read_text()) for name in ("predict", "embed", "cluster")},
+    )
+    with atomic_path("reports") as folder:
+        shown = write_report(
+            findings, folder, params.report.gallery, params.report.worst, params.report.thumbnail, params.masks.crowd
+        )
+    write_json("metrics/report.json", shown)
+    print("the report is in reports/index.html")
+
+
+if __name__ == "__main__":
+    stage.run(main)
