@@ -74,7 +74,9 @@ def attend(
     vectors = np.stack(embeddings["latent"]).astype(float)
     cluster_of = dict(zip(embeddings["image_id"], labels, strict=True))
     directions = {c: clustering.cluster_direction(vectors, labels == c) for c in range(labels.max() + 1)}
-    exemplars = choose_exemplars(embeddings["image_id"].to_numpy(), vectors, labels, directions, params.cluster.exemplars)
+    exemplars = choose_exemplars(
+        embeddings["image_id"].to_numpy(), vectors, labels, directions, params.cluster.exemplars
+    )
     position = category_index(categories["category_id"])
     n_categories = len(categories) + 1
     positive = {c: np.zeros(n_categories) for c in directions}
@@ -120,8 +122,7 @@ def choose_exemplars(
 def name_attention(attention: dict[int, pd.DataFrame], profiles: pd.DataFrame) -> list[pd.DataFrame]:
     known = profiles.drop_duplicates("cluster").set_index("cluster")
     return [
-        table.assign(cluster=c, name=known.loc[c, "name"], size=known.loc[c, "size"])
-        for c, table in attention.items()
+        table.assign(cluster=c, name=known.loc[c, "name"], size=known.loc[c, "size"]) for c, table in attention.items()
     ]
 
 

@@ -42,7 +42,13 @@ def main(params: Params) -> None:
     xy = mapping.fit_transform(vectors)
     split_of = samples.set_index("image_id")["split"]
     table = pd.DataFrame(
-        {"image_id": ids, "split": split_of.loc[ids].to_numpy(), "latent": list(vectors), "x": xy[:, 0], "y": xy[:, 1]}
+        {
+            "image_id": ids,
+            "split": split_of.loc[ids].to_numpy(),
+            "latent": list(vectors),
+            "x": xy[:, 0],
+            "y": xy[:, 1],
+        }
     )
     latent.save_latent_space(ARTIFACTS / "latent_space.npz", space)
     schemas.write_parquet(ARTIFACTS / "embeddings.parquet", table, schemas.embeddings_schema(params.embed.dimensions))

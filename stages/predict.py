@@ -63,7 +63,11 @@ def main(params: Params) -> None:
 
 
 def evaluate(
-    predictions: pd.DataFrame, categories: pd.DataFrame, class_of_category: np.ndarray, names: list[str], params: Params
+    predictions: pd.DataFrame,
+    categories: pd.DataFrame,
+    class_of_category: np.ndarray,
+    names: list[str],
+    params: Params,
 ) -> tuple[dict[str, dict], dict[str, np.ndarray]]:
     """Metrics and confusion (predicted × true class) of each split."""
     metrics, matrices = {}, {}

@@ -39,11 +39,18 @@ def main(params: Params) -> None:
         heatmaps=table("heatmaps", schemas.heatmaps_schema(params.data.image_size)),
         history=pd.read_csv(ARTIFACTS / "training" / "history.csv"),
         confusion=pd.read_csv(ARTIFACTS / "plots" / "confusion.csv"),
-        metrics={name: json.loads(Path(f"metrics/{name}.json").read_text()) for name in ("predict", "embed", "cluster")},
+        metrics={
+            name: json.loads(Path(f"metrics/{name}.json").read_text()) for name in ("predict", "embed", "cluster")
+        },
     )
     with atomic_path("reports") as folder:
         shown = write_report(
-            findings, folder, params.report.gallery, params.report.worst, params.report.thumbnail, params.masks.crowd
+            findings,
+            folder,
+            params.report.gallery,
+            params.report.worst,
+            params.report.thumbnail,
+            params.masks.crowd,
         )
     write_json("metrics/report.json", shown)
     print("the report is in reports/index.html")

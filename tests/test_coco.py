@@ -56,9 +56,7 @@ def test_a_truncated_file_is_an_error(tmp_path):
         read_coco(path)
 
 
-@pytest.mark.parametrize(
-    ("match", "expected"), [("all", [3]), ("any", [1, 2, 3]), ("none", [1, 2, 3, 4, 5])]
-)
+@pytest.mark.parametrize(("match", "expected"), [("all", [3]), ("any", [1, 2, 3]), ("none", [1, 2, 3, 4, 5])])
 def test_the_subset_is_chosen_by_categories(match, expected):
     split = split_of({5: [], 1: [1], 2: [3, 3], 3: [1, 3], 4: [18]})
     assert select_images(split, [{1}, {3}], match, 10, 0)["image_id"].tolist() == expected
@@ -79,7 +77,7 @@ def test_names_resolve_to_categories_then_super_categories():
     categories = split_of({1: []}).categories
     assert resolve_categories(["person"], categories) == [1]
     assert resolve_categories(["vehicle", "dog"], categories) == [3, 6, 18]
-    with pytest.raises(SegscopeError, match="'truck' is neither .* categories: person, car, bus, dog"):
+    with pytest.raises(SegscopeError, match=r"'truck' is neither .* categories: person, car, bus, dog"):
         resolve_categories(["truck"], categories)
 
 

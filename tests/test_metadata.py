@@ -33,9 +33,7 @@ def test_hue_and_contrast_of_two_halves():
 def test_sharpness_is_the_variance_of_the_laplacian():
     pixels = RNG.integers(0, 256, (12, 9), dtype=np.uint8)
     padded = np.pad(pixels.astype(float), 1, mode="symmetric")
-    laplacian = (
-        padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:] - 4 * padded[1:-1, 1:-1]
-    )
+    laplacian = padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:] - 4 * padded[1:-1, 1:-1]
     assert photography(Image.fromarray(pixels))["sharpness"] == pytest.approx(laplacian.var(), rel=1e-4)
 
 
@@ -46,7 +44,11 @@ def test_gray_by_file_and_by_look(mode, is_file, is_gray):
     picture = Image.fromarray(RNG.integers(0, 256, (20, 20, 3), dtype=np.uint8))
     picture = {"L": picture.convert("L"), "gray RGB": picture.convert("L").convert("RGB"), "RGB": picture}[mode]
     values = photography(picture)
-    assert (values["is_grayscale_file"], values["is_colored"], values["is_gray"]) == (is_file, not is_file, is_gray)
+    assert (values["is_grayscale_file"], values["is_colored"], values["is_gray"]) == (
+        is_file,
+        not is_file,
+        is_gray,
+    )
 
 
 @pytest.mark.parametrize(("level", "dark"), [(30, True), (49, True), (51, False), (200, False)])

@@ -79,7 +79,8 @@ def test_tensors_are_read_with_offsets_and_strides(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("offset", "shape", "strides"), [(10, (4,), (1,)), (0, (3, 5), (4, 1)), (-1, (2,), (1,)), (5, (2,), (-1,))]
+    ("offset", "shape", "strides"),
+    [(10, (4,), (1,)), (0, (3, 5), (4, 1)), (-1, (2,), (1,)), (5, (2,), (-1,))],
 )
 def test_a_tensor_outside_its_storage_is_refused(tmp_path, offset, shape, strides):
     storage = _Storage("1", np.zeros(12, np.float32))
@@ -127,7 +128,10 @@ def test_another_network_is_refused(tmp_path):
 
 @pytest.mark.parametrize(
     ("choice", "message"),
-    [("imagnet", "'imagnet' is not a file; choices: wheel, imagenet, none"), ("README.md", "must end in .pt, .pth")],
+    [
+        ("imagnet", "'imagnet' is not a file; choices: wheel, imagenet, none"),
+        ("README.md", "must end in .pt, .pth"),
+    ],
 )
 def test_an_impossible_choice_says_what_is_possible(tmp_path, monkeypatch, choice, message):
     monkeypatch.chdir(tmp_path)

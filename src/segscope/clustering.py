@@ -17,7 +17,16 @@ MIN_LIFT = 1.5
 NAME_PARTS = 3
 MIN_COMPARED = 5
 
-NUMERIC = ("brightness", "contrast", "sharpness", "saturation", "hue_std", "n_instances", "average_size", "share.background")
+NUMERIC = (
+    "brightness",
+    "contrast",
+    "sharpness",
+    "saturation",
+    "hue_std",
+    "n_instances",
+    "average_size",
+    "share.background",
+)
 
 
 def find_clusters(
@@ -98,7 +107,12 @@ def _mean(values: np.ndarray) -> float:
 
 
 def profile_clusters(
-    labels: np.ndarray, facts: pd.DataFrame, numbers: pd.DataFrame, scores: pd.DataFrame, resamples: int, seed: int
+    labels: np.ndarray,
+    facts: pd.DataFrame,
+    numbers: pd.DataFrame,
+    scores: pd.DataFrame,
+    resamples: int,
+    seed: int,
 ) -> pd.DataFrame:
     """What defines each cluster, as rows of cluster_profiles.parquet; one cluster against all other images.
 
@@ -115,7 +129,21 @@ def profile_clusters(
         ]
         tables.append(pd.concat(parts).assign(cluster=cluster, size=int(inside.sum())))
     if not tables:
-        return pd.DataFrame(columns=["cluster", "name", "size", "kind", "feature", "inside", "rest", "lift", "low", "high", "p_value"])
+        return pd.DataFrame(
+            columns=[
+                "cluster",
+                "name",
+                "size",
+                "kind",
+                "feature",
+                "inside",
+                "rest",
+                "lift",
+                "low",
+                "high",
+                "p_value",
+            ]
+        )
     profiles = pd.concat(tables, ignore_index=True)
     profiles["p_value"] = profiles.groupby("kind")["p_value"].transform(_corrected)
     names = {cluster: name_of(rows) for cluster, rows in profiles.groupby("cluster")}
@@ -143,9 +171,7 @@ def cluster_direction(vectors: np.ndarray, inside: np.ndarray) -> np.ndarray:
     return direction / np.linalg.norm(direction)
 
 
-def attention_profile(
-    attention: np.ndarray, pixels: np.ndarray, names: Sequence[str]
-) -> pd.DataFrame:
+def attention_profile(attention: np.ndarray, pixels: np.ndarray, names: Sequence[str]) -> pd.DataFrame:
     """What lies under a cluster's attention, as profile rows: the share of positive attention on each category.
 
     attention: float[C] summed positive attention, pixels: int[C] pixels of the same images; C categories, the

@@ -90,9 +90,7 @@ def person(pen: Pen, rng: np.random.Generator, pose: str = "stand") -> None:
         knee = (0.5 + side * stride * 0.75, 0.74)
         pen.line([(hip[0] + side * 0.1, hip[1]), knee, foot], 0.085, trousers)
         pen.line([foot, (foot[0] + 0.09, 0.975)], 0.045, DARK)
-    pen.polygon(
-        [(neck[0] - 0.24, 0.2), (neck[0] + 0.24, 0.2), (hip[0] + 0.19, 0.56), (hip[0] - 0.19, 0.56)], shirt
-    )
+    pen.polygon([(neck[0] - 0.24, 0.2), (neck[0] + 0.24, 0.2), (hip[0] + 0.19, 0.56), (hip[0] - 0.19, 0.56)], shirt)
     for side in (-1, 1):
         raised = pose == "play" and side == 1
         elbow = (neck[0] + side * 0.4, 0.24 if raised else 0.37)
@@ -303,7 +301,10 @@ def snow(picture: Image.Image, rng: np.random.Generator) -> float:
         x, tall = float(rng.uniform(0, 1)), float(rng.uniform(0.15, 0.34))
         rock = shade((130, 140, 160), float(rng.uniform(0.8, 1.2)))
         pen.polygon([(x - 0.3, horizon), (x, horizon - tall), (x + 0.3, horizon)], rock)
-        pen.polygon([(x - 0.1, horizon - tall * 0.67), (x, horizon - tall), (x + 0.1, horizon - tall * 0.67)], (245,) * 3)
+        pen.polygon(
+            [(x - 0.1, horizon - tall * 0.67), (x, horizon - tall), (x + 0.1, horizon - tall * 0.67)],
+            (245,) * 3,
+        )
     _fill(picture, horizon, 1, (228, 234, 242), 1.08)
     for _ in range(int(rng.integers(3, 8))):
         side, left = float(rng.uniform(0.14, 0.28)), float(rng.uniform(0, 0.95))

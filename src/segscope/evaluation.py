@@ -122,9 +122,7 @@ def yardstick_classes(categories: pd.DataFrame, class_of_category: np.ndarray) -
     return {name: int(k) for name, k in zip(categories["name"], classes, strict=True) if k > 0}
 
 
-def category_recall(
-    counts: np.ndarray, categories: pd.DataFrame, class_of_category: np.ndarray
-) -> dict[str, float]:
+def category_recall(counts: np.ndarray, categories: pd.DataFrame, class_of_category: np.ndarray) -> dict[str, float]:
     """Of each category's pixels, the share predicted as its yardstick class; counts: K × C, summed over images."""
     position = {name: i for i, name in enumerate(categories["name"], start=1)}
     result = {}
@@ -163,8 +161,6 @@ def image_table(
             pixels = taken.sum((1, 2))
             sure = np.where(taken, probabilities[..., k], 0).sum((1, 2))
             columns[f"iou.{name}"] = per_class[:, k]
-            columns[f"confidence.{name}"] = np.divide(
-                sure, pixels, out=np.full(len(sure), np.nan), where=pixels > 0
-            )
+            columns[f"confidence.{name}"] = np.divide(sure, pixels, out=np.full(len(sure), np.nan), where=pixels > 0)
     columns["counts"] = list(counts.reshape(len(counts), -1))
     return pd.DataFrame(columns)

@@ -84,7 +84,11 @@ def save_latent_space(path: Path | str, space: LatentSpace) -> None:
     """Write the space as an .npz file."""
     with atomic_path(path) as temporary:
         np.savez(
-            temporary, layers=np.array(space.layers), mean=space.mean, scale=space.scale, components=space.components
+            temporary,
+            layers=np.array(space.layers),
+            mean=space.mean,
+            scale=space.scale,
+            components=space.components,
         )
 
 

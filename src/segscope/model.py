@@ -5,6 +5,7 @@ Letters: N images, H × W pixels, K classes with background first.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -75,11 +76,12 @@ def keras_encoder(image_size: int, weights: str | Path | None) -> keras.Model:
     inputs = keras.Input((image_size, image_size, 3), name="image")
     x = layers.Rescaling(1 / 127.5, offset=-1, name="preprocess")(inputs)
     try:
-        base = keras.applications.MobileNetV2(
-            input_tensor=x,
-            include_top=False,
-            weights=str(weights) if weights else None,
-        )
+        with warnings.catch_warnings():
+            # Keras only warns of layers that a file does not fit, and leaves them random.
+            warnings.filterwarnings("error", message="Skipping")
+            base = keras.applications.MobileNetV2(
+                input_tensor=x, include_top=False, weights=str(weights) if weights else None
+            )
     except Exception as error:
         # Keras raises bare Exception or ValueError for a failed download and for a file of another network.
         raise SegscopeError(f"the encoder's weights {weights} cannot be loaded: {error}") from error

@@ -87,7 +87,9 @@ class _Pictures:
         return f"{self._folder.name}/{name}"
 
 
-def write_report(findings: Findings, folder: Path, gallery: int, worst: int, longest: int, crowd: str) -> dict[str, int]:
+def write_report(
+    findings: Findings, folder: Path, gallery: int, worst: int, longest: int, crowd: str
+) -> dict[str, int]:
     """Write the report into `folder`. Returns how much it shows, and its size in bytes.
 
     gallery: images of each cluster. worst: images of highest val loss. longest: a picture's longer side, pixels.
@@ -213,4 +215,3 @@ def _chart_data(findings: Findings) -> dict[str, Any]:
         "iou": {split: findings.metrics["predict"][split]["iou"] for split in ("train", "val")},
         "classes": list(findings.classes),
     }
-

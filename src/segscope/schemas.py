@@ -60,9 +60,7 @@ LABEL_ISSUES = pa.schema(
         "bbox": pa.list_(pa.float32(), 4),
     }
 )
-NEIGHBORS = pa.schema(
-    {"image_id": pa.int64(), "rank": pa.int32(), "neighbor_id": pa.int64(), "distance": pa.float32()}
-)
+NEIGHBORS = pa.schema({"image_id": pa.int64(), "rank": pa.int32(), "neighbor_id": pa.int64(), "distance": pa.float32()})
 CLUSTERS = pa.schema({"image_id": pa.int64(), "cluster": pa.int32(), "probability": pa.float32()})
 CLUSTER_PROFILES = pa.schema(
     {

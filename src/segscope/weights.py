@@ -31,7 +31,7 @@ _MAX_PICKLE_BYTES = 4 << 20
 _OPCODES = frozenset(
     "PROTO STOP MARK NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 LONG1 BINUNICODE TUPLE TUPLE1 TUPLE2 "
     "TUPLE3 EMPTY_TUPLE EMPTY_DICT EMPTY_LIST APPEND APPENDS SETITEM SETITEMS BINGET BINPUT LONG_BINGET "
-    "LONG_BINPUT GLOBAL REDUCE BINPERSID BUILD".split()
+    "LONG_BINPUT GLOBAL REDUCE BINPERSID BUILD".split()  # noqa: SIM905
 )
 
 
@@ -97,9 +97,7 @@ def _read_storage(file: BinaryIO, dtype: np.dtype, expected: int) -> np.ndarray:
 
 
 def _view(storage: np.ndarray, tensor: _Tensor) -> np.ndarray:
-    last = tensor.offset + sum(
-        (n - 1) * stride for n, stride in zip(tensor.shape, tensor.strides, strict=True) if n
-    )
+    last = tensor.offset + sum((n - 1) * stride for n, stride in zip(tensor.shape, tensor.strides, strict=True) if n)
     if tensor.offset < 0 or min(tensor.strides, default=0) < 0 or last >= len(storage):
         raise ValueError("a tensor reaches outside its storage")
     byte_strides = [stride * storage.itemsize for stride in tensor.strides]

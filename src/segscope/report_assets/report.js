@@ -12,14 +12,14 @@ function layout(more) {
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
     font: { color: style("--ink"), family: "system-ui, sans-serif" },
-    legend: { orientation: "h", y: -0.2 },
+    legend: { orientation: "h", y: -0.25 },
     ...more,
     xaxis: { ...axis, ...more.xaxis },
     yaxis: { ...axis, ...more.yaxis },
   };
 }
-const options = { responsive: true, displaylogo: false };
-const draw = (id, traces, more) => Plotly.react(id, traces, layout(more), options);
+const draw = (id, traces, more, toolbar = false) =>
+  Plotly.react(id, traces, layout(more), { responsive: true, displaylogo: false, displayModeBar: toolbar });
 
 function drawTraining() {
   const { epoch, ...columns } = data.history;
@@ -96,7 +96,7 @@ function drawMap() {
   const field = document.getElementById("color-by").value;
   const discrete = ["cluster", "split", "is_gray", "dominant"].includes(field);
   const traces = discrete ? groupedTraces(field, (v) => escapeHtml(field === "cluster" ? clusterLabel(v) : v)) : shadedTrace(field);
-  draw("chart-map", traces, { xaxis: { visible: false }, yaxis: { visible: false, scaleanchor: "x" }, hovermode: "closest" });
+  draw("chart-map", traces, { xaxis: { visible: false }, yaxis: { visible: false, scaleanchor: "x" }, hovermode: "closest", margin: { l: 10, r: 10, t: 40, b: 10 }, legend: { orientation: "h", y: 0 } }, true);
 }
 
 function drawAll() {

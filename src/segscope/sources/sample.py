@@ -54,7 +54,12 @@ class Scene:
     things: list[Thing] = field(default_factory=list)
 
     def add(
-        self, shape: Any, rng: np.random.Generator, box: drawing.Box, category: str | None = None, **options: Any
+        self,
+        shape: Any,
+        rng: np.random.Generator,
+        box: drawing.Box,
+        category: str | None = None,
+        **options: Any,
     ) -> Thing:
         pen = Pen(self.picture, box, flip=bool(rng.random() < 0.5))
         shape(pen, rng, **options)
@@ -193,9 +198,7 @@ def _box(scene: Scene, tall: float, aspect: float, depth: float, rng: np.random.
     return (left, bottom - tall, wide, tall)
 
 
-def _stand(
-    scene: Scene, category: str, depth: float, place: str, rng: np.random.Generator, props: bool = True
-) -> None:
+def _stand(scene: Scene, category: str, depth: float, place: str, rng: np.random.Generator, props: bool = True) -> None:
     box = _box(scene, _HEIGHT[category], _ASPECT[category], depth, rng)
     left, top, wide, tall = box
     if category != "person":
@@ -206,7 +209,12 @@ def _stand(
     if not props:
         return
     if place == "court":
-        scene.add(drawing.racket, rng, (left + 0.86 * wide, top - 0.2 * tall, 0.3 * wide, 0.32 * tall), "tennis racket")
+        scene.add(
+            drawing.racket,
+            rng,
+            (left + 0.86 * wide, top - 0.2 * tall, 0.3 * wide, 0.32 * tall),
+            "tennis racket",
+        )
         if rng.random() < 0.7:
             size = 0.11 * tall
             scene.add(drawing.ball, rng, (left + float(rng.uniform(-1, 2)) * wide, top, size, size), "sports ball")

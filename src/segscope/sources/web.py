@@ -57,7 +57,13 @@ class CocoMirror:
                     return str(error)
                 return None
 
-            results = tqdm(pool.map(fetch_one, wanted), total=len(wanted), desc=f"fetch {split}", unit="image", disable=None)
+            results = tqdm(
+                pool.map(fetch_one, wanted),
+                total=len(wanted),
+                desc=f"fetch {split}",
+                unit="image",
+                disable=None,
+            )
             failures = [message for message in results if message]
         if failures:
             raise SegscopeError(
@@ -83,7 +89,12 @@ class CocoMirror:
 
 
 def _session() -> requests.Session:
-    retry = Retry(total=5, backoff_factor=0.5, status_forcelist=(429, 500, 502, 503, 504), respect_retry_after_header=True)
+    retry = Retry(
+        total=5,
+        backoff_factor=0.5,
+        status_forcelist=(429, 500, 502, 503, 504),
+        respect_retry_after_header=True,
+    )
     session = requests.Session()
     for scheme in ("http://", "https://"):
         session.mount(scheme, HTTPAdapter(max_retries=retry, pool_maxsize=CONNECTIONS))
@@ -96,7 +107,10 @@ def _fetch_file(session: requests.Session, url: str, target: Path) -> None:
         with session.get(url, stream=True, timeout=TIMEOUT) as response, atomic_path(target) as temporary:
             response.raise_for_status()
             size = int(response.headers.get("Content-Length", 0))
-            with temporary.open("wb") as file, tqdm(total=size, desc=target.name, unit="B", unit_scale=True, disable=None) as bar:
+            with (
+                temporary.open("wb") as file,
+                tqdm(total=size, desc=target.name, unit="B", unit_scale=True, disable=None) as bar,
+            ):
                 for chunk in response.iter_content(1 << 20):
                     file.write(chunk)
                     bar.update(len(chunk))

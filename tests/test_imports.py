@@ -1,0 +1,30 @@
+"""Which stages start without the heavy libraries."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def imported(stage: str) -> set[str]:
+    code = (
+        f"import sys, runpy; runpy.run_path('stages/{stage}.py', run_name='imported'); "
+        "print(*{name.split('.')[0] for name in sys.modules})"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    return set(result.stdout.split())
+
+
+@pytest.mark.parametrize("stage", ["download", "masks", "report"])
+def test_the_stages_around_the_model_start_without_tensorflow(stage):
+    assert imported(stage) & {"tensorflow", "keras", "umap"} == set()
+
+
+@pytest.mark.parametrize("stage", ["train", "predict", "cluster"])
+def test_umap_stays_in_embed(stage):
+    modules = imported(stage)
+    assert "tensorflow" in modules
+    assert "umap" not in modules
