@@ -23,7 +23,8 @@ def main(params: Params) -> None:
     keras.utils.set_random_seed(params.cluster.seed)
     categories = schemas.read_parquet("data/categories.parquet", schemas.CATEGORIES)
     classes = list(params.variants[params.variant])
-    embeddings = read_embeddings(params.embed.dimensions)
+    schema = schemas.embeddings_schema(params.embed.dimensions)
+    embeddings = schemas.read_parquet(ARTIFACTS / "embeddings.parquet", schema)
     ids = embeddings["image_id"]
     samples = schemas.read_parquet(ARTIFACTS / "samples.parquet", schemas.samples_schema(categories))
     predictions = schemas.read_parquet(
@@ -55,10 +56,6 @@ def main(params: Params) -> None:
     write_json("metrics/cluster.json", metrics(labels, profiles))
 
 
-def read_embeddings(dimensions: int) -> pd.DataFrame:
-    return schemas.read_parquet(ARTIFACTS / "embeddings.parquet", schemas.embeddings_schema(dimensions))
-
-
 def val_scores(predictions: pd.DataFrame, classes: list[str]) -> pd.DataFrame:
     """Loss and IoU of the val split's images only: the train split's flatter the model."""
     scores = predictions[["loss", *(f"iou.{name}" for name in classes)]]
@@ -87,7 +84,7 @@ def attend(
     for split in embeddings["split"].unique():
         examples = read_examples(shards(ARTIFACTS / "dataset", split), size)
         n = int((embeddings["split"] == split).sum())
-        for ids, masks, (*outputs, _) in predict_batches(probe, examples, 32, n, f"attention {split}"):
+        for ids, masks, (*outputs, _) in predict_batches(probe, examples, n, f"attention {split}"):
             batch_clusters = np.array([cluster_of[i] for i in ids])
             for c in np.unique(batch_clusters[batch_clusters >= 0]):
                 chosen = batch_clusters == c

@@ -29,7 +29,7 @@ def main(params: Params) -> None:
     ids, pooled = [], []
     for split, n in samples["split"].value_counts(sort=False).items():
         examples = read_examples(shards(ARTIFACTS / "dataset", split), size)
-        for image_ids, _, (*outputs, _) in predict_batches(probe, examples, 32, n, f"embed {split}"):
+        for image_ids, _, (*outputs, _) in predict_batches(probe, examples, n, f"embed {split}"):
             ids.append(image_ids)
             pooled.append(latent.pool(outputs))
     ids, pooled = np.concatenate(ids), np.concatenate(pooled)

@@ -37,7 +37,7 @@ def main(params: Params) -> None:
     rows, found = [], []
     for split, n in samples["split"].value_counts(sort=False).items():
         examples = read_examples(shards(ARTIFACTS / "dataset", split), size)
-        for ids, masks, (logits,) in predict_batches(model, examples, params.predict.batch_size, n, f"predict {split}"):
+        for ids, masks, (logits,) in predict_batches(model, examples, n, f"predict {split}", params.predict.batch_size):
             p = softmax(logits, axis=-1)
             table = evaluation.image_table(p, position[masks], class_of_category, names)
             pictures = [encode_png(mask) for mask in p.argmax(-1).astype(np.uint8)]

@@ -83,7 +83,7 @@ def person(pen: Pen, rng: np.random.Generator, pose: str = "stand") -> None:
     skin, hair = pick(rng, SKIN), pick(rng, HAIR)
     shirt, trousers = any_color(rng), any_color(rng, 20, 140)
     lean = float(rng.uniform(-0.05, 0.05))
-    stride = {"stand": 0.08, "walk": 0.22, "play": 0.3, "sit": 0.2}[pose] * float(rng.uniform(0.8, 1.2))
+    stride = {"stand": 0.08, "walk": 0.22, "play": 0.3}[pose] * float(rng.uniform(0.8, 1.2))
     hip, neck = (0.5, 0.52), (0.5 + lean, 0.2)
     for side in (-1, 1):
         foot = (0.5 + side * stride, 0.96)

@@ -18,7 +18,6 @@ from segscope.errors import SegscopeError
 SKIP_LAYERS = ("block_13_expand_relu", "block_6_expand_relu", "block_3_expand_relu", "block_1_expand_relu")
 BOTTLENECK = "block_16_project"
 DECODER_FILTERS = (512, 256, 128, 64)
-STRIDE = 32
 
 # PyTorch's ImageNet normalisation, in units of 0…255.
 _TORCH_MEAN = (123.675, 116.28, 103.53)

@@ -12,7 +12,6 @@ from segscope.errors import SegscopeError
 
 CategoryNames = Annotated[list[str], Field(min_length=1)]
 PositiveInt = Annotated[int, Field(ge=1)]
-ENCODER_WEIGHTS = ("wheel", "imagenet", "none")
 
 
 class _Group(BaseModel):
@@ -122,11 +121,6 @@ class Params(_Group):
             if "background" in classes:
                 raise ValueError(f"variants.{name}: 'background' is the class of all other pixels; choose another name")
         return self
-
-    @property
-    def classes(self) -> dict[str, list[str]]:
-        """Model class → COCO categories or super-categories, of the variant in use."""
-        return self.variants[self.variant]
 
 
 def load_params(path: Path | str = "params.yaml") -> Params:

@@ -28,7 +28,7 @@ def load_model(path: Path, n_classes: int, image_size: int) -> keras.Model:
 
 
 def predict_batches(
-    model: keras.Model, examples: tf.data.Dataset, batch_size: int, n: int, title: str
+    model: keras.Model, examples: tf.data.Dataset, n: int, title: str, batch_size: int = 32
 ) -> Iterator[tuple[np.ndarray, np.ndarray, list[np.ndarray]]]:
     """Yield (image_id int64[N], mask of category ids uint8 N × H × W, the model's outputs), with a progress bar.
 

@@ -12,7 +12,7 @@ function layout(more) {
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
     font: { color: style("--ink"), family: "system-ui, sans-serif" },
-    legend: { orientation: "h", y: -0.25 },
+    legend: { orientation: "h", y: -0.35 },
     ...more,
     xaxis: { ...axis, ...more.xaxis },
     yaxis: { ...axis, ...more.yaxis },
