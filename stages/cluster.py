@@ -32,12 +32,9 @@ def main(params: Params) -> None:
     )
     samples = samples.set_index("image_id").loc[ids].reset_index()
     predictions = predictions.set_index("image_id").loc[ids].reset_index()
-    vectors = np.stack(embeddings["latent"])
+    # On the map: HDBSCAN finds few groups in the latent space itself, where a few hundred images lie thin.
     labels, probability = clustering.find_clusters(
-        vectors[:, : params.cluster.dimensions],
-        params.cluster.min_cluster_size,
-        params.cluster.min_samples,
-        params.cluster.selection,
+        embeddings[["x", "y"]].to_numpy(), params.cluster.min_cluster_size, params.cluster.min_samples
     )
     profiles = clustering.profile_clusters(
         labels,

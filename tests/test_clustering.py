@@ -15,7 +15,7 @@ def blobs(sizes: list[int], seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 def test_planted_groups_are_found_largest_first():
     vectors, truth = blobs([15, 40, 25])
-    labels, probability = clustering.find_clusters(vectors, 8, 3, "eom")
+    labels, probability = clustering.find_clusters(vectors, 8, 3)
     assert adjusted_rand_score(truth, labels) > 0.95
     sizes = [int((labels == c).sum()) for c in range(labels.max() + 1)]
     assert sizes == sorted(sizes, reverse=True)

@@ -55,7 +55,7 @@ def new_project(folder: Path) -> Path:
         train={"epochs": 1},
         predict={"bootstrap": 100},
         embed={"dimensions": 8},
-        cluster={"dimensions": 4, "min_cluster_size": 4},
+        cluster={"min_cluster_size": 4},
     )
     run(folder, "git", "init", "--quiet")
     run(folder, "git", "add", ".")

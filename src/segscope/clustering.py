@@ -29,19 +29,14 @@ NUMERIC = (
 )
 
 
-def find_clusters(
-    vectors: np.ndarray, min_cluster_size: int, min_samples: int, selection: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """HDBSCAN (Campello et al. 2013, https://doi.org/10.1007/978-3-642-37456-2_14) of N × D vectors.
+def find_clusters(points: np.ndarray, min_cluster_size: int, min_samples: int) -> tuple[np.ndarray, np.ndarray]:
+    """HDBSCAN (Campello et al. 2013, https://doi.org/10.1007/978-3-642-37456-2_14) of N × D points, D small.
 
     Returns cluster numbers int[N], larger clusters first, -1 for noise, and membership probabilities float[N].
     """
     found = HDBSCAN(
-        min_cluster_size=min(min_cluster_size, len(vectors)),
-        min_samples=min(min_samples, len(vectors)),
-        cluster_selection_method=selection,
-        copy=True,
-    ).fit(vectors)
+        min_cluster_size=min(min_cluster_size, len(points)), min_samples=min(min_samples, len(points)), copy=True
+    ).fit(points)
     numbers, sizes = np.unique(found.labels_[found.labels_ >= 0], return_counts=True)
     renumber = dict(zip(numbers[np.argsort(-sizes, kind="stable")], range(len(numbers)), strict=True))
     return np.array([renumber.get(label, NOISE) for label in found.labels_]), found.probabilities_

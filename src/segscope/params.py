@@ -84,10 +84,8 @@ class Embed(_Group):
 
 
 class Cluster(_Group):
-    dimensions: Annotated[int, Field(ge=2)] = 8
-    min_cluster_size: Annotated[int, Field(ge=2)] = 8
+    min_cluster_size: Annotated[int, Field(ge=2)] = 10
     min_samples: PositiveInt = 3
-    selection: Literal["eom", "leaf"] = "leaf"
     exemplars: PositiveInt = 8
     seed: Annotated[int, Field(ge=0)] = 0
 
