@@ -51,6 +51,12 @@ def test_gray_by_file_and_by_look(mode, is_file, is_gray):
     )
 
 
+def test_a_dark_picture_is_not_gray_for_its_darkness():
+    dark = Image.new("RGB", (20, 20), (24, 12, 12))
+    assert not photography(dark)["is_gray"]
+    assert photography(dark.convert("L").convert("RGB"))["is_gray"]
+
+
 @pytest.mark.parametrize(("level", "dark"), [(30, True), (49, True), (51, False), (200, False)])
 def test_low_light(level, dark):
     assert photography(Image.new("RGB", (8, 8), (level,) * 3))["low_light"] is dark

@@ -12,6 +12,7 @@ from scipy.ndimage import laplace
 
 LOW_LIGHT_BRIGHTNESS = 50.0
 GRAY_CHROMA = 20.0
+GRAY_CHROMA_SHARE = 0.2
 
 
 def photography(image: Image.Image) -> dict[str, float | bool]:
@@ -20,13 +21,15 @@ def photography(image: Image.Image) -> dict[str, float | bool]:
     brightness: mean of the luma (ITU-R 601). contrast: its standard deviation. sharpness: variance of its
     Laplacian. saturation: mean of HSV's S, 0…1. hue_std: standard deviation of HSV's H, 0…1.
     is_grayscale_file: the file has one colour channel. is_colored: it has several. is_gray: 95 % of the pixels
-    show no colour (largest minus smallest channel at most 20), whatever the file. low_light: brightness below 50.
+    show no colour (largest minus smallest channel at most 20, and at most a fifth of the brightness, lest every
+    dark picture be gray), whatever the file. low_light: brightness below 50.
     """
     rgb = image.convert("RGB")
     luma = np.asarray(rgb.convert("L"), dtype=np.float32)
     hsv = np.asarray(rgb.convert("HSV"), dtype=np.float32) / 255
     pixels = np.asarray(rgb)
     chroma = pixels.max(-1).astype(np.int16) - pixels.min(-1)
+    visible_chroma = min(GRAY_CHROMA, GRAY_CHROMA_SHARE * luma.mean())
     single = len(image.getbands()) == 1 and image.mode != "P"
     return {
         "brightness": float(luma.mean()),
@@ -36,7 +39,7 @@ def photography(image: Image.Image) -> dict[str, float | bool]:
         "hue_std": float(hsv[..., 0].std()),
         "is_grayscale_file": single,
         "is_colored": not single,
-        "is_gray": bool(np.percentile(chroma, 95) <= GRAY_CHROMA),
+        "is_gray": bool(np.percentile(chroma, 95) <= visible_chroma),
         "low_light": bool(luma.mean() < LOW_LIGHT_BRIGHTNESS),
     }
 
