@@ -2,7 +2,11 @@
 
 import json
 import os
+import zipfile
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -76,3 +80,38 @@ def small_coco(tmp_path: Path) -> Path:
         file = tmp_path / "coco" / "annotations" / f"instances_{split}.json"
         file.write_text(json.dumps(coco_document(images, annotations)))
     return tmp_path / "coco"
+
+
+class FlakyHandler(SimpleHTTPRequestHandler):
+    """Serves COCO's layout; the first request of each path fails, as on a bad day."""
+
+    requests: list[str] = []  # noqa: RUF012
+
+    def do_GET(self):
+        first = self.path not in self.requests
+        self.requests.append(self.path)
+        if first:
+            self.send_error(503)
+        else:
+            super().do_GET()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def mirror(small_coco, tmp_path):
+    """The small dataset as COCO's web host would serve it."""
+    served = tmp_path / "served"
+    (served / "annotations").mkdir(parents=True)
+    with zipfile.ZipFile(served / "annotations" / "annotations_trainval2017.zip", "w") as archive:
+        for file in (small_coco / "annotations").iterdir():
+            archive.write(file, f"annotations/{file.name}")
+        archive.writestr("../escaped.txt", "no entry of the archive chooses where it is written")
+    for split in ("train2017", "val2017"):
+        (small_coco / split).rename(served / split)
+    FlakyHandler.requests = []
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(FlakyHandler, directory=served))
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", served
+    server.shutdown()

@@ -171,3 +171,22 @@ def test_impossible_data_is_a_clear_error(tmp_path, change, message):
     assert result.returncode == 1
     assert f"error: {message}" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_coco_is_downloaded_from_a_mirror_but_only_the_chosen_images(mirror, tmp_path):
+    url, _ = mirror
+    folder = tmp_path / "project"
+    folder.mkdir()
+    shutil.copytree(ROOT / "stages", folder / "stages")
+    shutil.copy(ROOT / "params.yaml", folder)
+    data = {"source": "coco2017", "base_url": url, "contains": ["person", "car"], "match": "all"}
+    set_params(folder, data=data, model={"encoder_weights": "none"})
+    run(folder, sys.executable, "stages/download.py")
+    index = pd.read_parquet(folder / "data" / "index.parquet")
+    assert index["image_id"].tolist() == [3, 103]
+    assert index["path"].tolist() == [
+        "data/coco/coco2017/train2017/000000000003.jpg",
+        "data/coco/coco2017/val2017/000000000103.jpg",
+    ]
+    assert len(list((folder / "data" / "coco").rglob("*.jpg"))) == 2
+    assert metrics(folder, "download")["val"] == {"images": 1, "annotations": 2, "images_in_source": 4}

@@ -1,13 +1,11 @@
 import io
 import json
 import zipfile
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import FlakyHandler
 from PIL import Image
 
 from segscope.coco import annotation_rle, decode_rle, read_coco
@@ -117,41 +115,6 @@ def test_a_root_that_is_no_directory_is_an_error(tmp_path):
         open_source(Data(source="directory", root=str(tmp_path / "nowhere")), tmp_path)
 
 
-class _Handler(SimpleHTTPRequestHandler):
-    """Serves COCO's layout; the first request of each path fails, as on a bad day."""
-
-    requests: list[str] = []  # noqa: RUF012
-
-    def do_GET(self):
-        first = self.path not in self.requests
-        self.requests.append(self.path)
-        if first:
-            self.send_error(503)
-        else:
-            super().do_GET()
-
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture
-def mirror(small_coco, tmp_path):
-    """The small dataset as COCO's web host would serve it."""
-    served = tmp_path / "served"
-    (served / "annotations").mkdir(parents=True)
-    with zipfile.ZipFile(served / "annotations" / "annotations_trainval2017.zip", "w") as archive:
-        for file in (small_coco / "annotations").iterdir():
-            archive.write(file, f"annotations/{file.name}")
-        archive.writestr("../escaped.txt", "no entry of the archive chooses where it is written")
-    for split in ("train2017", "val2017"):
-        (small_coco / split).rename(served / split)
-    _Handler.requests = []
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, directory=served))
-    Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}", served
-    server.shutdown()
-
-
 def test_coco_is_fetched_over_http_once(mirror, tmp_path):
     url, served = mirror
     source = CocoMirror(url, "2017", tmp_path / "cache")
@@ -162,10 +125,10 @@ def test_coco_is_fetched_over_http_once(mirror, tmp_path):
     assert fetched == names
     for name in names:
         assert (source.image_folder("train") / name).read_bytes() == (served / "train2017" / name).read_bytes()
-    before = len(_Handler.requests)
+    before = len(FlakyHandler.requests)
     source.annotation_file("train")
     source.fetch("train", names)
-    assert len(_Handler.requests) == before
+    assert len(FlakyHandler.requests) == before
     assert not list(tmp_path.rglob("escaped.txt"))
 
 
