@@ -121,12 +121,11 @@ def name_attention(attention: dict[int, pd.DataFrame], profiles: pd.DataFrame) -
 
 
 def metrics(labels: np.ndarray, profiles: pd.DataFrame) -> dict:
-    named = profiles.drop_duplicates("cluster").sort_values("cluster")
+    names = profiles.drop_duplicates("cluster")["name"]
     return {
         "clusters": int(labels.max() + 1),
+        "named": int((names != "mixed").sum()),
         "unclustered_share": float((labels == clustering.NOISE).mean()),
-        "mixed": int((named["name"] == "mixed").sum()),
-        "sizes": {f"{row.cluster} {row.name}": row.size for row in named.itertuples(index=False)},
     }
 
 
