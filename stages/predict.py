@@ -8,11 +8,10 @@ import pandas as pd
 from scipy.special import softmax
 
 from segscope import evaluation, labels, schemas, stage
-from segscope.coco import resolve_categories
 from segscope.dataset import read_examples, shards
 from segscope.files import atomic_path, write_json
 from segscope.images import encode_png
-from segscope.masks import category_classes
+from segscope.masks import variant_classes
 from segscope.params import Params
 from segscope.prediction import load_model, predict_batches
 
@@ -26,7 +25,7 @@ def main(params: Params) -> None:
     instances = schemas.read_parquet(ARTIFACTS / "instances.parquet", schemas.INSTANCES)
     truth = schemas.read_parquet("data/truth.parquet", schemas.TRUTH)
     classes = params.variants[params.variant]
-    class_of = category_classes({name: resolve_categories(of, categories) for name, of in classes.items()})
+    class_of = variant_classes(classes, categories)
     class_of_category = class_of[[0, *categories["category_id"]]]
     names = ["background", *classes]
     size = params.data.image_size

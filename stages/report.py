@@ -6,9 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from segscope import schemas, stage
-from segscope.coco import resolve_categories
 from segscope.files import atomic_path, write_json
-from segscope.masks import category_classes
+from segscope.masks import variant_classes
 from segscope.params import Params
 from segscope.report import Findings, write_report
 
@@ -26,7 +25,7 @@ def main(params: Params) -> None:
         title=params.report.title,
         variant=params.variant,
         classes=classes,
-        class_of=category_classes({name: resolve_categories(of, categories) for name, of in classes.items()}),
+        class_of=variant_classes(classes, categories),
         source=params.data.source,
         index=schemas.read_parquet("data/index.parquet", schemas.INDEX),
         samples=table("samples", schemas.samples_schema(categories)),

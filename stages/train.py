@@ -6,11 +6,10 @@ from pathlib import Path
 import pandas as pd
 
 from segscope import schemas, stage
-from segscope.coco import resolve_categories
 from segscope.dataset import count_pixels, read_examples, shards, training_batches
 from segscope.encoder import read_encoder
 from segscope.files import atomic_path, write_json
-from segscope.masks import category_classes
+from segscope.masks import variant_classes
 from segscope.params import Params
 from segscope.training import build_model, class_weights, fit, make_deterministic
 
@@ -22,7 +21,7 @@ def main(params: Params) -> None:
     size = params.data.image_size
     categories = schemas.read_parquet("data/categories.parquet", schemas.CATEGORIES)
     classes = params.variants[params.variant]
-    class_of = category_classes({name: resolve_categories(of, categories) for name, of in classes.items()})
+    class_of = variant_classes(classes, categories)
     names = ["background", *classes]
     examples = {split: read_examples(shards(ARTIFACTS / "dataset", split), size) for split in ("train", "val")}
     n_train, pixels = count_pixels(examples["train"], class_of, len(names))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ from scipy.stats import false_discovery_control, hypergeom, mannwhitneyu
 from sklearn.cluster import HDBSCAN
 
 from segscope.evaluation import bootstrap_weights, interval
+from segscope.schemas import CLUSTER_PROFILES
 
 NOISE = -1
 SIGNIFICANT = 0.01
@@ -83,6 +85,8 @@ def compare(inside: np.ndarray, values: pd.DataFrame, kind: str, resamples: int,
     low, high: bootstrap 95 % interval of the difference of means; p_value: Mann-Whitney U, two-sided. A column
     with fewer than 5 values on either side gets NaN for both.
     """
+    # Most columns have the same number of values: their weights are drawn once.
+    weights = lru_cache(maxsize=2)(lambda n, seed: bootstrap_weights(n, resamples, seed))
     rows = []
     for name in values:
         column = values[name].to_numpy(float)
@@ -90,7 +94,7 @@ def compare(inside: np.ndarray, values: pd.DataFrame, kind: str, resamples: int,
         row = {"kind": kind, "feature": name, "inside": _mean(a), "rest": _mean(b)}
         row |= {"low": np.nan, "high": np.nan, "p_value": np.nan}
         if min(len(a), len(b)) >= MIN_COMPARED:
-            means = [bootstrap_weights(len(x), resamples, seed + i) @ x / len(x) for i, x in enumerate((a, b))]
+            means = [weights(len(x), seed + i) @ x / len(x) for i, x in enumerate((a, b))]
             row["low"], row["high"] = interval(means[0] - means[1])
             row["p_value"] = float(mannwhitneyu(a, b).pvalue)
         rows.append(row)
@@ -124,21 +128,7 @@ def profile_clusters(
         ]
         tables.append(pd.concat(parts).assign(cluster=cluster, size=int(inside.sum())))
     if not tables:
-        return pd.DataFrame(
-            columns=[
-                "cluster",
-                "name",
-                "size",
-                "kind",
-                "feature",
-                "inside",
-                "rest",
-                "lift",
-                "low",
-                "high",
-                "p_value",
-            ]
-        )
+        return pd.DataFrame(columns=CLUSTER_PROFILES.names)
     profiles = pd.concat(tables, ignore_index=True)
     profiles["p_value"] = profiles.groupby("kind")["p_value"].transform(_corrected)
     names = {cluster: name_of(rows) for cluster, rows in profiles.groupby("cluster")}

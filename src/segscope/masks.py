@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from PIL import Image
 
-from segscope.coco import annotation_rle, decode_rle
+from segscope.coco import annotation_rle, decode_rle, resolve_categories
 from segscope.errors import SegscopeError
 
 BACKGROUND = 0
@@ -70,7 +70,12 @@ def resize_mask(mask: np.ndarray, size: int) -> np.ndarray:
     return np.asarray(Image.fromarray(mask).resize((size, size), Image.Resampling.NEAREST))
 
 
-def category_classes(classes: dict[str, Sequence[int]]) -> np.ndarray:
+def variant_classes(variant: Mapping[str, Sequence[str]], categories: pd.DataFrame) -> np.ndarray:
+    """The lookup table of `category_classes` for a variant: class → names of categories or super-categories."""
+    return category_classes({name: resolve_categories(of, categories) for name, of in variant.items()})
+
+
+def category_classes(classes: Mapping[str, Sequence[int]]) -> np.ndarray:
     """Lookup table uint8[256]: COCO category id → class (0 background, then in order; 255 stays 255).
 
     Raises SegscopeError if two classes claim one category.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import jinja2
 import numpy as np
 import pandas as pd
+from PIL import Image
 from plotly.offline import get_plotlyjs
 from tqdm import tqdm
 
@@ -53,23 +55,27 @@ class _Pictures:
 
     def __init__(self, findings: Findings, folder: Path, longest: int, crowd: str):
         self._folder = folder
-        self._longest = longest
         self._crowd = crowd
         self._index = findings.index.set_index("image_id")
         self._instances = dict(list(findings.instances.groupby("image_id")))
         self._none = findings.instances[:0]
         self._predicted = findings.predictions.set_index("image_id")["mask"]
         self._class_of = findings.class_of
+        # The views of one image are made one after the other: its file is decoded once for all of them.
+        self._thumbnail = lru_cache(maxsize=8)(lambda image_id: thumbnail(self._index.loc[image_id, "path"], longest))
         folder.mkdir(parents=True)
 
     def photograph(self, image_id: int) -> str:
         return self._make(f"{image_id}.jpg", image_id, lambda picture: picture)
 
     def labelled(self, image_id: int) -> str:
-        row = self._index.loc[image_id]
-        table = self._instances.get(image_id, self._none)
-        classes = self._class_of[compose_mask(table, row["height"], row["width"], self._crowd)]
-        return self._make(f"{image_id}-labelled.jpg", image_id, lambda picture: class_overlay(picture, classes))
+        def draw(picture: Image.Image) -> Image.Image:
+            row = self._index.loc[image_id]
+            table = self._instances.get(image_id, self._none)
+            mask = compose_mask(table, row["height"], row["width"], self._crowd)
+            return class_overlay(picture, self._class_of[mask])
+
+        return self._make(f"{image_id}-labelled.jpg", image_id, draw)
 
     def predicted(self, image_id: int) -> str:
         classes = decode_png(self._predicted[image_id])
@@ -83,7 +89,7 @@ class _Pictures:
     def _make(self, name: str, image_id: int, draw: Any) -> str:
         target = self._folder / name
         if not target.exists():
-            draw(thumbnail(self._index.loc[image_id, "path"], self._longest)).save(target, quality=85)
+            draw(self._thumbnail(image_id)).save(target, quality=85)
         return f"{self._folder.name}/{name}"
 
 
@@ -99,7 +105,7 @@ def write_report(
         _cluster_card(findings, pictures, cluster, gallery)
         for cluster in tqdm(sorted(set(findings.clusters["cluster"]) - {-1}), desc="clusters", disable=None)
     ]
-    hardest = [_sample_card(findings, pictures, row) for row in _worst(findings, worst).itertuples()]
+    hardest = [_sample_card(findings, pictures, row) for row in _worst(findings, worst).to_dict("records")]
     suspects = {kind: _suspect_cards(findings, pictures, kind) for kind in KINDS}
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(lambda name: (_ASSETS / name).read_text(encoding="utf-8")),
@@ -141,15 +147,15 @@ def _worst(findings: Findings, n: int) -> pd.DataFrame:
     return val.nlargest(n, "loss")
 
 
-def _sample_card(findings: Findings, pictures: _Pictures, row: Any) -> dict[str, Any]:
-    iou = findings.predictions.set_index("image_id").loc[row.image_id, [f"iou.{name}" for name in findings.classes]]
+def _sample_card(findings: Findings, pictures: _Pictures, row: dict[str, Any]) -> dict[str, Any]:
+    image_id = row["image_id"]
     return {
-        "image_id": row.image_id,
-        "loss": row.loss,
-        "iou": {k.removeprefix("iou."): float(v) for k, v in iou.items() if pd.notna(v)},
-        "photograph": pictures.photograph(row.image_id),
-        "labelled": pictures.labelled(row.image_id),
-        "predicted": pictures.predicted(row.image_id),
+        "image_id": image_id,
+        "loss": row["loss"],
+        "iou": {name: row[f"iou.{name}"] for name in findings.classes if pd.notna(row[f"iou.{name}"])},
+        "photograph": pictures.photograph(image_id),
+        "labelled": pictures.labelled(image_id),
+        "predicted": pictures.predicted(image_id),
     }
 
 
