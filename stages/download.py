@@ -1,76 +1,89 @@
-"""download: find or make the images, choose the subset, fetch the encoder's weights."""
+"""download: find or make the images, choose the subset, fetch what is missing, and the encoder's weights."""
 
-import json
+import os
 from pathlib import Path
 
 import pandas as pd
 
 from segscope import schemas, stage
-from segscope.coco import CocoSplit, read_coco, resolve_categories, select_images
+from segscope.coco import CocoSplit, read_coco
 from segscope.encoder import fetch_encoder
 from segscope.errors import SegscopeError
-from segscope.files import atomic_path, sha256_of, write_json
+from segscope.files import atomic_path, write_json
+from segscope.inventory import checksums
 from segscope.params import Params
-from segscope.sources import SPLITS, draw_sample, open_source
+from segscope.sources import SPLITS, Source, draw_sample, open_source
+from segscope.subset import choose, common_categories, in_earlier_split, leave_out, separate_ids
 
 DATA = Path("data")
 NO_TRUTH = pd.DataFrame(columns=schemas.TRUTH.names)
 
 
 def main(params: Params) -> None:
+    data = params.data
     encoder = fetch_encoder(params.model.encoder_weights, DATA / "weights")
     truth = NO_TRUTH
     with atomic_path(DATA / "sample") as folder:
         folder.mkdir()
-        if params.data.source == "sample":
-            truth = draw_sample(folder, params.data.sample_images.model_dump(), params.data.seed)
-    source = open_source(params.data, DATA / "sample")
-    parts, coco = [], {}
-    for split in SPLITS:
-        coco[split] = read_coco(source.annotation_file(split))
-        wanted = [set(resolve_categories([name], coco[split].categories)) for name in params.data.contains]
-        images = select_images(
-            coco[split], wanted, params.data.match, getattr(params.data.max_images, split), params.data.seed
-        )
-        if images.empty:
-            raise SegscopeError(f"no image of split {split} fits data.contains {params.data.contains}")
-        source.fetch(split, images["file_name"])
-        paths = source.image_folder(split).as_posix() + "/" + images["file_name"]
-        parts.append(images.assign(split=split, path=paths, sha256=paths.map(sha256_of)))
-    index = pd.concat(parts).drop(columns="file_name")
-    check_splits(index, coco)
-    write_annotations(index, coco)
+        if data.source == "sample":
+            truth = draw_sample(folder, data.sample_images.model_dump(), data.seed)
+    source = open_source(data, DATA / "sample")
+    coco = separate_ids({split: read_coco(source.annotation_file(split)) for split in SPLITS})
+    categories = common_categories(coco)
+    images = choose(coco, data.contains, data.match, data.max_images.model_dump(), data.seed)
+    images["path"] = [source.image_path(*row).as_posix() for row in images[["split", "file_name"]].values]
+    images, shared = leave_out(images, in_earlier_split(images), "in_earlier_split", "an earlier split has this file")
+    images, missing = fetch(source, images, data.max_missing)
+    skipped = pd.concat([split.skipped.assign(split=name) for name, split in coco.items()] + [shared, missing])
+    sums = checksums(images["path"].drop_duplicates().tolist(), Path(data.cache_dir) / "checksums.parquet")
+    index = images.assign(sha256=images["path"].map(sums)).drop(columns="file_name")
+    annotations = pd.concat([split.annotations for split in coco.values()])
+    annotations = annotations[annotations["image_id"].isin(index["image_id"])]
+    annotations = annotations.sort_values(["image_id", "annotation_id"])
+    annotations["segmentation"] = annotations["segmentation"].map(bytes)
     schemas.write_parquet(DATA / "truth.parquet", truth[truth["image_id"].isin(index["image_id"])], schemas.TRUTH)
-    schemas.write_parquet(DATA / "categories.parquet", coco["train"].categories, schemas.CATEGORIES)
+    schemas.write_parquet(DATA / "categories.parquet", categories, schemas.CATEGORIES)
+    schemas.write_parquet(DATA / "annotations.parquet", annotations, schemas.ANNOTATIONS)
+    schemas.write_parquet(DATA / "skipped.parquet", skipped, schemas.SKIPPED)
     schemas.write_parquet(DATA / "index.parquet", index, schemas.INDEX)
-    write_json("metrics/download.json", metrics(index, coco) | {"encoder": encoder["kind"]})
+    stage.say_skipped(skipped, "data/skipped.parquet")
+    found = {split: metrics(split, coco[split], index, annotations, skipped) for split in SPLITS}
+    write_json("metrics/download.json", found | {"encoder": encoder["kind"]})
 
 
-def check_splits(index: pd.DataFrame, coco: dict[str, CocoSplit]) -> None:
-    if not coco["train"].categories.equals(coco["val"].categories):
-        raise SegscopeError("the splits' annotation files list different categories; they must be the same")
-    repeated = index.loc[index["image_id"].duplicated(), "image_id"].tolist()
-    if repeated:
-        raise SegscopeError(f"image ids must be unique over the splits; in both: {repeated[:5]}")
+def fetch(source: Source, images: pd.DataFrame, max_missing: float) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The images that are on disk, and the rest as skipped. Raises SegscopeError if too many are missing."""
+    allowed = int(max_missing * len(images))
+    why = source.fetch(images, allowed)
+    if len(why) > allowed:
+        named = "\n  ".join(f"{path}: {reason}" for path, reason in sorted(why.items())[:20])
+        raise SegscopeError(
+            f"of {len(images)} images {len(why)} are missing, more than data.max_missing ({max_missing:.2%}) allows:"
+            f"\n  {named}" + ("\n  …" if len(why) > 20 else "")
+        )
+    images, missing = leave_out(images, images["path"].isin(why), "missing_file", images["path"].map(why))
+    if gone := [split for split in SPLITS if split not in set(images["split"])]:
+        raise SegscopeError(f"no image of split {gone[0]} is left: {next(iter(why.items()))}")
+    return images, missing
 
 
-def write_annotations(index: pd.DataFrame, coco: dict[str, CocoSplit]) -> None:
-    """The chosen images' annotations as they came, one JSON list a split."""
-    with atomic_path(DATA / "annotations") as folder:
-        folder.mkdir()
-        for split, images in index.groupby("split"):
-            rows = [row for i in images["image_id"] for row in coco[split].annotations[i]]
-            (folder / f"{split}.json").write_text(json.dumps(rows), encoding="utf-8")
-
-
-def metrics(index: pd.DataFrame, coco: dict[str, CocoSplit]) -> dict[str, dict[str, int]]:
+def metrics(
+    split: str,
+    coco: CocoSplit,
+    index: pd.DataFrame,
+    annotations: pd.DataFrame,
+    skipped: pd.DataFrame,
+) -> dict:
+    images, skipped = index[index["split"] == split], skipped[skipped["split"] == split]
+    missing = skipped.loc[skipped["reason"] == "missing_file", "file_name"].tolist()
     return {
-        split: {
-            "images": len(images),
-            "annotations": sum(len(coco[split].annotations[i]) for i in images["image_id"]),
-            "images_in_source": len(coco[split].images),
-        }
-        for split, images in index.groupby("split")
+        "images": len(images),
+        "annotations": int(annotations["image_id"].isin(images["image_id"]).sum()),
+        "images_in_source": len(coco.images),
+        "bytes": sum(os.path.getsize(path) for path in images["path"]),
+        "missing": len(missing),
+        **({"missing_files": missing} if missing else {}),
+        "skipped": stage.count_skipped(skipped),
     }
 
 

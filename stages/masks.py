@@ -1,19 +1,18 @@
 """masks: resized images and category masks as TFRecord shards, and everything known of each image."""
 
-import json
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import pandas as pd
 from tqdm import tqdm
 
 from segscope import schemas, stage
+from segscope.conversion import Converted, convert_all, jobs, tabulate
 from segscope.errors import SegscopeError
 from segscope.files import atomic_path, write_json
-from segscope.images import encode_png, open_image, resize_image
-from segscope.masks import compose_mask, instances_table, resize_mask
-from segscope.metadata import content, photography
 from segscope.params import Params
-from segscope.records import example, open_shard
+from segscope.records import RecordWriter, open_shard
 
 ARTIFACTS = Path("artifacts")
 SHARD_IMAGES = 1024
@@ -22,72 +21,82 @@ SHARD_IMAGES = 1024
 def main(params: Params) -> None:
     index = schemas.read_parquet("data/index.parquet", schemas.INDEX)
     categories = schemas.read_parquet("data/categories.parquet", schemas.CATEGORIES)
-    samples, instances = [], []
-    with atomic_path(ARTIFACTS / "dataset") as folder:
+    annotations = schemas.read_table("data/annotations.parquet", schemas.ANNOTATIONS).combine_chunks()
+    skipped, found = [schemas.read_parquet("data/skipped.parquet", schemas.SKIPPED)], {}
+    with (
+        atomic_path(ARTIFACTS / "dataset") as folder,
+        schemas.open_parquet(ARTIFACTS / "samples.parquet", schemas.samples_schema(categories)) as write_samples,
+        schemas.open_parquet(ARTIFACTS / "instances.parquet", schemas.INSTANCES) as write_instances,
+    ):
+        folder.mkdir()
         for split, images in index.groupby("split"):
-            annotations = read_annotations(Path("data/annotations") / f"{split}.json")
-            shards = [images[i : i + SHARD_IMAGES] for i in range(0, len(images), SHARD_IMAGES)]
+            totals = []
             bar = tqdm(total=len(images), desc=f"masks {split}", unit="image", disable=None)
-            for number, shard in enumerate(shards):
-                with open_shard(folder, split, number, len(shards)) as writer:
-                    for row in shard.itertuples():
-                        record, sample, table = convert(row, annotations.get(row.image_id, []), categories, params)
-                        writer.write(record)
-                        samples.append(sample)
-                        instances.append(table)
-                        bar.update()
+            results = convert_all(jobs(images, annotations), params.data.image_size, params.masks.crowd)
+            for shard_results in write_shards(folder, split, len(images), results, bar):
+                samples, instances, left_out = tabulate(shard_results, images, categories)
+                write_samples(samples)
+                write_instances(instances)
+                skipped.append(left_out.assign(split=split))
+                totals.append(sums(samples))
             bar.close()
-    samples = pd.DataFrame(samples)
-    instances = pd.concat(instances)
-    schemas.write_parquet(ARTIFACTS / "samples.parquet", samples, schemas.samples_schema(categories))
-    schemas.write_parquet(ARTIFACTS / "instances.parquet", instances, schemas.INSTANCES)
-    write_json("metrics/masks.json", metrics(samples, categories))
+            total = sum(totals)
+            if not total["images"]:
+                raise SegscopeError(f"no image of split {split} can be used: {skipped[-1]['detail'].iloc[0]}")
+            size = sum(file.stat().st_size for file in folder.glob(f"{split}-*"))
+            found[split] = metrics(total, categories) | {"bytes": size}
+    skipped = pd.concat(skipped)
+    schemas.write_parquet(ARTIFACTS / "skipped.parquet", skipped, schemas.SKIPPED)
+    for split in found:
+        found[split]["skipped"] = stage.count_skipped(skipped[skipped["split"] == split])
+    write_json("metrics/masks.json", found)
+    stage.say_skipped(skipped, "artifacts/skipped.parquet")
 
 
-def read_annotations(path: Path) -> dict[int, list[dict]]:
-    grouped: dict[int, list[dict]] = {}
-    for row in json.loads(path.read_bytes()):
-        grouped.setdefault(row["image_id"], []).append(row)
-    return grouped
+def write_shards(
+    folder: Path, split: str, n_images: int, results: Iterator[Converted], bar: tqdm
+) -> Iterator[list[Converted]]:
+    """Write the records, SHARD_IMAGES a file; yields the results of each file without their records."""
+
+    def write(shard: RecordWriter, result: Converted) -> Converted:
+        if result.record:
+            shard.write(result.record)
+        bar.update()
+        return result._replace(record=None)
+
+    shards = -(-n_images // SHARD_IMAGES)
+    for number in range(shards):
+        with open_shard(folder, split, number, shards) as shard:
+            written = [write(shard, result) for result in islice(results, SHARD_IMAGES)]
+        yield written
 
 
-def convert(row, annotations: list[dict], categories: pd.DataFrame, params: Params) -> tuple[bytes, dict, pd.DataFrame]:
-    """One image: its TFRecord example, its row of samples and its rows of instances."""
-    image = open_image(row.path)
-    if image.size != (row.width, row.height):
-        raise SegscopeError(f"image {row.path} is {image.size}, its annotations say {(row.width, row.height)}")
-    table = instances_table(annotations, row.height, row.width)
-    mask = compose_mask(table, row.height, row.width, params.masks.crowd)
-    size = params.data.image_size
-    record = example(
-        {
-            "image_id": row.image_id,
-            "image": encode_png(resize_image(image, size)),
-            "mask": encode_png(resize_mask(mask, size)),
-        }
-    )
-    sample = {"image_id": row.image_id, "split": row.split, "width": row.width, "height": row.height}
-    sample |= photography(image) | content(table, mask, categories)
-    return record, sample, table.assign(image_id=row.image_id, split=row.split)
+def sums(samples: pd.DataFrame) -> pd.Series:
+    """What the metrics are made of, so that the samples of one shard are in memory at a time."""
+    plain = (samples["n_instances"] + samples["n_crowds"]) == 0
+    return samples.assign(images=1, without_annotation=plain).drop(columns=["image_id"]).sum(numeric_only=True)
 
 
-def metrics(samples: pd.DataFrame, categories: pd.DataFrame) -> dict[str, dict]:
-    result = {}
-    for split, rows in samples.groupby("split"):
-        counts = rows[[f"count.{name}" for name in categories["name"]]].sum()
-        shares = rows[[f"share.{name}" for name in categories["name"]]].mean()
-        result[split] = {
-            "images": len(rows),
-            "instances": int(rows["n_instances"].sum()),
-            "crowds": int(rows["n_crowds"].sum()),
-            "grayscale_files": int(rows["is_grayscale_file"].sum()),
-            "gray": int(rows["is_gray"].sum()),
-            "low_light": int(rows["low_light"].sum()),
-            "without_annotation": int((rows["n_instances"] + rows["n_crowds"] == 0).sum()),
-            "count": {k.removeprefix("count."): int(v) for k, v in counts.items() if v},
-            "pixel_share": {k.removeprefix("share."): float(v) for k, v in shares.items() if v},
-        }
-    return result
+def metrics(total: pd.Series, categories: pd.DataFrame) -> dict:
+    def of(prefix: str, column: str, scale: float = 1) -> dict:
+        group = "super." if column == "supercategory" else ""
+        values = {name: total[f"{prefix}.{group}{name}"] / scale for name in categories[column].unique()}
+        return {name: value for name, value in values.items() if value}
+
+    images = int(total["images"])
+    return {
+        "images": images,
+        "instances": int(total["n_instances"]),
+        "crowds": int(total["n_crowds"]),
+        "grayscale_files": int(total["is_grayscale_file"]),
+        "gray": int(total["is_gray"]),
+        "low_light": int(total["low_light"]),
+        "without_annotation": int(total["without_annotation"]),
+        "count": {k: int(v) for k, v in of("count", "name").items()},
+        "count_super": {k: int(v) for k, v in of("count", "supercategory").items()},
+        "pixel_share": {"background": total["share.background"] / images} | of("share", "name", images),
+        "pixel_share_super": of("share", "supercategory", images),
+    }
 
 
 if __name__ == "__main__":

@@ -3,14 +3,15 @@
 import json
 import os
 import zipfile
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
+
+from segscope.conversion import Job, decode_instances
+from segscope.files import sha256_of
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 ROOT = Path(__file__).parent.parent
@@ -53,6 +54,22 @@ def square(left: int, top: int, side: int) -> list[list[int]]:
     return [[left, top, right, top, right, bottom, left, bottom]]
 
 
+def instances_of(annotations: list[dict], height: int, width: int) -> pd.DataFrame:
+    """Annotations of one image as rows of instances.parquet."""
+    rows = [
+        {
+            "annotation_id": a["id"],
+            "category_id": a["category_id"],
+            "iscrowd": bool(a.get("iscrowd", 0)),
+            "segmentation": json.dumps(a["segmentation"]).encode(),
+        }
+        for a in annotations
+    ]
+    columns, skipped = decode_instances(Job(1, "a.jpg", width, height, rows))
+    assert not skipped
+    return pd.DataFrame(columns)
+
+
 @pytest.fixture
 def small_coco(tmp_path: Path) -> Path:
     """A COCO-layout directory: four images a split, with a person, a car, both, and nothing."""
@@ -82,36 +99,14 @@ def small_coco(tmp_path: Path) -> Path:
     return tmp_path / "coco"
 
 
-class FlakyHandler(SimpleHTTPRequestHandler):
-    """Serves COCO's layout; the first request of each path fails, as on a bad day."""
-
-    requests: list[str] = []  # noqa: RUF012
-
-    def do_GET(self):
-        first = self.path not in self.requests
-        self.requests.append(self.path)
-        if first:
-            self.send_error(503)
-        else:
-            super().do_GET()
-
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture
-def mirror(small_coco, tmp_path):
-    """The small dataset as COCO's web host would serve it."""
-    served = tmp_path / "served"
+def as_mirror(coco: Path, served: Path) -> str:
+    """Lay a COCO directory out as COCO's web host does; returns the checksum of its annotations archive."""
     (served / "annotations").mkdir(parents=True)
-    with zipfile.ZipFile(served / "annotations" / "annotations_trainval2017.zip", "w") as archive:
-        for file in (small_coco / "annotations").iterdir():
-            archive.write(file, f"annotations/{file.name}")
-        archive.writestr("../escaped.txt", "no entry of the archive chooses where it is written")
+    archive = served / "annotations" / "annotations_trainval2017.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as opened:
+        for file in sorted((coco / "annotations").iterdir()):
+            opened.write(file, f"annotations/{file.name}")
+        opened.writestr("../escaped.txt", "no entry of the archive chooses where it is written")
     for split in ("train2017", "val2017"):
-        (small_coco / split).rename(served / split)
-    FlakyHandler.requests = []
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(FlakyHandler, directory=served))
-    Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}", served
-    server.shutdown()
+        (served / split).symlink_to(coco / split)
+    return sha256_of(archive)

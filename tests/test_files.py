@@ -9,7 +9,7 @@ from segscope.errors import SegscopeError
 from segscope.files import atomic_path, sha256_of, write_json
 from segscope.schemas import INDEX, read_parquet, write_parquet
 
-ROW = {"image_id": 1, "split": "train", "path": "a.jpg", "width": 4, "height": 3, "sha256": "0"}
+ROW = {"image_id": 1, "source_id": 1, "split": "train", "path": "a.jpg", "width": 4, "height": 3, "sha256": "0"}
 
 
 def write_half(target: Path) -> None:

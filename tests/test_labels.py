@@ -1,10 +1,10 @@
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import square
+from conftest import instances_of, square
 
 from segscope import labels
-from segscope.masks import category_classes, compose_mask, instances_table
+from segscope.masks import category_classes, compose_mask
 
 SIZE = 64
 CLASS_OF = category_classes({"person": [1], "car": [3]})
@@ -22,7 +22,7 @@ def found(truth: list[tuple[int, int, int, int]], annotated: list[tuple[int, int
         {"id": i, "image_id": 1, "category_id": c, "segmentation": square(*box)}
         for i, (c, *box) in enumerate(annotated, start=1)
     ]
-    instances = instances_table(rows, SIZE, SIZE)
+    instances = instances_of(rows, SIZE, SIZE)
     mask = compose_mask(instances, SIZE, SIZE)
     # The photograph is twice as wide as high: boxes must come back in its pixels.
     return labels.suspects(p, mask, instances, CLASS_OF, NAMES, (SIZE, 2 * SIZE))

@@ -1,19 +1,35 @@
+from pathlib import Path
+
 import numpy as np
-import pandas as pd
 import pytest
-from conftest import square
+from conftest import coco_document, instances_of, square
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from pycocotools.coco import COCO
 
-from segscope.coco import read_coco
+from segscope.coco import encode_rle
 from segscope.errors import SegscopeError
-from segscope.masks import bbox, category_classes, compose_mask, instances_table, resize_mask
+from segscope.masks import IGNORE, bbox, category_classes, compose_mask, nearest, resize_mask, visible_pixels
 
 
-def table(*annotations: dict) -> pd.DataFrame:
-    rows = [{"id": i, "image_id": 1, "iscrowd": 0} | a for i, a in enumerate(annotations, start=1)]
-    return instances_table(rows, 30, 40)
+def table(*annotations: dict):
+    return instances_of([{"id": i} | a for i, a in enumerate(annotations, start=1)], 30, 40)
+
+
+def pycocotools_mask(reference: COCO, image_id: int, crowd: str = "include") -> np.ndarray:
+    """The composition by pycocotools' decoder and plain painting."""
+    image = reference.imgs[image_id]
+    expected = np.zeros((image["height"], image["width"]), np.uint8)
+    annotations = reference.imgToAnns[image_id]
+    masks = {a["id"]: reference.annToMask(a).astype(bool) for a in annotations}
+    for a in sorted(annotations, key=lambda a: (-a["iscrowd"], -masks[a["id"]].sum(), a["id"])):
+        expected[masks[a["id"]]] = IGNORE if a["iscrowd"] and crowd == "ignore" else a["category_id"]
+    return expected
+
+
+def by_pillow(mask: np.ndarray, size: int) -> np.ndarray:
+    return np.asarray(Image.fromarray(mask).resize((size, size), Image.Resampling.NEAREST))
 
 
 def test_a_smaller_instance_lies_over_a_larger_one_whatever_the_order():
@@ -43,36 +59,80 @@ def test_instances_have_the_area_and_box_of_their_mask():
 
 
 def test_an_image_without_annotations_has_an_empty_mask():
+    assert compose_mask(table(), 30, 40).shape == (30, 40)
     assert not compose_mask(table(), 30, 40).any()
+    assert visible_pixels(table(), 30, 40)[0] == 1200
 
 
-squares = st.tuples(st.sampled_from([1, 3, 6, 18]), st.integers(-5, 35), st.integers(-5, 25), st.integers(1, 30))
+coordinates = st.one_of(st.integers(-10, 40), st.floats(-10, 40, width=32))
+polygons = st.lists(
+    st.lists(coordinates, min_size=6, max_size=12).filter(lambda p: len(p) % 2 == 0), min_size=1, max_size=3
+)
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.lists(squares, max_size=6))
-def test_every_pixel_belongs_to_the_smallest_instance_over_it(shapes):
-    mask = compose_mask(table(*({"category_id": c, "segmentation": square(*s)} for c, *s in shapes)), 30, 40)
-    y, x = np.mgrid[:30, :40]
-    expected = np.zeros((30, 40), int)
-    covers = [((left <= x) & (x < left + n) & (top <= y) & (y < top + n)) for _, left, top, n in shapes]
-    order = sorted(range(len(shapes)), key=lambda i: (-covers[i].sum(), i))
-    for i in order:
-        expected[covers[i]] = shapes[i][0]
-    assert np.array_equal(mask, expected)
+@st.composite
+def run_lengths(draw, height: int, width: int) -> dict:
+    share = draw(st.floats(0, 1))
+    mask = np.random.default_rng(draw(st.integers(0, 99))).random((height, width)) < share
+    if draw(st.booleans()):
+        return {"size": [height, width], "counts": encode_rle(mask)}
+    flat = mask.ravel(order="F")
+    counts = np.diff([0, *(np.flatnonzero(np.diff(flat)) + 1), flat.size]).tolist()
+    return {"size": [height, width], "counts": [0, *counts] if flat[0] else counts}
 
 
-def test_masks_of_real_photographs_equal_pycocotools_composition(coco_mini):
-    file = coco_mini / "annotations" / "instances_val2017.json"
-    reference, split = COCO(str(file)), read_coco(file)
-    for row in split.images.itertuples():
-        annotations = split.annotations[row.image_id]
-        mask = compose_mask(instances_table(annotations, row.height, row.width), row.height, row.width)
-        expected = np.zeros_like(mask)
-        masks = {a["id"]: reference.annToMask(a).astype(bool) for a in annotations}
-        for a in sorted(annotations, key=lambda a: (-a["iscrowd"], -masks[a["id"]].sum(), a["id"])):
-            expected[masks[a["id"]]] = a["category_id"]
-        assert np.array_equal(mask, expected), row.image_id
+@st.composite
+def annotated_images(draw) -> dict:
+    height, width = draw(st.integers(1, 33)), draw(st.integers(1, 33))
+    segmentation = st.one_of(polygons, run_lengths(height, width))
+    annotations = [
+        {
+            "id": i,
+            "image_id": 1,
+            "category_id": draw(st.sampled_from([1, 3, 6, 18])),
+            "iscrowd": draw(st.sampled_from([0, 0, 1])),
+            "segmentation": draw(segmentation),
+        }
+        for i in range(draw(st.integers(0, 5)))
+    ]
+    return coco_document([{"id": 1, "file_name": "a.jpg", "height": height, "width": width}], annotations)
+
+
+@settings(max_examples=300, deadline=None)
+@given(annotated_images(), st.sampled_from(["include", "ignore"]))
+def test_a_mask_equals_pycocotools_composition(document, crowd):
+    reference = COCO()
+    reference.dataset = document
+    reference.createIndex()
+    image = document["images"][0]
+    height, width = image["height"], image["width"]
+    instances = instances_of(document["annotations"], height, width)
+    expected = pycocotools_mask(reference, 1, crowd)
+    assert np.array_equal(compose_mask(instances, height, width, crowd), expected)
+    assert np.array_equal(visible_pixels(instances, height, width, crowd), np.bincount(expected.ravel(), minlength=256))
+    for size in (8, 16, 32, 64):
+        small = compose_mask(instances, height, width, crowd, size)
+        assert np.array_equal(small, resize_mask(expected, size))
+        assert np.array_equal(small, by_pillow(expected, size))
+
+
+@pytest.mark.parametrize("split", ["train2017", "val2017"])
+def test_masks_of_real_photographs_equal_pycocotools_composition(coco_mini: Path, split: str):
+    reference = COCO(str(coco_mini / "annotations" / f"instances_{split}.json"))
+    for image_id, image in reference.imgs.items():
+        height, width = image["height"], image["width"]
+        instances = instances_of(reference.imgToAnns[image_id], height, width)
+        for crowd in ("include", "ignore"):
+            expected = pycocotools_mask(reference, image_id, crowd)
+            assert np.array_equal(compose_mask(instances, height, width, crowd), expected), image_id
+            assert np.array_equal(compose_mask(instances, height, width, crowd, 128), by_pillow(expected, 128))
+            pixels = np.bincount(expected.ravel(), minlength=256)
+            assert np.array_equal(visible_pixels(instances, height, width, crowd), pixels), image_id
+
+
+@given(st.integers(1, 700), st.sampled_from([32, 64, 96, 128, 160, 256]))
+def test_nearest_takes_the_pixel_under_each_centre(length, size):
+    assert nearest(length, size).tolist() == [int((i + 0.5) * length / size) for i in range(size)]
 
 
 def test_resizing_keeps_category_ids():

@@ -1,10 +1,14 @@
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import CATEGORIES, square
+from conftest import CATEGORIES, instances_of, square
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from PIL import Image
+from scipy.signal import convolve2d
 
-from segscope.masks import compose_mask, instances_table
+from segscope.masks import compose_mask
 from segscope.metadata import content, photography
 
 RNG = np.random.default_rng(0)
@@ -32,9 +36,33 @@ def test_hue_and_contrast_of_two_halves():
 
 def test_sharpness_is_the_variance_of_the_laplacian():
     pixels = RNG.integers(0, 256, (12, 9), dtype=np.uint8)
-    padded = np.pad(pixels.astype(float), 1, mode="symmetric")
-    laplacian = padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:] - 4 * padded[1:-1, 1:-1]
-    assert photography(Image.fromarray(pixels))["sharpness"] == pytest.approx(laplacian.var(), rel=1e-4)
+    kernel = np.array([[0, 1, 0], [1, -4, 1], [0, 1, 0]])
+    expected = convolve2d(pixels.astype(float), kernel, mode="valid").var()
+    assert photography(Image.fromarray(pixels))["sharpness"] == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 50), (50, 2)])
+def test_a_picture_without_inside_has_no_sharpness(size):
+    assert photography(Image.new("RGB", size, (9, 9, 9)))["sharpness"] == 0
+
+
+@settings(max_examples=50)
+@given(arrays(np.uint8, st.tuples(st.integers(1, 20), st.integers(1, 20), st.just(3))))
+def test_light_and_colour_are_moments_of_pillows_channels(pixels):
+    picture = Image.fromarray(pixels)
+    values = photography(picture)
+    luma, hsv = np.asarray(picture.convert("L")), np.asarray(picture.convert("HSV")) / 255
+    assert values["brightness"] == pytest.approx(luma.mean())
+    assert values["contrast"] == pytest.approx(luma.std(), abs=1e-9)
+    assert values["saturation"] == pytest.approx(hsv[..., 1].mean())
+    assert values["hue_std"] == pytest.approx(hsv[..., 0].std(), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("mode", "single"), [("1", True), ("L", True), ("LA", True), ("P", False), ("RGB", False), ("CMYK", False)]
+)
+def test_a_grayscale_file_has_one_channel(mode, single):
+    assert photography(Image.new("RGB", (4, 4), (9, 90, 9)).convert(mode))["is_grayscale_file"] is single
 
 
 @pytest.mark.parametrize(
@@ -62,23 +90,34 @@ def test_low_light(level, dark):
     assert photography(Image.new("RGB", (8, 8), (level,) * 3))["low_light"] is dark
 
 
+def content_of(*images: list[dict]) -> pd.DataFrame:
+    """`content` of images of 40 × 30 pixels, ids 1, 2, …"""
+    tables = [instances_of(rows, 30, 40).assign(image_id=i) for i, rows in enumerate(images, start=1)]
+    pixels = np.stack([np.bincount(compose_mask(t, 30, 40).ravel(), minlength=256) for t in tables])
+    shown = pd.DataFrame({"image_id": range(1, len(images) + 1), "width": 40, "height": 30})
+    return content(shown, pd.concat([t for t in tables if len(t)]), pixels, CATEGORY_TABLE)
+
+
+TRAFFIC = [
+    {"id": 1, "category_id": 1, "iscrowd": 0, "segmentation": square(0, 0, 10)},
+    {"id": 2, "category_id": 1, "iscrowd": 0, "segmentation": square(20, 0, 4)},
+    {"id": 3, "category_id": 1, "iscrowd": 1, "segmentation": square(30, 20, 5)},
+    {"id": 4, "category_id": 3, "iscrowd": 0, "segmentation": square(0, 10, 8)},
+    {"id": 5, "category_id": 6, "iscrowd": 0, "segmentation": square(10, 10, 12)},
+]
+
+
 def test_counts_shares_and_sizes():
-    annotations = [
-        {"id": 1, "image_id": 1, "category_id": 1, "iscrowd": 0, "segmentation": square(0, 0, 10)},
-        {"id": 2, "image_id": 1, "category_id": 1, "iscrowd": 0, "segmentation": square(20, 0, 4)},
-        {"id": 3, "image_id": 1, "category_id": 1, "iscrowd": 1, "segmentation": square(30, 20, 5)},
-        {"id": 4, "image_id": 1, "category_id": 3, "iscrowd": 0, "segmentation": square(0, 10, 8)},
-        {"id": 5, "image_id": 1, "category_id": 6, "iscrowd": 0, "segmentation": square(10, 10, 12)},
-    ]
-    instances = instances_table(annotations, 30, 40)
-    values = content(instances, compose_mask(instances, 30, 40), CATEGORY_TABLE)
+    _, values, _ = content_of([], TRAFFIC, TRAFFIC[:1]).to_dict("records")
     total = 30 * 40
     assert (values["count.person"], values["crowd.person"], values["count.super.person"]) == (2, 1, 2)
     assert (values["count.car"], values["count.bus"], values["count.super.vehicle"]) == (1, 1, 2)
+    assert (values["crowd.super.person"], values["crowd.super.vehicle"]) == (1, 0)
     assert values["share.person"] == pytest.approx((100 + 16 + 25) / total)
     assert values["share.super.vehicle"] == pytest.approx((64 + 144) / total)
     assert values["share.background"] == pytest.approx(1 - (141 + 208) / total)
     assert values["size.person"] == pytest.approx(141 / total / 2)
+    assert values["size.super.vehicle"] == pytest.approx((64 + 144) / total / 2)
     assert np.isnan(values["size.dog"])
     assert values["average_size"] == pytest.approx((100 + 16 + 64 + 144) / total / 4)
     assert values["smallest_size"] == pytest.approx(16 / total)
@@ -86,9 +125,33 @@ def test_counts_shares_and_sizes():
     assert values["dominant"] == "vehicle"
 
 
-def test_an_empty_image():
-    instances = instances_table([], 30, 40)
-    values = content(instances, compose_mask(instances, 30, 40), CATEGORY_TABLE)
+def test_an_empty_image_among_others():
+    values, other = content_of([], TRAFFIC[:1]).to_dict("records")
     assert values["share.background"] == 1
     assert values["dominant"] == "none"
-    assert values["n_categories"] == 0
+    assert (values["n_instances"], values["n_crowds"], values["n_categories"]) == (0, 0, 0)
+    assert np.isnan(values["average_size"])
+    assert np.isnan(values["smallest_size"])
+    assert other["dominant"] == "person"
+
+
+def test_an_image_of_a_crowd_alone_has_no_size():
+    (values,) = content_of([TRAFFIC[2]]).to_dict("records")
+    assert (values["n_instances"], values["n_crowds"], values["n_categories"]) == (0, 1, 1)
+    assert np.isnan(values["size.person"])
+    assert np.isnan(values["average_size"])
+    assert values["share.person"] == pytest.approx(25 / 1200)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.lists(st.sampled_from(TRAFFIC), unique_by=lambda a: a["id"]), min_size=1, max_size=5).filter(any))
+def test_shares_are_of_the_whole_and_groups_are_sums(images):
+    rows = content_of(*images)
+    names, groups = CATEGORY_TABLE["name"], CATEGORY_TABLE["supercategory"].unique()
+    assert np.allclose(rows[[f"share.{n}" for n in ("background", *names)]].sum(axis=1), 1)
+    for prefix in ("count", "crowd", "share"):
+        assert np.allclose(
+            rows[[f"{prefix}.{n}" for n in names]].sum(axis=1),
+            rows[[f"{prefix}.super.{g}" for g in groups]].sum(axis=1),
+        )
+    assert rows["n_instances"].tolist() == [sum(not a["iscrowd"] for a in image) for image in images]

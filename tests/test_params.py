@@ -42,7 +42,10 @@ def test_the_projects_params_name_every_key(document: dict):
         ("train", "epochs", 0, r"train\.epochs: 0 is not allowed; .* greater than or equal to 1"),
         ("train", "epochs", "ten", r"train\.epochs: 'ten' is not allowed"),
         ("data", "image_size", 100, r"data\.image_size: 100 is not allowed; .* multiple of 32"),
-        ("data", "source", "directory", r"needs data\.root"),
+        ("data", "annotations", "instances.json", r"data\.annotations must hold .\{split\}"),
+        ("data", "splits", {"train": "a", "val": "a"}, r"data\.splits\.train and \.val must differ"),
+        ("data", "images_url", "ftp://x", r"data\.images_url: .ftp://x. is not allowed"),
+        ("data", "images", "/abroad", r"data\.images: ./abroad. is not allowed"),
     ],
 )
 def test_a_wrong_value_is_named_with_its_key_and_choices(document, tmp_path, group, key, value, message):

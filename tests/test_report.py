@@ -4,10 +4,11 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import instances_of
 from PIL import Image
 
 from segscope.images import encode_png
-from segscope.masks import category_classes, instances_table
+from segscope.masks import category_classes
 from segscope.overlays import class_color, class_overlay, heat_overlay, thumbnail
 from segscope.report import Findings, write_report
 
@@ -23,7 +24,7 @@ def findings(tmp_path) -> Findings:
         paths.append(str(tmp_path / f"{i}.png"))
         Image.new("RGB", (40, 30), (100, 50 * i, 0)).save(paths[-1])
     square = [[4, 4, 24, 4, 24, 24, 4, 24]]
-    instances = instances_table([{"id": 7, "image_id": 1, "category_id": 1, "segmentation": square}], 30, 40)
+    instances = instances_of([{"id": 7, "category_id": 1, "segmentation": square}], 30, 40).assign(image_id=1)
     predictions = pd.DataFrame({"image_id": ids, "split": "val", "loss": [0.5, 0.25], f"iou.{HOSTILE}": [0.5, np.nan]})
     predictions["mask"] = [encode_png(np.ones((8, 8), np.uint8))] * 2
     profile = {"cluster": 0, "name": HOSTILE, "size": 2, "inside": 1.0, "rest": 0.5, "lift": 2.0}

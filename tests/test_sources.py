@@ -1,19 +1,18 @@
-import io
 import json
-import zipfile
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import FlakyHandler
 from PIL import Image
 
-from segscope.coco import annotation_rle, decode_rle, read_coco
+from segscope.coco import decode_rle, read_coco, segmentation_rle
 from segscope.errors import SegscopeError
 from segscope.files import sha256_of
+from segscope.masks import bbox
 from segscope.metadata import photography
 from segscope.params import Data
-from segscope.sources import CocoMirror, draw_sample, open_source
+from segscope.sources import Directory, draw_sample, open_source
 from segscope.sources.sample import FAULTS, GROUP_SHARES
 
 COUNTS = {"train": 50, "val": 25}
@@ -67,86 +66,73 @@ def test_faults_are_in_the_annotations(sample):
     for split in COUNTS:
         coco = read_coco(root / "annotations" / f"instances_{split}.json")
         for fault in truth[(truth["split"] == split) & truth["planted"].isin(FAULTS)].itertuples():
-            rows = {a["id"]: a for a in coco.annotations[fault.image_id]}
+            rows = coco.annotations[coco.annotations["image_id"] == fault.image_id]
             if fault.planted == "missing":
                 assert pd.isna(fault.annotation_id)
-                assert not any(a["bbox"] == fault.bbox for a in rows.values())
+                size = coco.images.set_index("image_id").loc[fault.image_id, ["height", "width"]]
+                boxes = [bbox(decode_rle(counts, *size)) for counts in rles(rows, *size)]
+                assert fault.bbox not in boxes
             else:
-                assert rows[fault.annotation_id]["category_id"] == fault.category_id
-                assert (fault.category_id == fault.true_category_id) == (fault.planted == "inaccurate")
-                assert (rows[fault.annotation_id]["bbox"] == fault.bbox) == (fault.planted != "inaccurate")
+                found = rows.set_index("annotation_id")["category_id"]
+                assert found[fault.annotation_id] == fault.category_id
 
 
-def test_crowds_are_uncompressed_rle_as_in_coco(sample):
+def rles(rows: pd.DataFrame, height: int, width: int) -> list[str]:
+    return [segmentation_rle(json.loads(bytes(s)), height, width) for s in rows["segmentation"]]
+
+
+def test_crowds_are_annotated_as_coco_does(sample):
     root, truth = sample
-    coco = read_coco(root / "annotations" / "instances_train.json")
+    document = json.loads((root / "annotations" / "instances_train.json").read_text())
     crowded = set(truth.loc[(truth["planted"] == "crowd") & (truth["split"] == "train"), "image_id"])
-    crowds = [a for rows in coco.annotations.values() for a in rows if a["iscrowd"]]
+    crowds = [a for a in document["annotations"] if a["iscrowd"]]
     assert {a["image_id"] for a in crowds} == crowded
-    sizes = coco.images.set_index("image_id")
     for a in crowds:
         assert isinstance(a["segmentation"]["counts"], list)
-        height, width = sizes.loc[a["image_id"], ["height", "width"]]
-        rle = annotation_rle(a, int(height), int(width))
-        assert decode_rle(rle["counts"], int(height), int(width)).sum() == a["area"]
+        height, width = a["segmentation"]["size"]
+        assert decode_rle(segmentation_rle(a["segmentation"], height, width), height, width).sum() == a["area"]
 
 
 def test_visible_masks_do_not_overlap_in_an_image_without_faults(sample):
     root, truth = sample
     coco = read_coco(root / "annotations" / "instances_train.json")
+    assert coco.skipped.empty
     faulty = set(truth.loc[truth["planted"].isin(FAULTS), "image_id"])
     for row in coco.images[~coco.images["image_id"].isin(faulty)].itertuples():
         total = np.zeros((row.height, row.width), int)
-        for a in coco.annotations[row.image_id]:
-            total += decode_rle(annotation_rle(a, row.height, row.width)["counts"], row.height, row.width)
+        for counts in rles(coco.annotations[coco.annotations["image_id"] == row.image_id], row.height, row.width):
+            total += decode_rle(counts, row.height, row.width)
         assert total.max() <= 1
 
 
-def test_a_directory_is_indexed_in_place(small_coco, tmp_path):
-    source = open_source(Data(source="directory", root=str(small_coco)), tmp_path / "unused")
+def open_directory(root: Path, **data: object) -> Directory:
+    return open_source(Data(source="directory", root=str(root), **data), root / "unused")
+
+
+def test_a_directory_is_read_in_place(small_coco):
+    source = open_directory(small_coco)
     assert source.annotation_file("val") == small_coco / "annotations" / "instances_val2017.json"
-    source.fetch("val", ["000000000101.jpg"])
-    with pytest.raises(SegscopeError, match=r"1 images .* are not in .*val2017, among them gone\.jpg"):
-        source.fetch("val", ["000000000101.jpg", "gone.jpg"])
+    paths = [str(source.image_path("val", name)) for name in ("000000000101.jpg", "gone.jpg")]
+    assert source.fetch(pd.DataFrame({"path": paths}), 0) == {paths[1]: "not in the directory"}
+
+
+def test_an_export_may_be_laid_out_in_other_ways(tmp_path):
+    for split in ("train", "valid"):
+        (tmp_path / split).mkdir()
+        (tmp_path / split / "_annotations.coco.json").touch()
+    splits = {"train": "train", "val": "valid"}
+    source = open_directory(tmp_path, splits=splits, annotations="{split}/_annotations.coco.json", images="images")
+    assert source.annotation_file("val") == tmp_path / "valid" / "_annotations.coco.json"
+    assert source.image_path("train", "may/1.png") == tmp_path / "images" / "may" / "1.png"
 
 
 def test_a_root_that_is_no_directory_is_an_error(tmp_path):
     with pytest.raises(SegscopeError, match=r"data\.root: .* is not a directory"):
-        open_source(Data(source="directory", root=str(tmp_path / "nowhere")), tmp_path)
+        open_directory(tmp_path / "nowhere")
 
 
-def test_coco_is_fetched_over_http_once(mirror, tmp_path):
-    url, served = mirror
-    source = CocoMirror(url, "2017", tmp_path / "cache")
-    coco = read_coco(source.annotation_file("train"))
-    names = coco.images["file_name"].tolist()[:3]
-    source.fetch("train", names)
-    fetched = sorted(p.name for p in source.image_folder("train").iterdir())
-    assert fetched == names
-    for name in names:
-        assert (source.image_folder("train") / name).read_bytes() == (served / "train2017" / name).read_bytes()
-    before = len(FlakyHandler.requests)
-    source.annotation_file("train")
-    source.fetch("train", names)
-    assert len(FlakyHandler.requests) == before
-    assert not list(tmp_path.rglob("escaped.txt"))
-
-
-def test_an_image_that_cannot_be_had_is_named(mirror, tmp_path):
-    url, served = mirror
-    broken = served / "val2017" / "000000000102.jpg"
-    broken.write_bytes(broken.read_bytes()[:200])
-    source = CocoMirror(url, "2017", tmp_path / "cache")
-    with pytest.raises(SegscopeError, match=r"(?s)2 of 3 images .*000000000102\.jpg.*gone\.jpg.*404"):
-        source.fetch("val", ["000000000101.jpg", "000000000102.jpg", "gone.jpg"])
-    assert [p.name for p in source.image_folder("val").iterdir()] == ["000000000101.jpg"]
-
-
-def test_an_archive_that_is_not_cocos_is_an_error(mirror, tmp_path):
-    url, served = mirror
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("readme.txt", json.dumps({}))
-    (served / "annotations" / "annotations_trainval2017.zip").write_bytes(buffer.getvalue())
-    with pytest.raises(SegscopeError, match="is not COCO's annotations archive"):
-        CocoMirror(url, "2017", tmp_path / "cache").annotation_file("train")
+def test_an_annotation_file_that_is_not_there_is_an_error(tmp_path):
+    with pytest.raises(
+        SegscopeError, match=r"there is no .*instances_train2017\.json: look at data\.root, data\.splits"
+    ):
+        open_directory(tmp_path).annotation_file("train")

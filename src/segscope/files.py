@@ -17,21 +17,27 @@ from typing import Any
 def atomic_path(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it replaces `path`, a file or a whole directory.
 
-    On an error the temporary is removed and `path` stays as it was.
+    On an error the temporary is removed and `path` stays as it was. A killed process leaves the temporary, and the
+    next one to write `path` removes it: its name is always the same.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{path.suffix}")
+    temporary = path.with_name(f".{path.name}.partial{path.suffix}")
+    _remove(temporary)
     try:
         yield temporary
         if temporary.is_dir() and path.is_dir():
             shutil.rmtree(path)
         os.replace(temporary, path)
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        else:
-            temporary.unlink(missing_ok=True)
+        _remove(temporary)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write_json(path: Path | str, document: Mapping[str, Any]) -> None:

@@ -1,83 +1,138 @@
-"""What is known of an image without a model: photography, sizes, counts and shares.
+"""What is known of images without a model: photography, sizes, counts and shares.
 
-Shares and sizes are fractions of the image's pixels; brightness, contrast in units of 0…255.
+Shares and sizes are fractions of the image's pixels; brightness and contrast are in units of 0…255.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from PIL import Image
-from scipy.ndimage import laplace
+from PIL import Image, ImageChops
+
+from segscope.images import to_rgb
 
 LOW_LIGHT_BRIGHTNESS = 50.0
 GRAY_CHROMA = 20.0
 GRAY_CHROMA_SHARE = 0.2
+PHOTOGRAPHY = {
+    "brightness": float,
+    "contrast": float,
+    "sharpness": float,
+    "saturation": float,
+    "hue_std": float,
+    "is_grayscale_file": bool,
+    "is_colored": bool,
+    "is_gray": bool,
+    "low_light": bool,
+}
+COLOUR_SIDE = 160  # pixels, at least: colour is measured on a picture that is shrunk to no less than this
 
 
 def photography(image: Image.Image) -> dict[str, float | bool]:
     """Light and colour of an image.
 
     brightness: mean of the luma (ITU-R 601). contrast: its standard deviation. sharpness: variance of its
-    Laplacian. saturation: mean of HSV's S, 0…1. hue_std: standard deviation of HSV's H, 0…1.
+    Laplacian inside the frame. saturation: mean of HSV's S, 0…1. hue_std: standard deviation of HSV's H, 0…1.
     is_grayscale_file: the file has one colour channel. is_colored: it has several. is_gray: 95 % of the pixels
     show no colour (largest minus smallest channel at most 20, and at most a fifth of the brightness, lest every
-    dark picture be gray), whatever the file. low_light: brightness below 50.
+    dark picture be gray), whatever the file. low_light: brightness below 50. saturation, hue_std and is_gray are
+    of the picture shrunk by a whole factor: JPEG stores colour at half the resolution, and grain is not colour.
     """
-    rgb = image.convert("RGB")
-    luma = np.asarray(rgb.convert("L"), dtype=np.float32)
-    hsv = np.asarray(rgb.convert("HSV"), dtype=np.float32) / 255
-    pixels = np.asarray(rgb)
-    chroma = pixels.max(-1).astype(np.int16) - pixels.min(-1)
-    visible_chroma = min(GRAY_CHROMA, GRAY_CHROMA_SHARE * luma.mean())
-    single = len(image.getbands()) == 1 and image.mode != "P"
+    rgb = to_rgb(image)
+    luma = rgb.convert("L")
+    brightness, contrast = _moments(luma.histogram())
+    small = rgb.reduce(max(1, min(rgb.size) // COLOUR_SIDE))
+    hue, saturation, _ = np.reshape(small.convert("HSV").histogram(), (3, 256))
+    chroma = np.cumsum(_chroma(small).histogram())
+    visible_chroma = min(GRAY_CHROMA, GRAY_CHROMA_SHARE * brightness)
+    single = image.mode not in ("P", "PA") and len(set(image.getbands()) - {"A", "a"}) == 1
     return {
-        "brightness": float(luma.mean()),
-        "contrast": float(luma.std()),
-        "sharpness": float(laplace(luma).var()),
-        "saturation": float(hsv[..., 1].mean()),
-        "hue_std": float(hsv[..., 0].std()),
+        "brightness": brightness,
+        "contrast": contrast,
+        "sharpness": _sharpness(luma),
+        "saturation": _moments(saturation)[0] / 255,
+        "hue_std": _moments(hue)[1] / 255,
         "is_grayscale_file": single,
         "is_colored": not single,
-        "is_gray": bool(np.percentile(chroma, 95) <= visible_chroma),
-        "low_light": bool(luma.mean() < LOW_LIGHT_BRIGHTNESS),
+        "is_gray": bool(chroma[int(visible_chroma)] >= 0.95 * chroma[-1]),
+        "low_light": brightness < LOW_LIGHT_BRIGHTNESS,
     }
 
 
-def content(instances: pd.DataFrame, mask: np.ndarray, categories: pd.DataFrame) -> dict[str, object]:
-    """What an image shows, by its annotations.
+def _moments(histogram: np.ndarray | list[int]) -> tuple[float, float]:
+    """Mean and standard deviation of the 256 levels of a histogram."""
+    counts, levels = np.asarray(histogram, np.float64), np.arange(256.0)
+    mean = counts @ levels / counts.sum()
+    return float(mean), float(np.sqrt(counts @ (levels - mean) ** 2 / counts.sum()))
 
-    Per category and super-category: `count.` instances without crowds, `crowd.` crowd regions, `share.` of pixels
-    in `mask` (uint8 H × W of category ids), `size.` share / count (NaN where the count is 0).
-    n_instances, n_crowds, n_categories: totals. average_size, smallest_size: of the instances without crowds.
-    share.background: pixels of no category. dominant: the super-category with the most pixels, or `none`.
+
+def _chroma(rgb: Image.Image) -> Image.Image:
+    """Largest minus smallest channel, in 8 bits."""
+    r, g, b = rgb.split()
+    largest = ImageChops.lighter(ImageChops.lighter(r, g), b)
+    return ImageChops.subtract(largest, ImageChops.darker(ImageChops.darker(r, g), b))
+
+
+def _sharpness(luma: Image.Image) -> float:
+    """Variance of the Laplacian; 0 where the picture has no inside."""
+    y = np.asarray(luma).astype(np.int16)
+    if min(y.shape) < 3:
+        return 0.0
+    laplacian = y[:-2, 1:-1] + y[2:, 1:-1]
+    laplacian += y[1:-1, :-2]
+    laplacian += y[1:-1, 2:]
+    laplacian -= 4 * y[1:-1, 1:-1]
+    values = laplacian.ravel().astype(np.float32)
+    values -= values.mean()
+    return float(values @ values / values.size)
+
+
+def content(
+    images: pd.DataFrame, instances: pd.DataFrame, pixels: np.ndarray, categories: pd.DataFrame
+) -> pd.DataFrame:
+    """What N images show, by their annotations: one row an image, in the order of `images`.
+
+    images: image_id, width, height. instances: image_id, category_id, iscrowd, area (pixels). pixels: N × 256,
+    each value's pixels in the image's mask (`visible_pixels`).
+
+    Per category and super-category: `count.` instances without crowds, `crowd.` crowd regions, `share.` of pixels,
+    `size.` share / count (NaN where the count is 0). n_instances, n_crowds, n_categories: totals. average_size,
+    smallest_size: of the instances without crowds. share.background: pixels of no category. dominant: the
+    super-category with the most pixels, or `none`.
     """
-    values: dict[str, object] = {}
-    ids = categories["category_id"].to_numpy()
+    n, ids = len(images), categories["category_id"].to_numpy()
+    total = images["width"].to_numpy(np.int64) * images["height"].to_numpy(np.int64)
+    row = pd.Index(images["image_id"]).get_indexer(instances["image_id"])
     crowd = instances["iscrowd"].to_numpy(bool)
-    category_of = instances["category_id"].to_numpy(int)
-    per_category = {
-        "count": np.bincount(category_of[~crowd], minlength=256)[ids],
-        "crowd": np.bincount(category_of[crowd], minlength=256)[ids],
-        "share": np.bincount(mask.ravel(), minlength=256)[ids] / mask.size,
+    cell = row * 256 + instances["category_id"].to_numpy(np.int64)
+
+    def tally(which: np.ndarray) -> np.ndarray:
+        return np.bincount(cell[which], minlength=n * 256).reshape(n, 256)[:, ids]
+
+    names, supers = categories["name"].tolist(), list(dict.fromkeys(categories["supercategory"]))
+    member = categories["supercategory"].to_numpy()[:, None] == np.array(supers)
+    groups = [*names, *(f"super.{s}" for s in supers)]
+    counts, crowds, shares = (
+        np.hstack([each, each @ member]) for each in (tally(~crowd), tally(crowd), pixels[:, ids] / total[:, None])
+    )
+    sizes = np.where(counts > 0, shares / np.maximum(counts, 1), np.nan)
+    columns = {
+        f"{prefix}.{group}": values[:, i]
+        for prefix, values in (("count", counts), ("crowd", crowds), ("share", shares), ("size", sizes))
+        for i, group in enumerate(groups)
     }
-    names, supers = categories["name"].to_numpy(), categories["supercategory"].to_numpy()
-    unique = list(dict.fromkeys(supers))
-    member = np.array([[s == u for s in supers] for u in unique])
-    for prefix, each in per_category.items():
-        values |= {f"{prefix}.{n}": v for n, v in zip(names, each.tolist(), strict=True)}
-        values |= {f"{prefix}.super.{u}": v for u, v in zip(unique, (member @ each).tolist(), strict=True)}
-    for name in [*names, *(f"super.{u}" for u in unique)]:
-        count = values[f"count.{name}"]
-        values[f"size.{name}"] = values[f"share.{name}"] / count if count else np.nan
-    areas = instances.loc[~crowd, "area"].to_numpy() / mask.size
-    shares = member @ per_category["share"]
-    return values | {
-        "n_instances": int((~crowd).sum()),
-        "n_crowds": int(crowd.sum()),
-        "n_categories": len(np.unique(category_of)),
-        "average_size": float(areas.mean()) if len(areas) else np.nan,
-        "smallest_size": float(areas.min()) if len(areas) else np.nan,
-        "share.background": float((mask == 0).mean()),
-        "dominant": unique[int(shares.argmax())] if shares.any() else "none",
-    }
+    kinds = len(names)
+    areas = pd.Series(instances["area"].to_numpy()[~crowd] / total[row[~crowd]]).groupby(row[~crowd])
+    dominant = np.array(supers, object)[shares[:, kinds:].argmax(1)]
+    return pd.DataFrame(
+        columns
+        | {
+            "n_instances": counts[:, :kinds].sum(1),
+            "n_crowds": crowds[:, :kinds].sum(1),
+            "n_categories": ((counts + crowds)[:, :kinds] > 0).sum(1),
+            "average_size": areas.mean().reindex(range(n)).to_numpy(),
+            "smallest_size": areas.min().reindex(range(n)).to_numpy(),
+            "share.background": pixels[:, 0] / total,
+            "dominant": np.where(shares.any(1), dominant, "none"),
+        }
+    )

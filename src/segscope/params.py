@@ -12,6 +12,8 @@ from segscope.errors import SegscopeError
 
 CategoryNames = Annotated[list[str], Field(min_length=1)]
 PositiveInt = Annotated[int, Field(ge=1)]
+RelativePath = Annotated[str, Field(pattern=r"^[^/].*$")]
+Url = Annotated[str, Field(pattern=r"^https?://")]
 
 
 class _Group(BaseModel):
@@ -32,10 +34,15 @@ class Data(_Group):
     """Which images: their source and the subset."""
 
     source: Literal["sample", "directory", "coco2014", "coco2017"] = "sample"
-    root: str | None = None
+    root: str = Field("data/coco", min_length=1)
     splits: Splits = Splits()
-    cache_dir: str = "data/coco"
-    base_url: Annotated[str, Field(pattern=r"^https?://")] = "http://images.cocodataset.org"
+    annotations: RelativePath = "annotations/instances_{split}.json"
+    images: RelativePath = "{split}"
+    annotations_url: Url = "http://images.cocodataset.org/annotations"
+    images_url: Url = "http://images.cocodataset.org"
+    archive_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    cache_dir: str = "data/cache"
+    max_missing: Annotated[float, Field(ge=0, le=1)] = 0.01
     contains: list[str] = []
     match: Literal["all", "any", "none"] = "any"
     max_images: SplitSizes = SplitSizes(train=15000, val=5000)
@@ -44,9 +51,12 @@ class Data(_Group):
     image_size: Annotated[int, Field(ge=32, le=1024, multiple_of=32)] = 128
 
     @model_validator(mode="after")
-    def _root_for_directory(self) -> Data:
-        if self.source == "directory" and not self.root:
-            raise ValueError("data.source 'directory' needs data.root, the COCO-layout directory to index")
+    def _splits_differ(self) -> Data:
+        if "{split}" not in self.annotations or self.splits.train == self.splits.val:
+            raise ValueError(
+                "data.annotations must hold '{split}', and data.splits.train and .val must differ: "
+                "else both splits are the same images"
+            )
         return self
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +16,7 @@ from segscope.files import atomic_path
 INDEX = pa.schema(
     {
         "image_id": pa.int64(),
+        "source_id": pa.int64(),  # the annotation file's own; image_id unless the splits share ids
         "split": pa.string(),
         "path": pa.string(),
         "width": pa.int32(),
@@ -22,7 +24,36 @@ INDEX = pa.schema(
         "sha256": pa.string(),
     }
 )
-CATEGORIES = pa.schema({"category_id": pa.int32(), "name": pa.string(), "supercategory": pa.string()})
+CATEGORIES = pa.schema(
+    {
+        "category_id": pa.int32(),
+        "source_id": pa.int64(),  # the annotation file's own; category_id unless it does not fit a mask
+        "name": pa.string(),
+        "supercategory": pa.string(),
+    }
+)
+ANNOTATIONS = pa.schema(  # ordered by image_id, annotation_id
+    {
+        "image_id": pa.int64(),
+        "annotation_id": pa.int64(),
+        "category_id": pa.int32(),
+        "iscrowd": pa.bool_(),
+        "segmentation": pa.large_binary(),  # JSON as it came
+    }
+)
+SKIPPED = pa.schema(
+    {
+        "split": pa.string(),
+        "image_id": pa.int64(),
+        "annotation_id": pa.int64(),  # null: the whole image
+        "file_name": pa.string(),
+        "reason": pa.string(),
+        "detail": pa.string(),
+    }
+)
+CHECKSUMS = pa.schema(
+    {"path": pa.string(), "size": pa.int64(), "modified": pa.int64(), "sha256": pa.string()}  # modified: ns
+)
 TRUTH = pa.schema(
     {
         "image_id": pa.int64(),
@@ -156,6 +187,22 @@ def heatmaps_schema(image_size: int) -> pa.Schema:
 
 def write_parquet(path: Path | str, frame: pd.DataFrame, schema: pa.Schema) -> None:
     """Write a table of exactly `schema`. Raises SegscopeError if the frame does not fit it."""
+    with open_parquet(path, schema) as write:
+        write(frame)
+
+
+@contextmanager
+def open_parquet(path: Path | str, schema: pa.Schema) -> Iterator[Callable[[pd.DataFrame], None]]:
+    """Yield a function that appends rows of exactly `schema`; the file appears when all are written.
+
+    The function raises SegscopeError if its frame does not fit.
+    """
+    path = Path(path)
+    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+        yield lambda frame: writer.write_table(_to_table(path, frame, schema))
+
+
+def _to_table(path: Path, frame: pd.DataFrame, schema: pa.Schema) -> pa.Table:
     if set(frame.columns) != set(schema.names):
         odd = sorted(set(frame.columns) ^ set(schema.names))
         raise SegscopeError(f"{path}: columns do not fit the schema: {', '.join(odd)}")
@@ -163,12 +210,16 @@ def write_parquet(path: Path | str, frame: pd.DataFrame, schema: pa.Schema) -> N
         table = pa.Table.from_pandas(frame[schema.names], schema=schema, preserve_index=False)
     except pa.ArrowException as error:
         raise SegscopeError(f"{path}: a value does not fit the schema: {error}") from error
-    with atomic_path(path) as temporary:
-        pq.write_table(table.replace_schema_metadata(None), temporary, compression="zstd")
+    return table.replace_schema_metadata(None)
 
 
 def read_parquet(path: Path | str, schema: pa.Schema) -> pd.DataFrame:
     """Read a table of exactly `schema`. Raises SegscopeError if the file is missing or of another schema."""
+    return read_table(path, schema).to_pandas()
+
+
+def read_table(path: Path | str, schema: pa.Schema) -> pa.Table:
+    """As `read_parquet`, as an Arrow table: compact, for what need not be in pandas."""
     try:
         table = pq.read_table(path)
     except (OSError, pa.ArrowException) as error:
@@ -177,4 +228,4 @@ def read_parquet(path: Path | str, schema: pa.Schema) -> pd.DataFrame:
         missing = sorted(set(schema.names) ^ set(table.schema.names))
         what = f"columns {', '.join(missing)}" if missing else "a column's type"
         raise SegscopeError(f"{path} has another schema ({what}); run `dvc repro --force` to make it anew")
-    return table.to_pandas()
+    return table

@@ -1,9 +1,11 @@
-"""What every stage script shares: parameters in, a readable error out."""
+"""What every stage script shares: parameters in, readable errors and warnings out."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+
+import pandas as pd
 
 from segscope.errors import SegscopeError
 from segscope.params import Params, load_params
@@ -16,3 +18,15 @@ def run(stage: Callable[[Params], None]) -> None:
     except SegscopeError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
+
+
+def count_skipped(skipped: pd.DataFrame) -> dict[str, int]:
+    """How many rows of a skipped table there are for each reason."""
+    return skipped["reason"].value_counts().sort_index().to_dict()
+
+
+def say_skipped(skipped: pd.DataFrame, listed_in: str) -> None:
+    """Say on standard error what was left out, and where it is listed."""
+    if len(skipped):
+        reasons = ", ".join(f"{n} {reason}" for reason, n in count_skipped(skipped).items())
+        print(f"left out: {reasons}; see {listed_in}", file=sys.stderr)

@@ -1,20 +1,21 @@
 """Where images and annotations come from: one interface, three kinds.
 
-A source names, for each split, an annotation file and the folder its file names are relative to; `fetch` makes
-sure that the chosen images are there.
+A source names, for each split, an annotation file and where its images are; `fetch` makes sure that the chosen
+images are there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import pandas as pd
+
 from segscope.errors import SegscopeError
-from segscope.params import Data, Splits
+from segscope.params import Data
 from segscope.sources.sample import draw_sample
-from segscope.sources.web import CocoMirror
+from segscope.sources.web import CocoWeb
 
 SPLITS = ("train", "val")
 
@@ -25,46 +26,57 @@ class Source(Protocol):
     def annotation_file(self, split: str) -> Path:
         """The split's COCO instances file, fetched if need be."""
 
-    def image_folder(self, split: str) -> Path:
-        """The folder that the split's file names are relative to."""
+    def image_path(self, split: str, file_name: str) -> Path:
+        """Where the image of that name is, or will be."""
 
-    def fetch(self, split: str, file_names: Iterable[str]) -> None:
-        """Make sure that these images are on disk. Raises SegscopeError if one cannot be had."""
+    def fetch(self, images: pd.DataFrame, allowed: int) -> dict[str, str]:
+        """Make sure that images (split, file_name, path, width, height) are on disk.
+
+        Returns why not, by path, of each that cannot be had; after more than `allowed` of them it may stop early.
+        """
 
 
 @dataclass(frozen=True)
 class Directory:
-    """A COCO-layout directory on this machine: annotations/instances_NAME.json and NAME/*.jpg for each split."""
+    """Annotation files and images below one directory of this machine, read in place.
+
+    annotations, images: paths below `root` in which `{split}` stands for the split's own name in `names`.
+    """
 
     root: Path
-    splits: Splits
+    names: dict[str, str]
+    annotations: str
+    images: str
 
     def annotation_file(self, split: str) -> Path:
-        return self.root / "annotations" / f"instances_{getattr(self.splits, split)}.json"
+        file = self.root / self.annotations.replace("{split}", self.names[split])
+        if not file.is_file():
+            raise SegscopeError(f"there is no {file}: look at data.root, data.splits and data.annotations")
+        return file
 
-    def image_folder(self, split: str) -> Path:
-        return self.root / getattr(self.splits, split)
+    def image_path(self, split: str, file_name: str) -> Path:
+        return self.root / self.images.replace("{split}", self.names[split]) / file_name
 
-    def fetch(self, split: str, file_names: Iterable[str]) -> None:
-        folder = self.image_folder(split)
-        missing = [name for name in file_names if not (folder / name).is_file()]
-        if missing:
-            raise SegscopeError(
-                f"{len(missing)} images that {self.annotation_file(split)} lists are not in {folder}, "
-                f"among them {', '.join(missing[:5])}"
-            )
+    def fetch(self, images: pd.DataFrame, allowed: int) -> dict[str, str]:
+        del allowed
+        return {path: "not in the directory" for path in images["path"] if not Path(path).is_file()}
 
 
 def open_source(data: Data, sample_root: Path) -> Source:
-    """The source that `data.source` names; the sample is drawn below `sample_root`, without its truth."""
-    if data.source == "directory":
-        root = Path(data.root)
-        if not root.is_dir():
-            raise SegscopeError(f"data.root: {data.root!r} is not a directory")
-        return Directory(root, data.splits)
+    """The source that `data.source` names; the sample is to be drawn below `sample_root`."""
     if data.source == "sample":
-        return Directory(sample_root, Splits(train="train", val="val"))
-    return CocoMirror(data.base_url, data.source.removeprefix("coco"), Path(data.cache_dir) / data.source)
+        return Directory(sample_root, {s: s for s in SPLITS}, "annotations/instances_{split}.json", "{split}")
+    if data.source == "directory":
+        if not Path(data.root).is_dir():
+            raise SegscopeError(f"data.root: {data.root!r} is not a directory")
+        return Directory(Path(data.root), data.splits.model_dump(), data.annotations, data.images)
+    return CocoWeb(
+        data.source.removeprefix("coco"),
+        Path(data.cache_dir) / data.source,
+        data.annotations_url.rstrip("/"),
+        data.images_url.rstrip("/"),
+        data.archive_sha256,
+    )
 
 
-__all__ = ["SPLITS", "CocoMirror", "Directory", "Source", "draw_sample", "open_source"]
+__all__ = ["SPLITS", "CocoWeb", "Directory", "Source", "draw_sample", "open_source"]

@@ -320,7 +320,7 @@ def _as_coco(annotation: _Annotation, width: int, height: int) -> dict[str, Any]
         counts = [0, *runs.tolist()] if flat[0] else runs.tolist()
         segmentation = {"size": [height, width], "counts": counts}
     else:
-        segmentation = coco.encode_rle(annotation.mask)
+        segmentation = {"size": [height, width], "counts": coco.encode_rle(annotation.mask)}
     return {
         "id": annotation.annotation_id,
         "image_id": annotation.image_id,

@@ -1,130 +1,310 @@
 """COCO over HTTP: the annotations archive, then only the images that are asked for.
 
-Transport is requests with urllib3's Retry: it honours the environment's proxies and certificates, and both
-are in the environment already (DVC needs them).
+Transport is requests, which honours the environment's proxies and certificates; tenacity retries. urllib3's own
+retries end where the body begins, and it is the body that a bad connection cuts; pooch neither resumes nor
+fetches many files at once. Both libraries are in the environment already: DVC needs them.
 """
 
 from __future__ import annotations
 
+import shutil
+import sys
 import zipfile
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from urllib.parse import quote
 
+import pandas as pd
 import requests
-from PIL import Image
 from requests.adapters import HTTPAdapter
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    sleep_using_event,
+    stop_after_attempt,
+    stop_when_event_set,
+    wait_random_exponential,
+)
 from tqdm import tqdm
-from urllib3.util.retry import Retry
 
 from segscope.errors import SegscopeError
-from segscope.files import atomic_path
+from segscope.files import atomic_path, sha256_of
+from segscope.images import SizeMismatchError, open_image
+from segscope.inventory import known_checksums
 
+# SHA-256 of cocodataset.org's annotations_trainval2014.zip (252,872,794 bytes) and -2017.zip (252,907,541 bytes).
+ARCHIVES = {
+    "2014": "031296bbc80c45a1d1f76bf9a90ead27e94e99ec629208449507a4917a3bf009",
+    "2017": "113a836d90195ee1f884e704da6304dfaaecff1f023f49b6ca93c4aaae470268",
+}
 CONNECTIONS = 16
 TIMEOUT = (10, 60)  # seconds: to connect, between bytes
+CHUNK = 1 << 16
+MAX_IMAGE_BYTES = 64 << 20
+MAX_ARCHIVE_BYTES = 4 << 30
+MAX_RETRY_AFTER = 120  # seconds
+
+
+class _FetchError(Exception):
+    """Why a file cannot be had."""
+
+
+class _TransientError(_FetchError):
+    """A failure that another attempt may mend; retry_after: seconds that the server asks to wait."""
+
+    def __init__(self, message: str, retry_after: float = 0):
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 @dataclass(frozen=True)
-class CocoMirror:
-    """cocodataset.org or a mirror of its layout; what was fetched stays below `cache`."""
+class CocoWeb:
+    """cocodataset.org or a mirror of it. What was fetched stays below `cache`.
 
-    base_url: str
+    annotations_url: the folder of annotations_trainval{year}.zip. images_url: the parent of train{year}/ and
+    val{year}/. archive_sha256: None for COCO's own archive. attempts: for one file without progress. patience:
+    seconds, at most, before the first of them is repeated; then twice as long each time, up to 30.
+    """
+
     year: str
     cache: Path
+    annotations_url: str
+    images_url: str
+    archive_sha256: str | None = None
+    attempts: int = 6
+    patience: float = 1.0
 
     def annotation_file(self, split: str) -> Path:
-        target = self.cache / "annotations" / f"instances_{split}{self.year}.json"
+        sha256 = self.archive_sha256 or ARCHIVES[self.year]
+        target = self.cache / f"annotations-{sha256[:12]}" / f"instances_{split}{self.year}.json"
         if not target.exists():
-            self._fetch_annotations()
+            self._fetch_annotations(sha256, target.parent)
         return target
 
-    def image_folder(self, split: str) -> Path:
-        return self.cache / f"{split}{self.year}"
+    def image_path(self, split: str, file_name: str) -> Path:
+        return self.cache / f"{split}{self.year}" / file_name
 
-    def fetch(self, split: str, file_names: Iterable[str]) -> None:
-        folder = self.image_folder(split)
-        wanted = [name for name in file_names if not (folder / name).exists()]
-        if not wanted:
-            return
-        with _session() as session, ThreadPoolExecutor(CONNECTIONS) as pool:
+    def fetch(self, images: pd.DataFrame, allowed: int) -> dict[str, str]:
+        images = images.drop_duplicates("path")
+        known = known_checksums(images["path"].tolist(), self.cache.parent / "checksums.parquet")
+        unknown = images[~images["path"].isin(known.index)]
+        stop, failures = Event(), {}
+        bar = tqdm(total=len(images), initial=len(known), desc="fetch images", unit="image", disable=None)
+        with bar, _session() as session, ThreadPoolExecutor(CONNECTIONS) as pool:
+            jobs = {pool.submit(self._fetch_image, session, row, stop): row.path for row in unknown.itertuples()}
+            try:
+                for job in as_completed(jobs):
+                    if (reason := job.result()) is not None:
+                        failures[jobs[job]] = reason
+                        bar.write(f"not fetched: {jobs[job]}: {reason}", file=sys.stderr)
+                    if len(failures) > allowed:
+                        break
+                    bar.update()
+            finally:  # also when interrupted: no thread goes on with its attempts
+                stop.set()
+                pool.shutdown(cancel_futures=True)
+        return failures
 
-            def fetch_one(name: str) -> str | None:
+    def _fetch_image(self, session: requests.Session, row, stop: Event) -> str | None:
+        """Fetch and verify an image, unless it is there and whole; returns why it cannot be had, or None."""
+        if _is_whole(row):
+            return None
+        url = f"{self.images_url}/{row.split}{self.year}/{quote(row.file_name)}"
+        last = b""
+
+        def attempt() -> None:
+            nonlocal last
+            previous, last = last, _body(session, url)
+            with atomic_path(row.path) as temporary:
+                temporary.write_bytes(last)
                 try:
-                    _fetch_image(session, f"{self.base_url}/{split}{self.year}/{quote(name)}", folder / name)
+                    open_image(temporary, (row.width, row.height)).close()
+                except SizeMismatchError as error:
+                    raise _FetchError(f"not of its annotations' size, {row.width}×{row.height}") from error
                 except SegscopeError as error:
-                    return str(error)
-                return None
+                    raise _TransientError("not a whole image") from error
+                if _may_lack_end(last) and last != previous:
+                    raise _TransientError("not a whole image")
 
-            results = tqdm(
-                pool.map(fetch_one, wanted),
-                total=len(wanted),
-                desc=f"fetch {split}",
-                unit="image",
-                disable=None,
-            )
-            failures = [message for message in results if message]
-        if failures:
-            raise SegscopeError(
-                f"{len(failures)} of {len(wanted)} images could not be fetched; run again to retry them:\n  "
-                + "\n  ".join(failures[:20])
-            )
-
-    def _fetch_annotations(self) -> None:
-        url = f"{self.base_url}/annotations/annotations_trainval{self.year}.zip"
-        archive = self.cache / f"annotations_trainval{self.year}.zip"
-        with _session() as session:
-            _fetch_file(session, url, archive)
         try:
-            with zipfile.ZipFile(archive) as opened:
+            self._retrying(stop)(attempt)
+        except _FetchError as error:
+            return str(error)
+        except OSError as error:
+            stop.set()
+            raise SegscopeError(f"{row.path} cannot be written: {error.strerror}") from error
+        return None
+
+    def _fetch_annotations(self, sha256: str, folder: Path) -> None:
+        name = f"annotations_trainval{self.year}.zip"
+        url, archive = f"{self.annotations_url}/{name}", self.cache / name
+        archive.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with _session() as session:
+                self._fetch_archive(session, url, archive, sha256)
+            with zipfile.ZipFile(archive) as opened, atomic_path(folder) as temporary:
+                temporary.mkdir()
                 for split in ("train", "val"):
                     # Members are read by their known names and written to our own: no entry chooses a path.
-                    name = f"annotations/instances_{split}{self.year}.json"
-                    with atomic_path(self.cache / name) as temporary:
-                        temporary.write_bytes(opened.read(name))
-        except (zipfile.BadZipFile, KeyError) as error:
+                    member = f"instances_{split}{self.year}.json"
+                    with opened.open(f"annotations/{member}") as source, (temporary / member).open("wb") as target:
+                        shutil.copyfileobj(source, target)
             archive.unlink()
+        except _FetchError as error:
+            kept = "; what came so far is kept, run again to go on" if _size(archive) else ""
+            raise SegscopeError(f"{url} could not be fetched: {error}{kept}") from error
+        except (zipfile.BadZipFile, KeyError) as error:
             raise SegscopeError(f"{url} is not COCO's annotations archive: {error}") from error
+        except OSError as error:
+            raise SegscopeError(f"{self.cache} cannot be written: {error.strerror}") from error
+
+    def _fetch_archive(self, session: requests.Session, url: str, archive: Path, sha256: str) -> None:
+        """Append to the file what is missing of it, until its checksum is right.
+
+        Headers are not believed: where a body ends before the checksum is right, the rest is asked for, and only
+        when there is none (or the server cannot serve parts) are the bytes wrong and fetched once more.
+        """
+        most, wrong = _size(archive), 0
+
+        def advance() -> bool:
+            nonlocal most, wrong
+            try:
+                ended = _append(session, url, archive)
+            except _TransientError:
+                if _size(archive) <= most:
+                    raise
+                most = _size(archive)
+                return False
+            if _size(archive) and sha256_of(archive) == sha256:
+                return True
+            if ended:
+                most, wrong = 0, wrong + 1
+                archive.unlink()
+                if wrong == 2:
+                    raise _FetchError(
+                        f"its SHA-256 is not {sha256} (data.archive_sha256 is for a mirror's own archive)"
+                    )
+            elif _size(archive) <= most:
+                raise _TransientError("it ends early")
+            most = _size(archive)
+            return False
+
+        while not self._retrying(Event())(advance):
+            pass
+
+    def _retrying(self, stop: Event) -> Callable:
+        backoff = wait_random_exponential(multiplier=self.patience, max=30)
+
+        def wait(state: RetryCallState) -> float:
+            asked = getattr(state.outcome.exception(), "retry_after", 0)
+            return max(backoff(state), min(asked, MAX_RETRY_AFTER))
+
+        return Retrying(
+            retry=retry_if_exception_type(_TransientError),
+            stop=stop_after_attempt(self.attempts) | stop_when_event_set(stop),
+            wait=wait,
+            sleep=sleep_using_event(stop),
+            reraise=True,
+        )
 
 
 def _session() -> requests.Session:
-    retry = Retry(
-        total=5,
-        backoff_factor=0.5,
-        status_forcelist=(429, 500, 502, 503, 504),
-        respect_retry_after_header=True,
-    )
     session = requests.Session()
     for scheme in ("http://", "https://"):
-        session.mount(scheme, HTTPAdapter(max_retries=retry, pool_maxsize=CONNECTIONS))
+        session.mount(scheme, HTTPAdapter(pool_maxsize=CONNECTIONS))
+    session.headers["Accept-Encoding"] = "identity"  # archives and photographs are compressed; ranges are of bytes
     return session
 
 
-def _fetch_file(session: requests.Session, url: str, target: Path) -> None:
-    """Stream a URL to a file, with a progress bar. Raises SegscopeError if it fails or comes short."""
+@contextmanager
+def _response(session: requests.Session, url: str, headers: dict[str, str] | None = None):
+    """The answer to a GET. Raises _TransientError, or _FetchError where another attempt would be in vain."""
     try:
-        with session.get(url, stream=True, timeout=TIMEOUT) as response, atomic_path(target) as temporary:
-            response.raise_for_status()
-            size = int(response.headers.get("Content-Length", 0))
-            with (
-                temporary.open("wb") as file,
-                tqdm(total=size, desc=target.name, unit="B", unit_scale=True, disable=None) as bar,
-            ):
-                for chunk in response.iter_content(1 << 20):
-                    file.write(chunk)
-                    bar.update(len(chunk))
-    except (requests.RequestException, ValueError) as error:
-        raise SegscopeError(f"{url} could not be fetched: {error}") from error
+        with session.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
+            status = response.status_code
+            if status >= 500 or status in (408, 425, 429):
+                asked = response.headers.get("Retry-After", "")
+                raise _TransientError(f"HTTP {status}", float(asked) if asked.isdecimal() else 0)
+            if status >= 400 and status != 416:
+                raise _FetchError(f"HTTP {status}")
+            yield response
+    except requests.exceptions.SSLError as error:
+        raise _FetchError(
+            f"the server's certificate is not trusted ({_cause(error)}); REQUESTS_CA_BUNDLE names a file of "
+            "the authorities that are"
+        ) from error
+    except requests.exceptions.Timeout as error:
+        raise _TransientError("timed out") from error
+    except requests.exceptions.ProxyError as error:
+        raise _TransientError(f"the proxy failed ({_cause(error)})") from error
+    except (requests.exceptions.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
+        raise _TransientError(f"the connection failed ({_cause(error)})") from error
+    except requests.RequestException as error:
+        raise _FetchError(str(error)) from error
 
 
-def _fetch_image(session: requests.Session, url: str, target: Path) -> None:
+def _cause(error: Exception) -> str:
+    """The kind of the innermost failure: messages hold ports and addresses of memory, which differ each time."""
+    inner = error
+    while inner.args and isinstance(inner.args[-1], Exception):
+        inner = inner.args[-1]
+    inner = getattr(inner, "reason", None) or inner
+    return (inner if isinstance(inner, str) else type(inner).__name__) or type(error).__name__
+
+
+def _body(session: requests.Session, url: str) -> bytes:
+    with _response(session, url) as response:
+        data = bytearray()
+        for chunk in response.iter_content(CHUNK):
+            data += chunk
+            if len(data) > MAX_IMAGE_BYTES:
+                raise _FetchError(f"larger than {MAX_IMAGE_BYTES} bytes")
+        return bytes(data)
+
+
+def _append(session: requests.Session, url: str, archive: Path) -> bool:
+    """Append the rest of a file; returns whether that is all the server has of it, as far as can be known."""
+    have = _size(archive)
+    with _response(session, url, {"Range": f"bytes={have}-"} if have else None) as response:
+        if response.status_code == 416:
+            return True
+        resumed = response.status_code == 206
+        if resumed and not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+            raise _TransientError("the server sent another part than was asked for")
+        length = response.headers.get("Content-Length", "")
+        total = int(length) + have * resumed if length.isdecimal() else None
+        with (
+            archive.open("ab" if resumed else "wb") as file,
+            tqdm(
+                total=total, initial=have * resumed, desc=archive.name, unit="B", unit_scale=True, disable=None
+            ) as bar,
+        ):
+            for chunk in response.iter_content(CHUNK):
+                file.write(chunk)
+                bar.update(len(chunk))
+                if file.tell() > MAX_ARCHIVE_BYTES:
+                    raise _FetchError(f"larger than {MAX_ARCHIVE_BYTES} bytes")
+        return bool(have) and not resumed  # the server knows no ranges: it sent the whole
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _is_whole(row) -> bool:
+    """Whether the image is on disk, decodes, and is of the size it should be."""
     try:
-        response = session.get(url, timeout=TIMEOUT)
-        response.raise_for_status()
-        with atomic_path(target) as temporary:
-            temporary.write_bytes(response.content)
-            with Image.open(temporary) as image:
-                image.load()
-    except (requests.RequestException, OSError, SyntaxError) as error:
-        raise SegscopeError(f"{url}: {error}") from error
+        open_image(row.path, (row.width, row.height)).close()
+    except SegscopeError:
+        return False
+    return True
+
+
+def _may_lack_end(data: bytes) -> bool:
+    """A JPEG decodes without its last bytes; one that was made without them comes so each time."""
+    return data.startswith(b"\xff\xd8") and not data.rstrip(b"\0").endswith(b"\xff\xd9")

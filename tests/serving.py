@@ -1,0 +1,126 @@
+"""A web server of files on a bad line: at a seeded rate it drops connections, fails, truncates and lies."""
+
+from __future__ import annotations
+
+import re
+import ssl
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from random import Random
+from urllib.parse import unquote, urlsplit
+
+FAULTS = ("drop", "error", "busy", "truncate", "lie_short", "lie_long", "cut_silently")
+
+
+class Server(ThreadingHTTPServer):
+    """Serves the files below `root`.
+
+    rate: share of the answers that are faulty. ranges: whether parts of files are served. retry_after: of a 503,
+    delay: before each answer, in seconds.
+    """
+
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(
+        self,
+        root: Path,
+        rate: float = 0,
+        seed: int = 0,
+        ranges: bool = True,
+        retry_after: int = 0,
+        delay: float = 0,
+    ):
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.root, self.rate, self.seed, self.ranges = root, rate, seed, ranges
+        self.retry_after, self.delay = retry_after, delay
+        self.lock = threading.Lock()
+        self.requests: Counter[str] = Counter()
+        self.faults: Counter[str] = Counter()
+        self.sent: Counter[str] = Counter()  # bytes of bodies
+
+    def fault(self, path: str) -> tuple[str | None, Random]:
+        """What goes wrong with this request: it depends on seed, path and how often that was asked for."""
+        with self.lock:
+            self.requests[path] += 1
+            random = Random(f"{self.seed} {path} {self.requests[path]}")
+            fault = random.choice(FAULTS) if random.random() < self.rate else None
+            if fault:
+                self.faults[fault] += 1
+            return fault, random
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Server
+
+    def do_GET(self) -> None:
+        path = unquote(urlsplit(self.path).path)  # as a proxy it is asked for whole URLs
+        fault, random = self.server.fault(path)
+        time.sleep(self.server.delay)
+        file = self.server.root / path.lstrip("/")
+        if fault == "drop":
+            self.close_connection = True
+        elif fault in ("error", "busy"):
+            self.fail(500 if fault == "error" else 503)
+        elif not file.is_file():
+            self.fail(404)
+        else:
+            self.answer(path, file.read_bytes(), fault, random)
+
+    def fail(self, status: int) -> None:
+        self.send_response(status)
+        if status == 503:
+            self.send_header("Retry-After", str(self.server.retry_after))
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def answer(self, path: str, data: bytes, fault: str | None, random: Random) -> None:
+        start = 0
+        if self.server.ranges and (asked := re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))):
+            start = int(asked[1])
+            if start >= len(data):
+                self.fail(416)
+                return
+        body = data[start:]
+        part = body[: random.randrange(len(body))]
+        said, body = {
+            "truncate": (len(body), part),
+            "lie_short": (len(part), part),
+            "lie_long": (len(body) + 100, body),
+            "cut_silently": (None, part),
+        }.get(fault, (len(body), body))
+        self.send_response(206 if start else 200)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
+        if said is not None:
+            self.send_header("Content-Length", str(said))
+        if fault:
+            self.send_header("Connection", "close")
+            self.close_connection = True
+        self.end_headers()
+        with self.server.lock:
+            self.server.sent[path] += len(body)
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def serve(root: Path, context: ssl.SSLContext | None = None, **options: object) -> Iterator[tuple[str, Server]]:
+    """The address of a running server, and the server."""
+    server = Server(root, **options)
+    if context:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    try:
+        yield f"http{'s' if context else ''}://127.0.0.1:{server.server_port}", server
+    finally:
+        server.shutdown()
+        server.server_close()
