@@ -35,6 +35,9 @@ def main(params: Params) -> None:
     images, shared = leave_out(images, in_earlier_split(images), "in_earlier_split", "an earlier split has this file")
     images, missing = fetch(source, images, data.max_missing)
     skipped = pd.concat([split.skipped.assign(split=name) for name, split in coco.items()] + [shared, missing])
+    for split in set(SPLITS) - set(images["split"]):
+        reasons = stage.count_skipped(skipped[skipped["split"] == split])
+        raise SegscopeError(f"no image of split {split} is left: {reasons}")
     sums = checksums(images["path"].drop_duplicates().tolist(), Path(data.cache_dir) / "checksums.parquet")
     index = images.assign(sha256=images["path"].map(sums)).drop(columns="file_name")
     annotations = pd.concat([split.annotations for split in coco.values()])
@@ -61,10 +64,7 @@ def fetch(source: Source, images: pd.DataFrame, max_missing: float) -> tuple[pd.
             f"of {len(images)} images {len(why)} are missing, more than data.max_missing ({max_missing:.2%}) allows:"
             f"\n  {named}" + ("\n  …" if len(why) > 20 else "")
         )
-    images, missing = leave_out(images, images["path"].isin(why), "missing_file", images["path"].map(why))
-    if gone := [split for split in SPLITS if split not in set(images["split"])]:
-        raise SegscopeError(f"no image of split {gone[0]} is left: {next(iter(why.items()))}")
-    return images, missing
+    return leave_out(images, images["path"].isin(why), "missing_file", images["path"].map(why))
 
 
 def metrics(

@@ -260,6 +260,17 @@ def test_a_split_of_which_nothing_can_be_used_is_an_error(small_coco, tmp_path):
     assert not list((folder / "artifacts").iterdir())
 
 
+def test_a_split_whose_images_are_all_in_the_other_is_an_error(small_coco, tmp_path):
+    for split in ("train2017", "val2017"):
+        shutil.copytree(small_coco / split, small_coco / "images", dirs_exist_ok=True)
+    train = small_coco / "annotations" / "instances_train2017.json"
+    shutil.copy(train, train.with_name("instances_val2017.json"))
+    folder = two_stages(tmp_path / "project", source="directory", root=str(small_coco), images="images", match="none")
+    result = call(folder, sys.executable, "stages/download.py")
+    assert result.returncode == 1
+    assert "error: no image of split val is left: {'in_earlier_split': 4}" in result.stderr
+
+
 def test_an_export_with_ids_of_its_own_runs_through(small_coco, tmp_path):
     """Both splits number from 0, categories too; images are in sub-folders of one folder."""
     export = tmp_path / "export"
