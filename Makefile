@@ -31,3 +31,4 @@ lint: env
 
 bench: env
 	python bench/bench.py
+	python bench/bench_model.py

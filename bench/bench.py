@@ -145,6 +145,18 @@ def write_val2014_like(root: Path) -> None:
         (root / "annotations" / f"{split}.json").write_text(json.dumps(document))
 
 
+def write_project(folder: Path, coco_mini: Path | None) -> Path:
+    """A project whose first two stages have run on the photographs, or on drawn ones; returns its folder."""
+    shutil.copytree(ROOT / "stages", folder / "stages")
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    if coco_mini:
+        params["data"] |= {"source": "directory", "root": str(coco_mini), "match": "none"}
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    for stage in ("download", "masks"):
+        subprocess.run([sys.executable, f"stages/{stage}.py"], cwd=folder, check=True)
+    return folder
+
+
 def watched(folder: Path, stage: str) -> tuple[float, float, float]:
     """Run a stage; its seconds, and the peak resident memory in MiB of its own process and of its largest worker."""
     start = time.perf_counter()

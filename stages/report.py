@@ -38,6 +38,7 @@ def main(params: Params) -> None:
         heatmaps=table("heatmaps", schemas.heatmaps_schema(params.data.image_size)),
         history=pd.read_csv(ARTIFACTS / "training" / "history.csv"),
         confusion=pd.read_csv(ARTIFACTS / "plots" / "confusion.csv"),
+        confused=json.loads((ARTIFACTS / "confusions.json").read_text())["val"],
         metrics={
             name: json.loads(Path(f"metrics/{name}.json").read_text()) for name in ("predict", "embed", "cluster")
         },

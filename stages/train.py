@@ -3,60 +3,74 @@
 from math import ceil
 from pathlib import Path
 
-import pandas as pd
-
 from segscope import schemas, stage
-from segscope.dataset import count_pixels, read_examples, shards, training_batches
+from segscope.dataset import count_pixels, read_examples, shards, training_batches, validation_batches
 from segscope.encoder import read_encoder
 from segscope.files import atomic_path, write_json
 from segscope.masks import variant_classes
+from segscope.model_card import write_card
 from segscope.params import Params
-from segscope.training import build_model, class_weights, fit, make_deterministic
+from segscope.training import (
+    Checkpoint,
+    PixelCrossEntropy,
+    best_metrics,
+    build_model,
+    class_weights,
+    fingerprint,
+    fit,
+    in_float32,
+    make_deterministic,
+    strategy,
+)
 
 ARTIFACTS = Path("artifacts")
+# Not an output: DVC removes a stage's outputs before it runs, and a killed training goes on from here.
+CHECKPOINT = ARTIFACTS / "checkpoint"
 
 
 def main(params: Params) -> None:
-    make_deterministic(params.train.seed)
-    size = params.data.image_size
+    options, size = params.train.applied(), params.data.image_size
+    make_deterministic(options.seed)
     categories = schemas.read_parquet("data/categories.parquet", schemas.CATEGORIES)
     classes = params.variants[params.variant]
     class_of = variant_classes(classes, categories)
     names = ["background", *classes]
-    examples = {split: read_examples(shards(ARTIFACTS / "dataset", split), size) for split in ("train", "val")}
-    n_train, pixels = count_pixels(examples["train"], class_of, len(names))
-    weights = class_weights(pixels, params.train.class_weights, names)
-    model = build_model(*read_encoder(Path("data/weights")), size, len(names))
-    batch_size, seed = params.train.batch_size, params.train.seed
+    files = {split: shards(ARTIFACTS / "dataset", split) for split in ("train", "val")}
+    n_train, pixels = count_pixels(read_examples(files["train"], size), class_of, len(names))
+    n_val, _ = count_pixels(read_examples(files["val"], size), class_of, len(names))
+    weights = class_weights(pixels, options.class_weights, names)
+    kind, encoder = read_encoder(Path("data/weights"))
+    with strategy().scope():
+        model = build_model(kind, encoder, size, len(names), options)
+    settings = {"classes": {name: list(held) for name, held in classes.items()}, "size": size, **options.model_dump()}
+    read = [*map(Path, files["train"] + files["val"]), *([encoder] if encoder else [])]
+    checkpoint = Checkpoint(CHECKPOINT, fingerprint(settings, read), options.patience)
     history = fit(
         model,
-        training_batches(examples["train"], class_of, batch_size, params.train.augment, seed),
-        training_batches(examples["val"], class_of, batch_size, "none", seed),
-        weights,
+        lambda first: training_batches(
+            files["train"], size, class_of, options.batch_size, options.augment, options.seed, first
+        ),
+        validation_batches(read_examples(files["val"], size), n_val, class_of, options.batch_size),
+        PixelCrossEntropy(weights),
         names,
-        ceil(n_train / batch_size),
-        params.train,
+        ceil(n_train / options.batch_size),
+        options,
+        checkpoint,
+        ARTIFACTS / "training",
     )
+    history.to_csv(ARTIFACTS / "training" / "history.csv", index=False)
     with atomic_path(ARTIFACTS / "model.keras") as temporary:
-        model.save(temporary)
-    write_history(history)
-    write_json("metrics/train.json", metrics(history, weights, names))
-
-
-def write_history(history: pd.DataFrame) -> None:
-    with atomic_path(ARTIFACTS / "training") as folder:
-        folder.mkdir()
-        history.to_csv(folder / "history.csv", index=False)
-
-
-def metrics(history: pd.DataFrame, weights, names: list[str]) -> dict:
-    last = history.iloc[-1].drop("epoch").to_dict()
-    return {
-        "epochs": len(history),
-        "train": {key: value for key, value in last.items() if not key.startswith("val_")},
-        "val": {key.removeprefix("val_"): value for key, value in last.items() if key.startswith("val_")},
-        "class_weight": dict(zip(names, weights.tolist(), strict=True)),
+        in_float32(model).save(temporary)
+    metrics = best_metrics(history)
+    data = {"source": params.data.source, "train": n_train, "val": n_val}
+    parameters = {
+        kind: sum(int(variable.shape.num_elements()) for variable in variables)
+        for kind, variables in (("trained", model.trainable_variables), ("frozen", model.non_trainable_variables))
     }
+    with atomic_path(ARTIFACTS / "model.md") as temporary:
+        write_card(temporary, classes, size, parameters, options.model_dump(), data, metrics)
+    write_json("metrics/train.json", metrics | {"class_weight": dict(zip(names, weights.tolist(), strict=True))})
+    checkpoint.remove()
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import softmax
+from sklearn.calibration import calibration_curve
 from sklearn.metrics import confusion_matrix, jaccard_score, log_loss
 
 from segscope import evaluation
@@ -17,6 +18,8 @@ CATEGORIES = pd.DataFrame(
     }
 )
 CLASS_OF_CATEGORY = np.array([0, 1, 2, 0, 0])  # unlabelled, person, car, bus, dog
+CLASS_LOOKUP = np.full(256, 255, np.uint8)
+CLASS_LOOKUP[:5] = CLASS_OF_CATEGORY
 NAMES = ["background", "person", "car"]
 
 
@@ -119,3 +122,39 @@ def test_the_bootstrap_interval_covers_a_known_mean():
         low, high = evaluation.interval(weights @ values / 60)
         covered += low <= 0 <= high
     assert 0.88 <= covered / 200 <= 0.99
+
+
+def test_reliability_equals_scikit_learns_and_the_error_is_its_weighted_gap():
+    probabilities, categories = random_case(3)
+    target = CLASS_LOOKUP[categories]
+    counts = evaluation.reliability_counts(probabilities, target, bins=10)
+    true, p = flat(probabilities, categories)
+    confidence, correct = p.max(-1), p.argmax(-1) == true
+    curve = evaluation.reliability_curve(counts)
+    accuracy, mean_confidence = calibration_curve(correct, confidence, n_bins=10)
+    assert curve["accuracy"].to_numpy() == pytest.approx(accuracy)
+    assert curve["confidence"].to_numpy() == pytest.approx(mean_confidence)
+    expected = (np.abs(accuracy - mean_confidence) * curve["pixels"]).sum()
+    found = evaluation.calibration(counts, 200, 0)
+    assert found["ece"] == pytest.approx(expected)
+    assert found["ece_low"] <= found["ece_high"]
+    assert found["accuracy"] == pytest.approx(correct.mean())
+    assert found["confidence"] == pytest.approx(confidence.mean())
+
+
+def test_calibration_by_hand():
+    """Four pixels at 0.9, three of them right, one ignored; four at 0.6, all right."""
+    p = np.zeros((1, 3, 3, 2), np.float32)
+    p[0].reshape(9, 2)[:5] = (0.9, 0.1)
+    p[0].reshape(9, 2)[5:] = (0.4, 0.6)
+    target = np.array([0, 0, 0, 1, 255, 1, 1, 1, 1], np.uint8).reshape(1, 3, 3)
+    counts = evaluation.reliability_counts(p, target)
+    assert counts.sum(1)[0, 0] == 8
+    assert evaluation.calibration(counts, 100, 0)["ece"] == pytest.approx(0.5 * 0.15 + 0.5 * 0.4)
+
+
+def test_a_sure_and_right_model_has_no_calibration_error():
+    target = np.random.default_rng(0).integers(0, 3, (2, 5, 5)).astype(np.uint8)
+    counts = evaluation.reliability_counts(np.eye(3, dtype=np.float32)[target], target)
+    assert evaluation.calibration_error(counts.sum(0)) == 0
+    assert np.isnan(evaluation.calibration_error(np.zeros((15, 3))))

@@ -12,6 +12,7 @@ from keras.src.legacy.saving import legacy_h5_format
 from segscope import model as network
 from segscope.encoder import read_encoder
 from segscope.errors import SegscopeError
+from segscope.params import Train
 from segscope.training import build_model
 
 REFERENCE = Path(__file__).parent / "data" / "encoder_reference.npz"
@@ -28,20 +29,27 @@ def test_the_converted_encoder_computes_what_pytorch_does(encoder_folder):
 
 
 def test_the_unet_has_the_references_shape(encoder_folder):
-    model = build_model(*read_encoder(encoder_folder), SIZE, 3)
+    model = build_model(*read_encoder(encoder_folder), SIZE, 3, Train(decoder="transposed"))
     assert model.output_shape == (None, SIZE, SIZE, 3)
     shapes = {name: model.get_layer(name).output.shape[1:] for name in ("up_1_relu", "up_4_relu", network.BOTTLENECK)}
     assert shapes == {"up_1_relu": (4, 4, 512), "up_4_relu": (32, 32, 64), network.BOTTLENECK: (2, 2, 320)}
 
 
-def test_only_the_decoder_is_trained(encoder_folder):
-    model = build_model(*read_encoder(encoder_folder), SIZE, 3)
+def test_the_separable_decoder_gives_logits_of_every_pixel(encoder_folder):
+    model = build_model(*read_encoder(encoder_folder), SIZE, 4, Train())
+    assert model.output_shape == (None, SIZE, SIZE, 4)
+    assert [model.get_layer(f"up_{i}_relu").output.shape[1] for i in range(1, 5)] == [4, 8, 16, 32]
+
+
+@pytest.mark.parametrize(("decoder", "last"), [("transposed", "logits"), ("separable", "half_logits")])
+def test_only_the_decoder_is_trained(encoder_folder, decoder, last):
+    model = build_model(*read_encoder(encoder_folder), SIZE, 3, Train(decoder=decoder))
     before = {v.path: v.numpy() for v in model.variables}
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     rng = np.random.default_rng(0)
     model.fit(rng.uniform(0, 255, (2, SIZE, SIZE, 3)), rng.integers(0, 3, (2, SIZE, SIZE)), verbose=0)
     changed = {v.path.split("/")[0] for v in model.variables if not np.array_equal(before[v.path], v.numpy())}
-    assert changed == {f"up_{i}_{part}" for i in range(1, 5) for part in ("conv", "bn")} | {"logits"}
+    assert changed == {f"up_{i}_{part}" for i in range(1, 5) for part in ("conv", "bn")} | {last}
 
 
 @pytest.fixture
@@ -80,6 +88,6 @@ def test_a_weights_file_of_another_network_is_an_error(tmp_path):
 
 
 def test_an_unknown_layer_is_an_error():
-    model = build_model("none", None, SIZE, 3)
+    model = build_model("none", None, SIZE, 3, Train())
     with pytest.raises(SegscopeError, match=r"embed\.layers: No such layer: up_9"):
         network.activations(model, ("up_9",))

@@ -37,7 +37,7 @@ def test_the_projects_params_name_every_key(document: dict):
 @pytest.mark.parametrize(
     ("group", "key", "value", "message"),
     [
-        ("train", "epoch", 3, r"train\.epoch: unknown key; choices: epochs, batch_size"),
+        ("train", "epoch", 3, r"train\.epoch: unknown key; choices: recipe, epochs"),
         ("data", "source", "web", r"data\.source: 'web' is not allowed; choices: 'sample', 'directory'"),
         ("train", "epochs", 0, r"train\.epochs: 0 is not allowed; .* greater than or equal to 1"),
         ("train", "epochs", "ten", r"train\.epochs: 'ten' is not allowed"),

@@ -14,6 +14,8 @@ import yaml
 from conftest import as_mirror
 from serving import serve
 
+from segscope.model_card import read_card
+
 ROOT = Path(__file__).parent.parent
 STAGES = ["download", "masks", "train", "predict", "embed", "cluster", "report"]
 ENVIRONMENT = os.environ | {
@@ -133,8 +135,96 @@ def test_another_variant_reuses_the_data_and_can_be_compared(project):
 def test_plots_are_made_without_a_network(project):
     run(project, "dvc", "plots", "show", "--out", "plots")
     page = (project / "plots" / "index.html").read_text()
-    for title in ("Training loss", "IoU of each class", "Confusion"):
+    for title in (
+        "val/loss.tsv",
+        "learning_rate.tsv",
+        "IoU of each class",
+        "Confusion",
+        "Images by loss",
+        "Reliability",
+    ):
         assert title in page
+
+
+def test_the_model_card_says_what_the_model_is(project):
+    names, size = read_card(project / "artifacts" / "model.md")
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    assert names == ["background", *params["variants"][params["variant"]]]
+    assert size == 64
+    text = (project / "artifacts" / "model.md").read_text()
+    head = run(project, "git", "rev-parse", "HEAD").strip()
+    assert f"revision: {head}" in text
+    assert f"Epoch {metrics(project, 'train')['epoch']} was kept" in text
+
+
+def test_false_positives_are_found_and_stated(project):
+    found = json.loads((project / "artifacts" / "confusions.json").read_text())
+    shares = metrics(project, "predict")["val"]["false_positives"]
+    table = pd.read_csv(project / "artifacts" / "plots" / "categories.csv").query("split == 'val'")
+    categories = pd.read_parquet(project / "data" / "categories.parquet").set_index("name")["supercategory"]
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    assert found["val"]
+    for name, finding in found["val"].items():
+        assert finding["statement"].startswith(f"Pixels wrongly predicted as {name} are: ")
+        held = params["variants"][params["variant"]][name]
+        of_class = table["category"].isin(held) | table["category"].map(categories).isin(held)
+        wrong = table[(table["predicted"] == name) & ~of_class].set_index("category")["pixels"]
+        assert shares[name] == pytest.approx((wrong / wrong.sum()).nlargest(len(shares[name])).to_dict(), abs=1e-5)
+
+
+def test_a_training_killed_twice_ends_as_an_undisturbed_one(project, tmp_path):
+    stage = (sys.executable, "stages/train.py")
+    results = []
+    for name, kills in (("undisturbed", 0), ("killed", 2)):
+        folder = tmp_path / name
+        shutil.copytree(project, folder, ignore=shutil.ignore_patterns(".dvc", ".git", "reports"), symlinks=True)
+        set_params(folder, variant="category", train={"epochs": 6})
+        state = folder / "artifacts" / "checkpoint" / "state.json"
+        for kill in range(kills):
+            process = subprocess.Popen(stage, cwd=folder, env=ENVIRONMENT, stdout=subprocess.DEVNULL)
+            while not state.exists() or len(json.loads(state.read_text())["history"]) < 2 * (kill + 1):
+                assert process.poll() is None
+            process.kill()
+            process.wait()
+        said = run(folder, *stage)
+        assert ("going on after epoch" in said) == bool(kills)
+        assert not state.parent.exists()
+        results.append(((folder / "metrics" / "train.json").read_text(), history(folder), weights(folder)))
+    assert results[0][:2] == results[1][:2]
+    assert all(np.array_equal(a, b) for a, b in zip(results[0][2], results[1][2], strict=True))
+
+
+def history(folder: Path) -> str:
+    return (folder / "artifacts" / "training" / "history.csv").read_text()
+
+
+def weights(folder: Path) -> list[np.ndarray]:
+    import keras
+
+    return keras.models.load_model(folder / "artifacts" / "model.keras", compile=False).get_weights()
+
+
+def test_a_class_that_no_image_shows_is_a_clear_error(project, tmp_path):
+    folder = tmp_path / "project"
+    shutil.copytree(project, folder, ignore=shutil.ignore_patterns(".dvc", ".git", "reports"), symlinks=True)
+    set_params(folder, variant="pets", variants={"pets": {"zebra": ["zebra"]}})
+    result = call(folder, sys.executable, "stages/train.py")
+    assert result.returncode == 1
+    assert "error: the train split has no pixel of class zebra: choose other images" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_splits_of_one_image_are_trained_on_and_then_a_clear_error(coco_mini, tmp_path):
+    folder = new_project(tmp_path)
+    one = {"match": "all", "max_images": {"train": 1, "val": 1}}
+    set_params(folder, data={"source": "directory", "root": str(coco_mini)} | one)
+    result = call(folder, "dvc", "repro")
+    assert result.returncode != 0
+    assert metrics(folder, "predict")["val"]["images"] == 1
+    assert (
+        "embed.dimensions: 8 latent dimensions need more images than the 2 there are" in result.stdout + result.stderr
+    )
+    assert "Traceback" not in result.stdout + result.stderr
 
 
 def test_a_wrong_value_stops_the_run_with_one_clear_line(project):

@@ -36,6 +36,7 @@ def findings(tmp_path) -> Findings:
         "images": 2,
         "loss": 0.4,
         "pixel_accuracy": 0.9,
+        "calibration": {"ece": 0.1, "ece_low": 0.05, "ece_high": 0.15, "confidence": 0.8, "accuracy": 0.9},
         "suspects": dict.fromkeys(("mislabeled", "ambiguous", "inaccurate", "missing"), 1),
     }
     for key in ("iou", "mean_iou"):
@@ -65,8 +66,9 @@ def findings(tmp_path) -> Findings:
         clusters=pd.DataFrame({"image_id": ids, "cluster": [0, -1]}),
         profiles=profiles,
         heatmaps=pd.DataFrame({"cluster": [0], "image_id": [1], "score": [1.0], "attention": [np.arange(16.0)]}),
-        history=pd.DataFrame({"epoch": [1], "loss": [0.5]}),
+        history=pd.DataFrame({"epoch": [1], "loss": [0.5], "val_loss": [0.6]}),
         confusion=pd.DataFrame({"actual": [HOSTILE], "predicted": [HOSTILE], "share": [1.0]}),
+        confused={HOSTILE: {"statement": f"Pixels wrongly predicted as {HOSTILE} are: {HOSTILE} 90%."}},
         metrics={
             "predict": {"train": split, "val": split},
             "embed": embed | {"trustworthiness": 0.9},
@@ -91,6 +93,8 @@ def test_the_report_shows_what_was_found(findings, tmp_path):
     data = json.loads(re.search(r'id="data">(.*?)</script>', page, re.S).group(1))
     assert data["points"]["loss"] == [0.5, 0.25]
     assert data["points"]["cluster"] == [0, -1]
+    assert "expected calibration error\n    0.100" in page
+    assert "90%.</li>" in page
     assert data["points"][f"iou.{HOSTILE}"] == [0.5, None]
     for name in re.findall(r'(?:src|data-attention)="([^"]+)"', page):
         assert (tmp_path / "report" / name).is_file()

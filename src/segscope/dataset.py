@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,32 +29,56 @@ def shards(folder: Path, split: str) -> list[str]:
 def read_examples(files: Sequence[str], image_size: int) -> tf.data.Dataset:
     """(image_id int64, image uint8 H × W × 3, mask of COCO category ids uint8 H × W), in file order."""
 
-    def parse(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        row = tf.io.parse_single_example(record, _FEATURES)
-        image = tf.ensure_shape(tf.io.decode_png(row["image"], 3), (image_size, image_size, 3))
-        mask = tf.ensure_shape(tf.io.decode_png(row["mask"], 1), (image_size, image_size, 1))
-        return row["image_id"], image, mask[..., 0]
+    return tf.data.TFRecordDataset(files).map(
+        partial(_parse, image_size=image_size), num_parallel_calls=tf.data.AUTOTUNE
+    )
 
-    return tf.data.TFRecordDataset(files).map(parse, num_parallel_calls=tf.data.AUTOTUNE)
+
+def _parse(record: tf.Tensor, image_size: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    row = tf.io.parse_single_example(record, _FEATURES)
+    image = tf.ensure_shape(tf.io.decode_png(row["image"], 3), (image_size, image_size, 3))
+    mask = tf.ensure_shape(tf.io.decode_png(row["mask"], 1), (image_size, image_size, 1))
+    return row["image_id"], image, mask[..., 0]
 
 
 def training_batches(
-    examples: tf.data.Dataset, class_of: np.ndarray, batch_size: int, augment: str, seed: int
+    files: Sequence[str],
+    image_size: int,
+    class_of: np.ndarray,
+    batch_size: int,
+    augment: str,
+    seed: int,
+    first: int = 0,
 ) -> tf.data.Dataset:
-    """(image float32 N × H × W × 3, class uint8 N × H × W) in a new seeded order each epoch, examples cached.
+    """(image float32 N × H × W × 3, class uint8 N × H × W), endlessly, from batch `first` on.
 
-    class_of: the lookup table of `masks.category_classes`. augment: see `augmented`.
+    Each pass takes every example once, in an order of its own. Order and augmentation are functions of seed and
+    position, so that a stream that begins later goes on as the whole one would. The encoded examples are held in
+    memory. class_of: the lookup table of `masks.category_classes`. augment: see `augmented`.
     """
+    records = tf.constant(list(tf.data.TFRecordDataset(files).as_numpy_iterator()))
+    n, lookup = len(records), tf.constant(class_of)
+
+    def example(position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        index = tf.random.experimental.index_shuffle(position % n, tf.stack([seed, position // n]), n - 1)
+        _, image, mask = _parse(records[index], image_size)
+        label = tf.gather(lookup, tf.cast(mask, tf.int32))
+        return augmented(tf.cast(image, tf.float32), label, augment, tf.stack([seed, position]))
+
+    positions = tf.data.Dataset.counter(first * batch_size)
+    return positions.map(example, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size).prefetch(2)
+
+
+def validation_batches(examples: tf.data.Dataset, n: int, class_of: np.ndarray, batch_size: int) -> tf.data.Dataset:
+    """(image float32 N × H × W × 3, class uint8 N × H × W) of the n examples of `read_examples`, in order."""
     lookup = tf.constant(class_of)
-    seeds = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2)
 
-    def prepare(example: tuple, example_seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        _, image, mask = example
-        return augmented(tf.cast(image, tf.float32), tf.gather(lookup, tf.cast(mask, tf.int32)), augment, example_seed)
+    def prepare(_: tf.Tensor, image: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return tf.cast(image, tf.float32), tf.gather(lookup, tf.cast(mask, tf.int32))
 
-    cached = examples.cache().shuffle(4096, seed=seed, reshuffle_each_iteration=True)
-    batches = tf.data.Dataset.zip(cached, seeds).map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
-    return batches.batch(batch_size).prefetch(2)
+    # Keras takes the end of a dataset of unknown length for an accident.
+    counted = examples.apply(tf.data.experimental.assert_cardinality(n))
+    return counted.map(prepare, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size).prefetch(2)
 
 
 def augmented(image: tf.Tensor, mask: tf.Tensor, augment: str, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -13,6 +13,8 @@ import pandas as pd
 
 from segscope.masks import IGNORE
 
+RELIABILITY_BINS = 15
+
 
 def category_index(category_ids: Sequence[int]) -> np.ndarray:
     """Lookup table uint8[256]: COCO category id → position 0…C-1; 255 stays 255."""
@@ -20,6 +22,11 @@ def category_index(category_ids: Sequence[int]) -> np.ndarray:
     table[list(category_ids)] = np.arange(1, len(category_ids) + 1)
     table[IGNORE] = IGNORE
     return table
+
+
+def class_of_positions(class_of: np.ndarray, categories: pd.DataFrame) -> np.ndarray:
+    """Each category position's class, uint8[C], from the lookup table of `masks.category_classes`."""
+    return class_of[[0, *categories["category_id"]]]
 
 
 def count_pixels(predicted: np.ndarray, categories: np.ndarray, n_classes: int, n_categories: int) -> np.ndarray:
@@ -59,11 +66,15 @@ def pixel_loss(probabilities: np.ndarray, target: np.ndarray) -> np.ndarray:
     probabilities: float32 N × H × W × K. target: uint8 N × H × W classes (or 255).
     """
     counted = target != IGNORE
-    index = np.where(counted, target, 0)[..., None].astype(np.intp)
-    p = np.take_along_axis(probabilities, index, -1)[..., 0].astype(np.float64)
+    p = _of_class(probabilities, np.where(counted, target, 0).astype(np.intp)).astype(np.float64)
     loss = np.where(counted, -np.log(np.maximum(p, 1e-12)), 0).sum((1, 2))
     pixels = counted.sum((1, 2))
     return np.divide(loss, pixels, out=np.full(len(loss), np.nan), where=pixels > 0)
+
+
+def _of_class(probabilities: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Each pixel's probability of one class: N × H × W of N × H × W × K. (For the largest, much faster than max.)"""
+    return np.take_along_axis(probabilities, classes[..., None], -1)[..., 0]
 
 
 def bootstrap_weights(n: int, resamples: int, seed: int) -> np.ndarray:
@@ -153,7 +164,7 @@ def image_table(
     columns: dict[str, object] = {
         "loss": pixel_loss(probabilities, lookup[categories]),
         "pixel_accuracy": np.divide(tp.sum(1), total, out=np.full(len(tp), np.nan), where=total > 0),
-        "confidence": probabilities.max(-1).mean((1, 2)),
+        "confidence": _of_class(probabilities, predicted).mean((1, 2)),
     }
     for k, name in enumerate(names):
         if k:
@@ -164,3 +175,55 @@ def image_table(
             columns[f"confidence.{name}"] = np.divide(sure, pixels, out=np.full(len(sure), np.nan), where=pixels > 0)
     columns["counts"] = list(counts.reshape(len(counts), -1))
     return pd.DataFrame(columns)
+
+
+def reliability_counts(probabilities: np.ndarray, target: np.ndarray, bins: int = RELIABILITY_BINS) -> np.ndarray:
+    """Of each image's pixels by confidence: their number, summed confidence and number correct, float64 N × bins × 3.
+
+    The confidence of a pixel is its largest probability; bin b holds those in (b / bins, (b + 1) / bins].
+    probabilities: float32 N × H × W × K. target: uint8 N × H × W classes (or 255).
+    """
+    n, predicted = len(probabilities), probabilities.argmax(-1)
+    confidence = _of_class(probabilities, predicted)
+    counted = target != IGNORE
+    bin_of = np.clip(np.ceil(confidence * bins).astype(np.intp) - 1, 0, bins - 1)
+    cell = (np.arange(n)[:, None, None] * bins + bin_of)[counted]
+    correct = (predicted == target)[counted]
+    columns = [np.bincount(cell, weights, n * bins) for weights in (None, confidence[counted], correct)]
+    return np.stack(columns, -1).reshape(n, bins, 3).astype(np.float64)
+
+
+def calibration_error(counts: np.ndarray) -> np.ndarray:
+    """Expected calibration error, 0…1, of counts … × bins × 3 summed over images; NaN without a pixel.
+
+    The mean over pixels of the gap between a bin's accuracy and its mean confidence: Guo et al. 2017, On Calibration
+    of Modern Neural Networks (https://arxiv.org/abs/1706.04599).
+    """
+    pixels, confidence, correct = np.moveaxis(counts, -1, 0)
+    gap, total = np.abs(correct - confidence).sum(-1), pixels.sum(-1)
+    return np.divide(gap, total, out=np.full(np.shape(total), np.nan), where=total > 0)
+
+
+def calibration(counts: np.ndarray, resamples: int, seed: int) -> dict[str, float]:
+    """Expected calibration error of a split with its 95 % interval, mean confidence and accuracy; N × bins × 3."""
+    total = counts.sum(0)
+    weights = bootstrap_weights(len(counts), resamples, seed)
+    resampled = (weights @ counts.reshape(len(counts), -1)).reshape(-1, *counts.shape[1:])
+    low, high = interval(calibration_error(resampled))
+    pixels, confidence, correct = total.sum(0)
+    return {
+        "ece": calibration_error(total)[()],
+        "ece_low": low,
+        "ece_high": high,
+        "confidence": confidence / pixels,
+        "accuracy": correct / pixels,
+    }
+
+
+def reliability_curve(counts: np.ndarray) -> pd.DataFrame:
+    """Mean confidence, accuracy and share of the pixels of each bin that holds any; N × bins × 3."""
+    total = counts.sum(0)
+    pixels, confidence, correct = total[total[:, 0] > 0].T
+    return pd.DataFrame(
+        {"confidence": confidence / pixels, "accuracy": correct / pixels, "pixels": pixels / pixels.sum()}
+    )

@@ -22,7 +22,8 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.partial{path.suffix}")
+    # With all its endings: some writers choose the format by them.
+    temporary = path.with_name(f".{path.name}.partial{''.join(path.suffixes)}")
     _remove(temporary)
     try:
         yield temporary

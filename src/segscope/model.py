@@ -1,4 +1,4 @@
-"""The network: a MobileNetV2 encoder and a pix2pix decoder with skip connections (a U-Net).
+"""The network: a MobileNetV2 encoder and a decoder with skip connections (a U-Net).
 
 Letters: N images, H × W pixels, K classes with background first.
 """
@@ -17,7 +17,7 @@ from segscope.errors import SegscopeError
 
 SKIP_LAYERS = ("block_13_expand_relu", "block_6_expand_relu", "block_3_expand_relu", "block_1_expand_relu")
 BOTTLENECK = "block_16_project"
-DECODER_FILTERS = (512, 256, 128, 64)
+DECODER_FILTERS = {"transposed": (512, 256, 128, 64), "separable": (256, 128, 96, 64)}
 
 # PyTorch's ImageNet normalisation, in units of 0…255.
 _TORCH_MEAN = (123.675, 116.28, 103.53)
@@ -87,25 +87,42 @@ def keras_encoder(image_size: int, weights: str | Path | None) -> keras.Model:
     return keras.Model(inputs, base.output, name="encoder")
 
 
-def unet(encoder: keras.Model, n_classes: int) -> keras.Model:
-    """Put the decoder on a frozen encoder. Output: float32 logits, N × H × W × K.
+def unet(encoder: keras.Model, n_classes: int, decoder: str) -> keras.Model:
+    """Put a decoder on a frozen encoder. Output: float32 logits, N × H × W × K.
 
-    Decoder: pix2pix's up-sample blocks (Isola et al. 2017, https://arxiv.org/abs/1611.07004) between skip
-    connections (Ronneberger et al. 2015, https://arxiv.org/abs/1505.04597).
+    Both decoders double the size four times, with a skip connection of the encoder each time (Ronneberger et al. 2015,
+    https://arxiv.org/abs/1505.04597). `transposed`: pix2pix's blocks of a transposed convolution (Isola et al. 2017,
+    https://arxiv.org/abs/1611.07004), then a transposed convolution to the classes. `separable`: bilinear
+    up-sampling, then a depthwise separable convolution over it and the skip connection.
     """
     encoder.trainable = False
     x = encoder.get_layer(BOTTLENECK).output
-    for i, (filters, skip) in enumerate(zip(DECODER_FILTERS, SKIP_LAYERS, strict=True), start=1):
-        x = _upsample(x, filters, f"up_{i}")
-        x = layers.Concatenate(name=f"skip_{i}")([x, encoder.get_layer(skip).output])
-    logits = layers.Conv2DTranspose(n_classes, 3, strides=2, padding="same", name="logits")(x)
+    step = {"transposed": _transposed_step, "separable": _separable_step}[decoder]
+    for i, (filters, skip) in enumerate(zip(DECODER_FILTERS[decoder], SKIP_LAYERS, strict=True), start=1):
+        x = step(x, encoder.get_layer(skip).output, filters, i)
+    if decoder == "transposed":
+        logits = layers.Conv2DTranspose(n_classes, 3, strides=2, padding="same", dtype="float32", name="logits")(x)
+    else:
+        # The classes at half the size: four times less to compute, and bilinear logits are as sharp as the labels.
+        x = layers.Conv2D(n_classes, 3, padding="same", dtype="float32", name="half_logits")(x)
+        logits = layers.UpSampling2D(interpolation="bilinear", dtype="float32", name="logits")(x)
     return keras.Model(encoder.input, logits, name="segscope")
 
 
-def _upsample(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTensor:
-    x = layers.Conv2DTranspose(filters, 3, strides=2, padding="same", use_bias=False, name=f"{name}_conv")(x)
-    x = layers.BatchNormalization(name=f"{name}_bn")(x)
-    return layers.ReLU(name=f"{name}_relu")(x)
+def _transposed_step(x: keras.KerasTensor, skip: keras.KerasTensor, filters: int, i: int) -> keras.KerasTensor:
+    x = layers.Conv2DTranspose(filters, 3, strides=2, padding="same", use_bias=False, name=f"up_{i}_conv")(x)
+    x = layers.BatchNormalization(name=f"up_{i}_bn")(x)
+    x = layers.ReLU(name=f"up_{i}_relu")(x)
+    return layers.Concatenate(name=f"skip_{i}")([x, skip])
+
+
+def _separable_step(x: keras.KerasTensor, skip: keras.KerasTensor, filters: int, i: int) -> keras.KerasTensor:
+    x = layers.UpSampling2D(interpolation="bilinear", name=f"up_{i}_size")(x)
+    x = layers.Concatenate(name=f"skip_{i}")([x, skip])
+    x = layers.SeparableConv2D(filters, 3, padding="same", use_bias=False, name=f"up_{i}_conv")(x)
+    # Keras's momentum of 0.99 needs hundreds of steps; a small dataset's first epochs are a few dozen.
+    x = layers.BatchNormalization(momentum=0.9, name=f"up_{i}_bn")(x)
+    return layers.ReLU(name=f"up_{i}_relu")(x)
 
 
 def activations(model: keras.Model, layer_names: tuple[str, ...]) -> keras.Model:

@@ -69,13 +69,34 @@ class Model(_Group):
 
 
 class Train(_Group):
-    epochs: PositiveInt = 10
+    """How the model is trained."""
+
+    recipe: Literal["tuned", "reference"] = "tuned"
+    epochs: PositiveInt = 15
+    patience: PositiveInt = 6
     batch_size: PositiveInt = 16
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3
     schedule: Literal["constant", "cosine"] = "cosine"
+    decoder: Literal["separable", "transposed"] = "separable"
     class_weights: Literal["none", "sqrt_balanced", "balanced"] = "sqrt_balanced"
-    augment: Literal["none", "flip", "flip_crop"] = "flip"
+    augment: Literal["none", "flip", "flip_crop"] = "flip_crop"
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
+    xla: bool = False
     seed: Annotated[int, Field(ge=0)] = 0
+
+    def applied(self) -> Train:
+        """These options, those that make the reference's recipe being the reference's where it is chosen."""
+        return self.model_copy(update=REFERENCE_RECIPE) if self.recipe == "reference" else self
+
+
+# Of the commercial platform's published training: plain cross-entropy, no augmentation, pix2pix's own decoder.
+REFERENCE_RECIPE = {
+    "learning_rate": 1e-3,
+    "schedule": "constant",
+    "decoder": "transposed",
+    "class_weights": "none",
+    "augment": "none",
+}
 
 
 class Predict(_Group):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import keras
@@ -27,17 +28,32 @@ def load_model(path: Path, n_classes: int, image_size: int) -> keras.Model:
     return model
 
 
+Batch = tuple[np.ndarray, np.ndarray, list[np.ndarray]]
+
+
 def predict_batches(
     model: keras.Model, examples: tf.data.Dataset, n: int, title: str, batch_size: int = 32
-) -> Iterator[tuple[np.ndarray, np.ndarray, list[np.ndarray]]]:
+) -> Iterator[Batch]:
     """Yield (image_id int64[N], mask of category ids uint8 N × H × W, the model's outputs), with a progress bar.
 
-    `n` is the number of examples, for the bar only.
+    `n` is the number of examples, for the bar only. While the caller looks at a batch, the model works on the next.
     """
-    run = tf.function(lambda x: model(x, training=False), reduce_retracing=True)
-    with tqdm(total=n, desc=title, unit="image", disable=None) as bar:
-        for ids, images, masks in examples.batch(batch_size).prefetch(2):
-            outputs = run(tf.cast(images, tf.float32))
-            outputs = outputs if isinstance(outputs, list | tuple) else [outputs]
-            yield ids.numpy(), masks.numpy(), [output.numpy() for output in outputs]
-            bar.update(len(ids))
+
+    def predict(ids: tf.Tensor, images: tf.Tensor, masks: tf.Tensor) -> Batch:
+        outputs = model.predict_on_batch(tf.cast(images, tf.float32))
+        return ids.numpy(), masks.numpy(), outputs if isinstance(outputs, list) else [outputs]
+
+    batches = examples.batch(batch_size).prefetch(2)
+    with tqdm(total=n, desc=title, unit="image", disable=None) as bar, ThreadPoolExecutor(1) as pool:
+        for batch in _one_ahead(pool.submit(predict, *batch) for batch in batches):
+            yield batch
+            bar.update(len(batch[0]))
+
+
+def _one_ahead(futures: Iterator[Future[Batch]]) -> Iterator[Batch]:
+    """The results in order; the next future is asked for before a result is given out."""
+    waiting = next(futures, None)
+    while waiting is not None:
+        following = next(futures, None)
+        yield waiting.result()
+        waiting = following

@@ -29,7 +29,10 @@ _FACTS_SHOWN = 6
 
 @dataclass(frozen=True)
 class Findings:
-    """Everything the report shows. Tables as their artefacts' schemas say; metrics: one mapping a stage."""
+    """Everything the report shows. Tables as their artefacts' schemas say; metrics: one mapping a stage.
+
+    confused: `confusions.findings` of the val split.
+    """
 
     title: str
     variant: str
@@ -47,6 +50,7 @@ class Findings:
     heatmaps: pd.DataFrame
     history: pd.DataFrame
     confusion: pd.DataFrame
+    confused: Mapping[str, Any]
     metrics: Mapping[str, Any]
 
 

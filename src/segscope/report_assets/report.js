@@ -23,11 +23,11 @@ const draw = (id, traces, more, toolbar = false) =>
 
 function drawTraining() {
   const { epoch, ...columns } = data.history;
-  const names = Object.keys(columns).filter((name) => columns[name].some((value) => value !== null));
-  const traces = names.map((name, i) => ({
+  const shown = ["loss", ...data.classes.map((name) => `iou_${name}`)];
+  const traces = shown.flatMap((metric, i) => [metric, `val_${metric}`].map((name) => ({
     x: epoch, y: columns[name], name, mode: "lines+markers",
-    line: { dash: name.startsWith("val_") ? "solid" : "dot", color: palette[i % (names.length / 2) % palette.length] },
-  }));
+    line: { dash: name.startsWith("val_") ? "solid" : "dot", color: palette[i % palette.length] },
+  })));
   draw("chart-training", traces, { xaxis: { title: { text: "epoch" } }, yaxis: { rangemode: "tozero" } });
 }
 

@@ -1,0 +1,175 @@
+"""Recipes compared by cross-validation over images, on the photographs that the environment variable COCO_MINI names.
+
+    python bench/crossval.py run NAME [KEY=VALUE ...]   # of params.yaml: variant=supercategory train.recipe=reference
+    python bench/crossval.py compare NAME NAME ...      # each against the first, paired over the same images
+
+All images of both splits are dealt into five folds. Each fold is judged once, by a model that learned from three of the
+others and whose best epoch the remaining one chose: nothing about the judged images is known to the training. Results
+are kept in bench/results.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from math import ceil
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+import yaml
+from scipy.special import softmax
+
+from bench import write_project
+from segscope import evaluation, schemas, training
+from segscope.dataset import count_pixels, read_examples, shards, training_batches, validation_batches
+from segscope.encoder import read_encoder
+from segscope.masks import variant_classes
+from segscope.params import Params
+from segscope.prediction import predict_batches
+
+ROOT = Path(__file__).parent.parent
+RESULTS = Path(__file__).parent / "results"
+FOLDS = 5
+RESAMPLES = 2000
+
+
+def read_params(changes: list[str]) -> Params:
+    """params.yaml with some keys changed, as `dvc exp run -S` would."""
+    document = yaml.safe_load((ROOT / "params.yaml").read_text())
+    for change in changes:
+        key, value = change.split("=", 1)
+        *groups, name = key.split(".")
+        target = document
+        for group in groups:
+            target = target[group]
+        target[name] = yaml.safe_load(value)
+    return Params.model_validate(document)
+
+
+def deal(project: Path, folder: Path) -> list[str]:
+    """Write the examples of both splits into one file a fold, at random; returns the files."""
+    records = [
+        record
+        for split in ("train", "val")
+        for record in tf.data.TFRecordDataset(shards(project / "artifacts" / "dataset", split)).as_numpy_iterator()
+    ]
+    order = np.random.default_rng(0).permutation(len(records))
+    files = [str(folder / f"fold-{i}.tfrecord") for i in range(FOLDS)]
+    for i, file in enumerate(files):
+        with tf.io.TFRecordWriter(file) as writer:
+            for index in order[i::FOLDS]:
+                writer.write(records[index])
+    return files
+
+
+def judge_fold(files: list[str], test: int, params: Params, project: Path, scratch: Path) -> pd.DataFrame:
+    """Train without the fold, then each of its images' confusion: image_id, confusion (K × K, flat), loss."""
+    options, size = params.train.applied(), params.data.image_size
+    categories = schemas.read_parquet(project / "data" / "categories.parquet", schemas.CATEGORIES)
+    classes = params.variants[params.variant]
+    class_of = variant_classes(classes, categories)
+    names = ["background", *classes]
+    val = files[(test + 1) % FOLDS]
+    train = [file for file in files if file not in (files[test], val)]
+    training.make_deterministic(options.seed)
+    n, pixels = count_pixels(read_examples(train, size), class_of, len(names))
+    n_val, _ = count_pixels(read_examples([val], size), class_of, len(names))
+    model = training.build_model(*read_encoder(project / "data" / "weights"), size, len(names), options)
+    history = training.fit(
+        model,
+        lambda first: training_batches(train, size, class_of, options.batch_size, options.augment, options.seed, first),
+        validation_batches(read_examples([val], size), n_val, class_of, options.batch_size),
+        training.PixelCrossEntropy(training.class_weights(pixels, options.class_weights, names)),
+        names,
+        ceil(n / options.batch_size),
+        options,
+        training.Checkpoint(scratch / f"checkpoint-{test}", "", options.patience),
+        scratch / f"live-{test}",
+    )
+    best = training.best_metrics(history)
+    print(f"fold {test}: epoch {best['epoch']} of {best['epochs']}", flush=True)
+    class_of_category = evaluation.class_of_positions(class_of, categories)
+    position = evaluation.category_index(categories["category_id"])
+    rows = []
+    for ids, masks, (logits,) in predict_batches(model, read_examples([files[test]], size), 0, f"fold {test}"):
+        table = evaluation.image_table(softmax(logits, -1), position[masks], class_of_category, names)
+        counts = np.stack(table["counts"]).reshape(len(ids), len(names), -1)
+        matrix = evaluation.confusion(counts, class_of_category)
+        rows.append(pd.DataFrame({"image_id": ids, "confusion": list(matrix.reshape(len(ids), -1))}))
+    return pd.concat(rows)
+
+
+def run(name: str, changes: list[str]) -> None:
+    params = read_params(changes)
+    with tempfile.TemporaryDirectory() as scratch:
+        project = write_project(Path(scratch) / "project", Path(os.environ["COCO_MINI"]))
+        files = deal(project, Path(scratch))
+        rows = []
+        for test in range(FOLDS):
+            rows.append(judge_fold(files, test, params, project, Path(scratch)))
+            keras.backend.clear_session()
+    RESULTS.mkdir(exist_ok=True)
+    table = pd.concat(rows).sort_values("image_id")
+    table.attrs = {"classes": list(params.variants[params.variant])}
+    table.to_parquet(RESULTS / f"{name}.parquet", index=False)
+    compare([name])
+
+
+def values(parts: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+    """Dataset IoU, and mean IoU over the images that show the class, of each resample; parts: N × 3 (TP, FP, FN)."""
+    shown = (parts[:, 0] + parts[:, 2]) > 0
+    each = np.where(shown, evaluation.iou(*parts.T), 0)
+    return {"IoU": evaluation.iou(*(weights @ parts).T), "mean IoU": (weights @ each) / (weights @ shown)}
+
+
+def compare(names: list[str]) -> None:
+    tables = {name: pd.read_parquet(RESULTS / f"{name}.parquet") for name in names}
+    first = tables[names[0]]
+    weights = evaluation.bootstrap_weights(len(first), RESAMPLES, 0)
+    weights = np.vstack([np.ones(len(first)), weights])
+    rows = []
+    for k, label in enumerate(first.attrs["classes"], start=1):
+        found = {}
+        for name, table in tables.items():
+            if not table["image_id"].equals(first["image_id"]):
+                raise SystemExit(f"{name} was not judged on the images of {names[0]}")
+            matrix = np.stack(table["confusion"]).reshape(len(table), len(first.attrs["classes"]) + 1, -1)
+            parts = np.stack([part[:, k] for part in evaluation.outcomes(matrix)], -1).astype(float)
+            found[name] = values(parts, weights)
+        for name in names:
+            for metric, drawn in found[name].items():
+                difference = drawn - found[names[0]][metric]
+                row = {"recipe": name, "class": label, "metric": metric, "value": _with_interval(drawn)}
+                rows.append(row | ({"against first": _with_interval(difference)} if name != names[0] else {}))
+    print(pd.DataFrame(rows).fillna("").to_markdown(index=False))
+
+
+def _with_interval(drawn: np.ndarray) -> str:
+    low, high = evaluation.interval(drawn[1:])
+    return f"{drawn[0]:.3f} ({low:.3f} to {high:.3f})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    trained = commands.add_parser("run", help="train and judge a recipe")
+    trained.add_argument("name")
+    trained.add_argument("changes", nargs="*", metavar="KEY=VALUE")
+    compared = commands.add_parser("compare", help="compare kept results")
+    compared.add_argument("names", nargs="+", metavar="NAME")
+    options = parser.parse_args()
+    if options.command == "run":
+        if "COCO_MINI" not in os.environ:
+            sys.exit("set COCO_MINI to the photographs' directory")
+        run(options.name, options.changes)
+    else:
+        compare(options.names)
+
+
+if __name__ == "__main__":
+    main()
