@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -234,8 +235,10 @@ def test_the_best_epoch_is_restored_and_patience_ends_the_training(files, tmp_pa
     for images, target in val(files):
         metric.update_state(target, model(images, training=False))
     assert float(metric.result()["mean_iou_car"]) == pytest.approx(history["val_mean_iou_car"][best], abs=1e-6)
+    shutil.rmtree(tmp_path / "live")
     again = run(files, tmp_path, tiny_model(), patience=3, epochs=60, learning_rate=1.0, schedule="constant")
     assert again.equals(history)
+    assert len(pd.read_csv(tmp_path / "live" / "plots" / "metrics" / "val" / "loss.tsv", sep="\t")) == len(history)
 
 
 def test_a_checkpoint_of_another_training_is_not_used(files, tmp_path):

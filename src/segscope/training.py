@@ -151,8 +151,8 @@ class Checkpoint(keras.callbacks.Callback):
 
     Keras's BackupAndRestore and EarlyStopping do not keep the history, nor the best epoch, over a restart.
 
-    history: one row an epoch. The best epoch is that of `best_row`; training stops `patience` epochs after
-    it. What is in the folder belongs to `fingerprint`; of another training, it is removed.
+    history: one row an epoch. The best epoch is that of `best_row`; training stops `patience` epochs after it. What is
+    in the folder belongs to `fingerprint`; of another training, it is removed.
     """
 
     def __init__(self, folder: Path, fingerprint: str, patience: int):
@@ -165,9 +165,9 @@ class Checkpoint(keras.callbacks.Callback):
     def _read(self) -> list[dict[str, float]]:
         try:
             state = json.loads((self._folder / "state.json").read_text(encoding="utf-8"))
-        except FileNotFoundError:
+            return state["history"] if state["fingerprint"] == self._fingerprint else []
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
             return []
-        return state["history"] if state["fingerprint"] == self._fingerprint else []
 
     @property
     def finished(self) -> bool:
@@ -186,15 +186,15 @@ class Checkpoint(keras.callbacks.Callback):
         self.history.append(row)
         if not np.isfinite(row["loss"]):
             return
-        kept = {self._weights("last", epoch + 1), self._weights("best", self.best_epoch())}
-        for file in kept:
-            if not file.exists():
-                with atomic_path(file) as temporary:
+        names = {"last": epoch + 1, "best": self.best_epoch()}
+        for name, number in names.items():
+            if number == epoch + 1:
+                with atomic_path(self._weights(name, number)) as temporary:
                     self.model.save_weights(temporary)
         # The state names the weights, so it is written after them, and the weights it named are removed after it.
         with atomic_path(self._folder / "state.json") as temporary:
             temporary.write_text(json.dumps({"fingerprint": self._fingerprint, "history": self.history}))
-        for file in set(self._folder.glob("*.weights.h5")) - kept:
+        for file in set(self._folder.glob("*.weights.h5")) - {self._weights(*item) for item in names.items()}:
             file.unlink()
         self.model.stop_training = self.finished
 
@@ -295,17 +295,17 @@ def fit(
         done = checkpoint.resume(model)
     if done:
         print(f"going on after epoch {done}")
-    if done < options.epochs and not checkpoint.finished:
-        model.fit(
-            train(done * steps_per_epoch),
-            validation_data=val,
-            initial_epoch=done,
-            epochs=options.epochs,
-            steps_per_epoch=steps_per_epoch,
-            shuffle=False,
-            verbose="auto" if sys.stdout.isatty() else 2,
-            callbacks=[keras.callbacks.TerminateOnNaN(), checkpoint, LiveLog(log_folder, checkpoint)],
-        )
+    model.fit(
+        train(done * steps_per_epoch),
+        validation_data=val,
+        initial_epoch=done,
+        # Of a training that had ended when it was killed, only the log is written again.
+        epochs=done if checkpoint.finished else options.epochs,
+        steps_per_epoch=steps_per_epoch,
+        shuffle=False,
+        verbose="auto" if sys.stdout.isatty() else 2,
+        callbacks=[keras.callbacks.TerminateOnNaN(), checkpoint, LiveLog(log_folder, checkpoint)],
+    )
     table = pd.DataFrame(checkpoint.history)
     if not np.isfinite(table["loss"]).all():
         checkpoint.remove()
