@@ -25,6 +25,7 @@ from segscope.masks import variant_classes
 from segscope.params import Params, load_params
 
 REPEATS = 3
+PREDICTIONS = 15  # runs of a few seconds each, on a machine that others may use
 EPOCHS = 4
 TRAININGS = {"bare": "bare model.fit, arrays in memory", "none": "segscope, no augmentation", "default": "segscope"}
 
@@ -129,7 +130,7 @@ def prediction_speed(project: Project) -> None:
         model.predict(images, batch_size=options.batch_size, verbose=0)
 
     seconds = []
-    for _ in range(REPEATS + 1):
+    for _ in range(PREDICTIONS + 1):
         row = []
         for work in (bare, stage):
             start = time.perf_counter()
@@ -138,7 +139,7 @@ def prediction_speed(project: Project) -> None:
         seconds.append(row)
     table = np.array(seconds[1:])
     ratios = table[:, 1] / table[:, 0]
-    print(f"prediction, {len(images)} images, medians of {REPEATS} runs; ratios within a run")
+    print(f"prediction, {len(images)} images, medians of {PREDICTIONS} runs; ratios within a run")
     print(f"bare model.predict: {len(images) / np.median(table[:, 0]):.1f} images/s")
     spread = f"{np.median(ratios):.2f} ({ratios.min():.2f} to {ratios.max():.2f})"
     print(f"predict stage, all metrics: {spread} times its wall time")

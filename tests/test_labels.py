@@ -25,7 +25,8 @@ def found(truth: list[tuple[int, int, int, int]], annotated: list[tuple[int, int
     instances = instances_of(rows, SIZE, SIZE)
     mask = compose_mask(instances, SIZE, SIZE)
     # The photograph is twice as wide as high: boxes must come back in its pixels.
-    return labels.suspects(p, mask, instances, CLASS_OF, NAMES, (SIZE, 2 * SIZE))
+    own = list(instances.itertuples())
+    return labels.suspect_table({1: labels.suspects(p, mask, own, CLASS_OF, NAMES, (SIZE, 2 * SIZE))})
 
 
 def test_agreement_is_no_suspect():

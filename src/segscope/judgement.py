@@ -46,23 +46,17 @@ def judge(
     class_of_category = evaluation.class_of_positions(class_of, categories)
     position = evaluation.category_index(categories["category_id"])
     shapes = dict(zip(samples["image_id"], zip(samples["height"], samples["width"], strict=True), strict=True))
-    by_image = dict(list(instances.groupby("image_id")))
-    rows, found, reliability = [], [], []
+    annotations = labels.annotations_by_image(instances)
+    rows, found, reliability = [], {}, []
     for ids, masks, (logits,) in predict_batches(model, examples, len(samples), title, batch_size):
         p = tf.nn.softmax(logits).numpy()
         table = evaluation.image_table(p, position[masks], class_of_category, names)
         rows.append(table.assign(image_id=ids, mask=[encode_png(mask) for mask in p.argmax(-1).astype(np.uint8)]))
         reliability.append(evaluation.reliability_counts(p, class_of[masks]))
-        for i, image_id in enumerate(ids):
-            annotations = by_image.get(image_id, instances[:0])
-            suspects = labels.suspects(p[i], masks[i], annotations, class_of, names, shapes[image_id])
-            found.append(suspects.assign(image_id=image_id))
-    suspects = pd.concat([table for table in found if len(table)] or found[:1])
-    return Judgement(
-        pd.concat(rows, ignore_index=True),
-        suspects.sort_values("score", ascending=False),
-        np.concatenate(reliability),
-    )
+        for i, image_id in enumerate(ids.tolist()):
+            own = annotations.get(image_id, [])
+            found[image_id] = labels.suspects(p[i], masks[i], own, class_of, names, shapes[image_id])
+    return Judgement(pd.concat(rows, ignore_index=True), labels.suspect_table(found), np.concatenate(reliability))
 
 
 def metrics(

@@ -8,7 +8,8 @@ Letters: H × W pixels, K classes (0 is background).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,45 +24,61 @@ MIN_PIXELS = 80  # at the model's resolution; smaller annotations and regions ar
 MIN_SCORE = 0.3
 UNEXPLAINED = 0.6
 MATCH_IOU = 0.3
+
+Annotation = Any  # a row of instances.parquet, as `itertuples` gives it
+Suspect = tuple  # of _COLUMNS
 _COLUMNS = ["annotation_id", "kind", "score", "labelled", "suggested", "bbox"]
 
 
 def suspects(
     probabilities: np.ndarray,
     category_mask: np.ndarray,
-    instances: pd.DataFrame,
+    annotations: Sequence[Annotation],
     class_of: np.ndarray,
     names: Sequence[str],
     image_shape: tuple[int, int],
-) -> pd.DataFrame:
-    """The suspects of one image, in the columns of label_issues.parquet that do not name the image.
+) -> list[Suspect]:
+    """The suspects of one image.
 
-    probabilities: float32 H × W × K. category_mask: uint8 H × W of COCO category ids. instances: the image's
-    rows. class_of: uint8[256], category id → class. names: of the K classes. image_shape: the image's height
-    and width, in whose pixels bbox is given.
+    probabilities: float32 H × W × K. category_mask: uint8 H × W of COCO category ids. annotations: the image's, of
+    `annotations_by_image`. class_of: uint8[256], category id → class. names: of the K classes. image_shape: the
+    image's height and width, in whose pixels a bbox is given.
     """
     size = len(category_mask)
     scale = np.array([image_shape[1] / size, image_shape[0] / size] * 2)
-    found = _annotation_suspects(probabilities, category_mask, instances, class_of)
+    found = _annotation_suspects(probabilities, category_mask, annotations, class_of)
     found += _missing_suspects(probabilities, category_mask, len(names))
-    rows = [
+    return [
         (annotation_id, kind, score, names[labelled], names[suggested], (np.array(box) * scale).tolist())
         for annotation_id, kind, score, labelled, suggested, box in found
         if score >= MIN_SCORE
     ]
-    return pd.DataFrame(rows, columns=_COLUMNS)
+
+
+def annotations_by_image(instances: pd.DataFrame) -> dict[int, list[Annotation]]:
+    """Rows of instances.parquet as tuples, by image_id."""
+    by_image: dict[int, list[Annotation]] = {}
+    for row in instances.itertuples():
+        by_image.setdefault(row.image_id, []).append(row)
+    return by_image
+
+
+def suspect_table(found: Mapping[int, Sequence[Suspect]]) -> pd.DataFrame:
+    """label_issues.parquet without split, the highest score first, from each image's suspects."""
+    rows = [(image_id, *suspect) for image_id, suspects_of in found.items() for suspect in suspects_of]
+    return pd.DataFrame(rows, columns=["image_id", *_COLUMNS]).sort_values("score", ascending=False)
 
 
 def _annotation_suspects(
-    probabilities: np.ndarray, category_mask: np.ndarray, instances: pd.DataFrame, class_of: np.ndarray
+    probabilities: np.ndarray, category_mask: np.ndarray, annotations: Sequence[Annotation], class_of: np.ndarray
 ) -> list[tuple]:
     found = []
     classes = class_of[category_mask]
-    for row in instances.itertuples():
+    for row in annotations:
         own = int(class_of[row.category_id])
         if row.iscrowd or own == 0:
             continue
-        outline = resize_mask(decode_rle(row.rle, row.height, row.width).astype(np.uint8), len(category_mask)) > 0
+        outline = resize_mask(decode_rle(row.rle, row.height, row.width), len(category_mask))
         mask = outline & (classes == own)
         if mask.sum() < MIN_PIXELS:
             continue
@@ -95,13 +112,13 @@ def _missing_suspects(probabilities: np.ndarray, category_mask: np.ndarray, n_cl
         regions, n = ndimage.label(predicted == k)
         if n == 0:
             continue
-        numbers = np.arange(1, n + 1)
-        pixels = ndimage.sum_labels(np.ones(regions.shape), regions, numbers)
-        unexplained = ndimage.mean(category_mask == 0, regions, numbers)
-        confidence = ndimage.mean(probabilities[..., k], regions, numbers)
+        number = regions.ravel()
+        pixels = np.bincount(number)
+        pixels[0] = 0
+        unexplained = np.bincount(number, category_mask.ravel() == 0) / np.maximum(pixels, 1)
+        confidence = np.bincount(number, probabilities[..., k].ravel()) / np.maximum(pixels, 1)
         for i in np.flatnonzero((pixels >= MIN_PIXELS) & (unexplained >= UNEXPLAINED)):
-            region = regions == numbers[i]
-            found.append((None, "missing", float(confidence[i] * unexplained[i]), 0, k, bbox(region)))
+            found.append((None, "missing", float(confidence[i] * unexplained[i]), 0, k, bbox(regions == i)))
     return found
 
 
