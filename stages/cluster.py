@@ -1,16 +1,16 @@
 """cluster: groups of images, what defines each, and where in the images the model sees it."""
 
+from itertools import chain
 from pathlib import Path
 
 import keras
 import numpy as np
 import pandas as pd
 
-from segscope import clustering, latent, schemas, stage
+from segscope import attention, clustering, evaluation, latent, latent_map, schemas, stage
 from segscope.dataset import read_examples, shards
-from segscope.evaluation import category_index
 from segscope.files import write_json
-from segscope.masks import IGNORE
+from segscope.masks import variant_classes
 from segscope.model import activations
 from segscope.params import Params
 from segscope.prediction import load_model, predict_batches
@@ -22,7 +22,7 @@ BOOTSTRAP = 1000
 def main(params: Params) -> None:
     keras.utils.set_random_seed(params.cluster.seed)
     categories = schemas.read_parquet("data/categories.parquet", schemas.CATEGORIES)
-    classes = list(params.variants[params.variant])
+    classes = params.variants[params.variant]
     schema = schemas.embeddings_schema(params.embed.dimensions)
     embeddings = schemas.read_parquet(ARTIFACTS / "embeddings.parquet", schema)
     ids = embeddings["image_id"]
@@ -32,101 +32,108 @@ def main(params: Params) -> None:
     )
     samples = samples.set_index("image_id").loc[ids].reset_index()
     predictions = predictions.set_index("image_id").loc[ids].reset_index()
-    # On the map: HDBSCAN finds few groups in the latent space itself, where a few hundred images lie thin.
-    labels, probability = clustering.find_clusters(
-        embeddings[["x", "y"]].to_numpy(), params.cluster.min_cluster_size, params.cluster.min_samples
-    )
-    profiles = clustering.profile_clusters(
-        labels,
-        clustering.binary_features(samples, categories),
-        samples[list(clustering.NUMERIC)],
-        val_scores(predictions, classes),
-        BOOTSTRAP,
-        params.cluster.seed,
-    )
-    maps, attention = attend(params, labels, embeddings, categories)
-    profiles = pd.concat([profiles, *name_attention(attention, profiles)], ignore_index=True)
+    vectors = np.stack(embeddings["latent"]).astype(float)
+    labels, probability = find_clusters(params, vectors, params.cluster.seed)
+    facts = clustering.binary_features(samples, categories)
+    scores = val_scores(predictions, classes)
+    draws = BOOTSTRAP, params.cluster.seed
+    profiles = clustering.profile_clusters(labels, facts, samples[list(clustering.NUMERIC)], scores, *draws)
+    model = load_model(ARTIFACTS / "model.keras", len(classes) + 1, params.data.image_size)
+    maps, under = attend(params, model, embeddings, labels, categories)
+    profiles = pd.concat([profiles, *attention_rows(under, profiles, categories)], ignore_index=True)
+    supports = support(params, model, predictions, categories)
     clusters = pd.DataFrame({"image_id": ids, "cluster": labels, "probability": probability})
     schemas.write_parquet(ARTIFACTS / "clusters.parquet", clusters, schemas.CLUSTERS)
     schemas.write_parquet(ARTIFACTS / "cluster_profiles.parquet", profiles, schemas.CLUSTER_PROFILES)
     schemas.write_parquet(ARTIFACTS / "heatmaps.parquet", maps, schemas.heatmaps_schema(params.data.image_size))
-    write_json("metrics/cluster.json", metrics(labels, profiles))
+    schemas.write_parquet(ARTIFACTS / "supports.parquet", supports, schemas.supports_schema(params.data.image_size))
+    metrics = {
+        "clusters": int(labels.max() + 1),
+        "named": int((profiles.drop_duplicates("cluster")["name"] != "mixed").sum()),
+        "unclustered_share": float((labels == clustering.NOISE).mean()),
+        "stability": clustering.stability(
+            labels,
+            lambda chosen, seed: find_clusters(params, vectors[chosen], seed)[0],
+            params.cluster.stability_runs,
+            params.cluster.seed,
+        ),
+        "groups": clustering.recovery(labels, facts, profiles),
+        "gray": clustering.gray_images(samples, scores["loss"].to_numpy(), *draws),
+    }
+    write_json("metrics/cluster.json", metrics)
 
 
-def val_scores(predictions: pd.DataFrame, classes: list[str]) -> pd.DataFrame:
+def val_scores(predictions: pd.DataFrame, classes: dict[str, list[str]]) -> pd.DataFrame:
     """Loss and IoU of the val split's images only: the train split's flatter the model."""
     scores = predictions[["loss", *(f"iou.{name}" for name in classes)]]
     return scores.where(predictions["split"] == "val")
 
 
+def find_clusters(params: Params, vectors: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and probabilities of the clusters in a map of few dimensions.
+
+    HDBSCAN finds few groups in the latent space itself, where a few hundred images lie thin.
+    """
+    options = params.cluster
+    points = latent_map.map_of(vectors, params.embed.umap_neighbors, 0.0, seed, options.dimensions)
+    sizes = clustering.cluster_sizes(len(vectors), options.min_cluster_size, options.min_samples)
+    return clustering.find_clusters(points, *sizes)
+
+
 def attend(
-    params: Params, labels: np.ndarray, embeddings: pd.DataFrame, categories: pd.DataFrame
-) -> tuple[pd.DataFrame, dict[int, pd.DataFrame]]:
-    """Attention maps of each cluster's exemplars, and what lies under the attention of all its images."""
+    params: Params, model: keras.Model, embeddings: pd.DataFrame, labels: np.ndarray, categories: pd.DataFrame
+) -> tuple[pd.DataFrame, attention.Under]:
+    """`attention.attend` over all embedded images."""
     space = latent.load_latent_space(ARTIFACTS / "latent_space.npz")
     size = params.data.image_size
-    vectors = np.stack(embeddings["latent"]).astype(float)
-    cluster_of = dict(zip(embeddings["image_id"], labels, strict=True))
-    directions = {c: clustering.cluster_direction(vectors, labels == c) for c in range(labels.max() + 1)}
-    exemplars = choose_exemplars(
-        embeddings["image_id"].to_numpy(), vectors, labels, directions, params.cluster.exemplars
-    )
-    position = category_index(categories["category_id"])
-    n_categories = len(categories) + 1
-    positive = {c: np.zeros(n_categories) for c in directions}
-    pixels = {c: np.zeros(n_categories) for c in directions}
-    rows = []
-    model = load_model(ARTIFACTS / "model.keras", len(params.variants[params.variant]) + 1, size)
     probe = activations(model, space.layers)
-    for split in embeddings["split"].unique():
-        examples = read_examples(shards(ARTIFACTS / "dataset", split), size)
-        n = int((embeddings["split"] == split).sum())
-        for ids, masks, (*outputs, _) in predict_batches(probe, examples, n, f"attention {split}"):
-            batch_clusters = np.array([cluster_of[i] for i in ids])
-            for c in np.unique(batch_clusters[batch_clusters >= 0]):
-                chosen = batch_clusters == c
-                maps = space.write_back(directions[c], [layer[chosen] for layer in outputs], size)
-                where = position[masks[chosen]]
-                known = where != IGNORE
-                positive[c] += np.bincount(where[known], np.maximum(maps, 0)[known], n_categories)
-                pixels[c] += np.bincount(where[known], minlength=n_categories)
-                rows += [
-                    {"cluster": c, "image_id": i, "score": m.sum(), "attention": m.ravel()}
-                    for i, m in zip(ids[chosen], maps, strict=True)
-                    if i in exemplars[c]
-                ]
-    names = ["unlabelled", *categories["name"]]
-    under = {c: clustering.attention_profile(positive[c], pixels[c], names) for c in directions}
-    columns = ["cluster", "image_id", "score", "attention"]
-    return pd.DataFrame(rows, columns=columns).sort_values(["cluster", "score"], ascending=[True, False]), under
+    batches = chain.from_iterable(
+        predict_batches(probe, read_examples(shards(ARTIFACTS / "dataset", split), size), n, f"attention {split}")
+        for split, n in embeddings["split"].value_counts(sort=False).items()
+    )
+    return attention.attend(
+        ((ids, masks, outputs[:-1]) for ids, masks, outputs in batches),
+        space,
+        embeddings["image_id"].to_numpy(),
+        np.stack(embeddings["latent"]).astype(float),
+        labels,
+        evaluation.category_index(categories["category_id"]),
+        size,
+        params.cluster.exemplars,
+    )
 
 
-def choose_exemplars(
-    ids: np.ndarray, vectors: np.ndarray, labels: np.ndarray, directions: dict[int, np.ndarray], most: int
-) -> dict[int, set[int]]:
-    """The images of each cluster that score highest on its direction."""
-    chosen = {}
-    for c, direction in directions.items():
-        members = np.flatnonzero(labels == c)
-        order = np.argsort(-(vectors[members] @ direction), kind="stable")
-        chosen[c] = set(ids[members[order[:most]]].tolist())
-    return chosen
-
-
-def name_attention(attention: dict[int, pd.DataFrame], profiles: pd.DataFrame) -> list[pd.DataFrame]:
+def attention_rows(under: attention.Under, profiles: pd.DataFrame, categories: pd.DataFrame) -> list[pd.DataFrame]:
+    """The profile rows of what lies under each cluster's attention."""
     known = profiles.drop_duplicates("cluster").set_index("cluster")
+    names = ["unlabelled", *categories["name"]]
     return [
-        table.assign(cluster=c, name=known.loc[c, "name"], size=known.loc[c, "size"]) for c, table in attention.items()
+        attention.attention_profile(*sums, names).assign(
+            cluster=c, name=known.loc[c, "name"], size=known.loc[c, "size"]
+        )
+        for c, sums in under.items()
     ]
 
 
-def metrics(labels: np.ndarray, profiles: pd.DataFrame) -> dict:
-    names = profiles.drop_duplicates("cluster")["name"]
-    return {
-        "clusters": int(labels.max() + 1),
-        "named": int((names != "mixed").sum()),
-        "unclustered_share": float((labels == clustering.NOISE).mean()),
-    }
+def support(params: Params, model: keras.Model, predictions: pd.DataFrame, categories: pd.DataFrame) -> pd.DataFrame:
+    """`attention.explain_errors` of the val images with most wrongly predicted pixels of each class."""
+    classes = params.variants[params.variant]
+    class_of = variant_classes(classes, categories)
+    val = predictions[predictions["split"] == "val"]
+    worst = attention.most_wrong(
+        val, evaluation.class_of_positions(class_of, categories), classes, params.cluster.explained
+    )
+    examples = read_examples(shards(ARTIFACTS / "dataset", "val"), params.data.image_size)
+    position = evaluation.category_index(categories["category_id"])
+    return attention.explain_errors(
+        attention.Supporter(model),
+        examples,
+        worst,
+        list(classes),
+        class_of,
+        position,
+        ["unlabelled", *categories["name"]],
+    )
 
 
 if __name__ == "__main__":

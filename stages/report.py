@@ -36,6 +36,7 @@ def main(params: Params) -> None:
         clusters=table("clusters", schemas.CLUSTERS),
         profiles=table("cluster_profiles", schemas.CLUSTER_PROFILES),
         heatmaps=table("heatmaps", schemas.heatmaps_schema(params.data.image_size)),
+        supports=table("supports", schemas.supports_schema(params.data.image_size)),
         history=pd.read_csv(ARTIFACTS / "training" / "history.csv"),
         confusion=pd.read_csv(ARTIFACTS / "plots" / "confusion.csv"),
         confused=json.loads((ARTIFACTS / "confusions.json").read_text())["val"],

@@ -88,10 +88,59 @@ def test_without_clusters_there_are_no_profiles():
     assert rows.empty
 
 
-def test_what_lies_under_the_attention():
-    table = clustering.attention_profile(
-        np.array([1.0, 3.0, 0.0]), np.array([75, 25, 0]), ["unlabelled", "bus", "dog"]
-    ).set_index("feature")
-    assert table.index.tolist() == ["unlabelled", "bus"]
-    assert table["inside"].tolist() == [0.25, 0.75]
-    assert table.loc["bus", "lift"] == pytest.approx(3)
+@pytest.mark.parametrize(("n", "sizes"), [(30, (5, 1)), (200, (11, 3)), (400, (15, 5)), (100_000, (237, 79))])
+def test_sizes_grow_with_the_images(n, sizes):
+    assert clustering.cluster_sizes(n, None, None) == sizes
+    assert clustering.cluster_sizes(n, 20, 4) == (20, 4)
+
+
+def test_clusters_that_come_again_are_stable_and_random_ones_are_not():
+    vectors, _ = blobs([40, 40, 40])
+    labels, _ = clustering.find_clusters(vectors, 8, 3)
+    calls = []
+
+    def again(chosen: np.ndarray, seed: int) -> np.ndarray:
+        calls.append((len(chosen), seed))
+        return clustering.find_clusters(vectors[chosen], 8, 3)[0]
+
+    found = clustering.stability(labels, again, 3, 0)
+    assert calls == [(120, 1), (120, 2), (120, 3), (96, 1), (96, 2), (96, 3)]
+    assert found["seeds"] == found["seeds_lowest"] == 1
+    assert found["subsamples_lowest"] > 0.9
+    noise = np.random.default_rng(0)
+    chance = clustering.stability(labels, lambda chosen, seed: noise.integers(0, 3, len(chosen)), 3, 0)
+    assert abs(chance["seeds"]) < 0.1
+    assert clustering.stability(labels, again, 0, 0) == {}
+
+
+def test_a_cluster_that_appears_or_drowns_in_noise_is_not_stable():
+    labels = np.repeat([0, 1], 30)
+    found = clustering.stability(labels, lambda chosen, seed: np.full(len(chosen), -1), 1, 0)
+    assert found["seeds"] == 0
+
+
+def test_recovery_by_hand():
+    labels = np.repeat([0, 1, 2, -1], [20, 20, 20, 40])
+    gray = np.zeros(100, bool)
+    gray[:18] = gray[20:36] = gray[95:] = True
+    facts = pd.DataFrame({"gray": gray, "rare": np.arange(100) == 50})
+    none = pd.DataFrame({"n": np.zeros(100)})
+    profiles = clustering.profile_clusters(labels, facts, none, none, 100, 0)
+    expected = {"clusters": [0, 1], "precision": 34 / 40, "recall": 34 / 39, "share": 0.39}
+    assert clustering.recovery(labels, facts, profiles) == {"gray": expected}
+    recall = profiles[profiles["feature"] == "gray"].set_index("cluster")["recall"]
+    assert recall.loc[0] == pytest.approx(18 / 39)
+
+
+def test_gray_images_by_kind_of_file_and_their_loss():
+    samples = pd.DataFrame({"is_gray": [True] * 30 + [False] * 30, "is_grayscale_file": [True] * 20 + [False] * 40})
+    loss = np.r_[np.full(20, 2.0), np.full(10, 1.0), np.full(30, 0.5)] + np.random.default_rng(0).normal(0, 0.01, 60)
+    loss[-1] = np.nan
+    found = clustering.gray_images(samples, loss, 200, 0)
+    assert (found["images"], found["grayscale_files"], found["gray_rgb_files"]) == (30, 20, 10)
+    file = found["loss_grayscale_against_rgb"]
+    assert file["gray"] == pytest.approx(2, abs=0.02)
+    assert file["rest"] == pytest.approx((10 + 29 * 0.5) / 39, abs=0.02)
+    assert file["low"] < file["gray"] - file["rest"] < file["high"]
+    assert file["p_value"] < 1e-6
+    assert found["loss_gray_against_coloured"]["images"] == 30

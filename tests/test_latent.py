@@ -1,5 +1,4 @@
 import numpy as np
-import pandas as pd
 import pytest
 from scipy.spatial.distance import cdist
 
@@ -68,37 +67,3 @@ def test_a_space_survives_its_file(tmp_path):
     assert read.layers == ("up_1", "up_2")
     pooled = RNG.normal(size=(4, 6))
     assert np.array_equal(read.transform(pooled), space.transform(pooled))
-
-
-def test_neighbours_are_the_nearest_others():
-    vectors, ids = RNG.normal(size=(30, 4)), np.arange(100, 130)
-    table = latent.nearest(vectors, ids, 5)
-    distance = cdist(vectors, vectors)
-    np.fill_diagonal(distance, np.inf)
-    for i, rows in table.groupby("image_id"):
-        expected = np.argsort(distance[i - 100])[:5]
-        assert rows["neighbor_id"].tolist() == ids[expected].tolist()
-        assert np.allclose(rows["distance"], distance[i - 100][expected])
-        assert rows["rank"].tolist() == [1, 2, 3, 4, 5]
-
-
-def test_heavy_groups_by_hand():
-    samples = pd.DataFrame(
-        {"share.person": [0.2, 0.01, 0.04, 0.1, 0.0], "share.super.vehicle": [0.1, 0.3, 0.0, 0.06, 0.0]}
-    )
-    assert latent.heavy_groups(samples).tolist() == [1, 0, -1, -1, -1]
-
-
-def test_heavy_groups_without_such_categories():
-    assert latent.heavy_groups(pd.DataFrame({"share.dog": [1.0]})).tolist() == [-1]
-
-
-@pytest.mark.parametrize(("shift", "low", "high"), [(0, 0.25, 0.75), (10, 0.99, 1)])
-def test_separability_of_one_and_of_two_groups(shift, low, high):
-    group = np.repeat([0, 1, -1], 40)
-    vectors = RNG.normal(size=(120, 3)) + shift * (group == 1)[:, None]
-    assert low <= latent.separability(vectors, group, 0) <= high
-
-
-def test_separability_of_too_few_images_is_unknown():
-    assert np.isnan(latent.separability(RNG.normal(size=(10, 2)), np.array([0] * 2 + [1] * 8), 0))

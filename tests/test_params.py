@@ -45,6 +45,10 @@ def test_the_projects_params_name_every_key(document: dict):
         ("data", "annotations", "instances.json", r"data\.annotations must hold .\{split\}"),
         ("data", "splits", {"train": "a", "val": "a"}, r"data\.splits\.train and \.val must differ"),
         ("data", "images_url", "ftp://x", r"data\.images_url: .ftp://x. is not allowed"),
+        ("cluster", "min_cluster_size", 1, r"cluster\.min_cluster_size: 1 is not allowed"),
+        ("cluster", "min_samples", "auto", r"cluster\.min_samples: 'auto' is not allowed"),
+        ("embed", "splits", ["test"], r"embed\.splits\.0: 'test' is not allowed; choices: 'train' or 'val'"),
+        ("embed", "layers", ["a", "a"], r"embed\.layers names one twice: a, a"),
         ("data", "images", "/abroad", r"data\.images: ./abroad. is not allowed"),
     ],
 )

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import yaml
 from conftest import as_mirror
+from PIL import Image
 from serving import serve
 
 from segscope.model_card import read_card
@@ -118,6 +119,111 @@ def test_attention_of_the_run_sums_to_its_scores(project):
         direction /= np.linalg.norm(direction)
         expected = np.stack(vectors.loc[rows["image_id"]]) @ direction
         assert np.allclose([m.sum(dtype=float) for m in rows["attention"]], expected, rtol=1e-3, atol=1e-3)
+
+
+def test_wrong_pixels_are_explained(project):
+    supports = pd.read_parquet(project / "artifacts" / "supports.parquet")
+    predictions = pd.read_parquet(project / "artifacts" / "predictions.parquet").set_index("image_id")
+    assert len(supports)
+    assert set(predictions.loc[supports["image_id"], "split"]) == {"val"}
+    total = [support.sum(dtype=float) for support in supports["support"]] + supports["constant"]
+    assert np.allclose(total, supports["score"], atol=1e-3)
+    assert "What supports the wrong pixels" in (project / "reports" / "index.html").read_text()
+
+
+def test_the_stages_measure_what_they_claim(project):
+    embed, cluster = metrics(project, "embed"), metrics(project, "cluster")
+    assert 0.5 < embed["trustworthiness"] <= 1
+    assert embed["neighbor_recall"] == 1
+    assert 0 <= embed["val"]["neighbor_purity"] <= 1
+    assert set(cluster["stability"]) == {"seeds", "seeds_lowest", "subsamples", "subsamples_lowest"}
+    samples = pd.read_parquet(project / "artifacts" / "samples.parquet")
+    assert cluster["gray"]["images"] == samples["is_gray"].sum()
+    clusters = pd.read_parquet(project / "artifacts" / "clusters.parquet")
+    assert cluster["clusters"] == clusters["cluster"].max() + 1
+
+
+def test_similar_images_of_an_id_and_of_a_file(project):
+    listed = pd.read_parquet(project / "artifacts" / "neighbors.parquet").query("image_id == 3")["neighbor_id"]
+    said = run(project, "segscope", "similar", "3", "-k", "5", "--heat", "--out", "sheet.png")
+    assert [int(line.split()[0]) for line in said.splitlines()[1:6]] == listed.head(5).tolist()
+    assert "what they share lies on" in said
+    with Image.open(project / "sheet.png") as sheet:
+        assert sheet.format == "PNG"
+    index = pd.read_parquet(project / "data" / "index.parquet").set_index("image_id")
+    shutil.copy(project / index.loc[3, "path"], project / "own.jpg")
+    said = run(project, "segscope", "similar", "own.jpg", "-k", "3").splitlines()
+    first = said[1].split()
+    assert int(first[0]) == 3  # the same pixels: its own twin, at no distance
+    assert float(first[2]) < 0.1
+    assert (project / "similar.jpg").is_file()
+
+
+def test_what_supports_a_class_in_an_image(project):
+    supports = pd.read_parquet(project / "artifacts" / "supports.parquet")
+    row = supports.iloc[0]
+    command = ["segscope", "explain", str(row["image_id"]), "--class", row["class"]]
+    said = run(project, *command)
+    assert f"pixels are seen as {row['class']}" in said
+    assert "the support lies on" in said
+    assert (project / "explained.jpg").is_file()
+    nowhere = call(project, *command, "--box", "0", "0", "1", "1")
+    assert f"error: the model predicts no pixel of {row['class']} there" in nowhere.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["similar", "999999"], "error: 999999 is neither a file nor an image_id of data/index.parquet"),
+        (["similar", "dvc.yaml"], "error: image dvc.yaml cannot be decoded"),
+        (["similar", "3", "-k", "0"], "'0' is not a whole number from 1 on"),
+        (["explain", "3", "--class", "zebra"], "error: variant category has no class zebra; choices: car, person"),
+        (["similar", "3", "--out", "dvc.yaml/a.jpg"], "error: dvc.yaml/a.jpg cannot be written"),
+    ],
+)
+def test_a_question_that_cannot_be_answered_says_why(project, command, message):
+    result = call(project, "segscope", *command)
+    assert result.returncode != 0
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.fixture
+def committed(project):
+    """The project as a revision; what a test changes is taken back."""
+    run(project, "git", "add", ".")
+    run(project, "git", "commit", "--quiet", "-m", "a finished run", "--allow-empty")
+    yield project
+    run(project, "git", "checkout", "--quiet", "params.yaml", "dvc.lock", "metrics")
+    run(project, "dvc", "checkout")
+
+
+def test_one_split_alone_can_be_shown(committed):
+    set_params(committed, embed={"splits": ["val"]})
+    run(committed, "dvc", "repro")
+    artefacts = committed / "artifacts"
+    val = set(pd.read_parquet(committed / "data" / "index.parquet").query("split == 'val'")["image_id"])
+    for name in ("embeddings", "clusters"):
+        assert set(pd.read_parquet(artefacts / f"{name}.parquet")["image_id"]) == val
+    assert set(pd.read_parquet(artefacts / "neighbors.parquet")["neighbor_id"]) <= val
+    assert "train" not in metrics(committed, "embed")
+
+
+def test_a_map_can_lie_on_that_of_another_revision(committed):
+    project = committed
+    before = pd.read_parquet(project / "artifacts" / "embeddings.parquet")
+    set_params(project, embed={"align_to": "HEAD", "seed": 5})
+    run(project, "dvc", "repro", "--single-item", "embed")
+    after = pd.read_parquet(project / "artifacts" / "embeddings.parquet")
+    aligned = metrics(project, "embed")["aligned"]
+    assert aligned["images"] == len(before)
+    assert aligned["disparity"] < 0.2
+    moved = np.hypot(after["x"] - before["x"], after["y"] - before["y"]).mean()
+    assert moved < np.hypot(before["x"] - before["x"].mean(), before["y"] - before["y"].mean()).mean()
+    set_params(project, embed={"align_to": "no-such-revision"})
+    result = call(project, sys.executable, "stages/embed.py")
+    assert result.returncode == 1
+    assert "error: artifacts/embeddings.parquet of revision no-such-revision cannot be read" in result.stderr
 
 
 def test_another_variant_reuses_the_data_and_can_be_compared(project):

@@ -28,7 +28,7 @@ def findings(tmp_path) -> Findings:
     predictions = pd.DataFrame({"image_id": ids, "split": "val", "loss": [0.5, 0.25], f"iou.{HOSTILE}": [0.5, np.nan]})
     predictions["mask"] = [encode_png(np.ones((8, 8), np.uint8))] * 2
     profile = {"cluster": 0, "name": HOSTILE, "size": 2, "inside": 1.0, "rest": 0.5, "lift": 2.0}
-    profile |= {"low": 0.1, "high": 0.2, "p_value": 0.001}
+    profile |= {"recall": 0.4, "low": 0.1, "high": 0.2, "p_value": 0.001}
     profiles = pd.DataFrame([profile | {"kind": k, "feature": HOSTILE} for k in ("fact", "performance", "attention")])
     issue = {"image_id": 1, "split": "val", "annotation_id": 7, "kind": "mislabeled", "score": 0.9}
     issue |= {"labelled": HOSTILE, "suggested": "background", "bbox": [10.0, 15.0, 20.0, 6.0]}
@@ -41,7 +41,10 @@ def findings(tmp_path) -> Findings:
     }
     for key in ("iou", "mean_iou"):
         split[key] = {HOSTILE: 0.5, f"{HOSTILE}_low": 0.4, f"{HOSTILE}_high": 0.6}
-    embed = {s: {"separability": None, "person_heavy": 1, "vehicle_heavy": 1} for s in ("train", "val", "all")}
+    embed = {"separability": None, "silhouette": None, "neighbor_purity": 0.5, "person_heavy": 1, "vehicle_heavy": 1}
+    gray = {"gray": 0.5, "rest": 0.25, "low": None, "high": None, "p_value": None, "images": 1}
+    supports = {"image_id": [2], "class": [HOSTILE], "pixels": [64], "score": [1.5], "constant": [0.5]}
+    supports |= {"region": [encode_png(np.ones((8, 8), np.uint8))], "support": [np.arange(64.0)]}
     return Findings(
         title=HOSTILE,
         variant=HOSTILE,
@@ -66,13 +69,23 @@ def findings(tmp_path) -> Findings:
         clusters=pd.DataFrame({"image_id": ids, "cluster": [0, -1]}),
         profiles=profiles,
         heatmaps=pd.DataFrame({"cluster": [0], "image_id": [1], "score": [1.0], "attention": [np.arange(16.0)]}),
+        supports=pd.DataFrame(supports | {"on": [[(HOSTILE, 0.9), ("unlabelled", 0.1)]]}),
         history=pd.DataFrame({"epoch": [1], "loss": [0.5], "val_loss": [0.6]}),
         confusion=pd.DataFrame({"actual": [HOSTILE], "predicted": [HOSTILE], "share": [1.0]}),
         confused={HOSTILE: {"statement": f"Pixels wrongly predicted as {HOSTILE} are: {HOSTILE} 90%."}},
         metrics={
             "predict": {"train": split, "val": split},
-            "embed": embed | {"trustworthiness": 0.9},
-            "cluster": {"unclustered_share": 0.5},
+            "embed": {"all": embed, "val": embed, "trustworthiness": 0.9},
+            "cluster": {
+                "unclustered_share": 0.5,
+                "stability": {"seeds": 0.75, "subsamples": 0.625},
+                "gray": {
+                    "images": 1,
+                    "grayscale_files": 1,
+                    "gray_rgb_files": 0,
+                    "loss_grayscale_against_rgb": gray,
+                },
+            },
         },
     )
 
@@ -95,6 +108,9 @@ def test_the_report_shows_what_was_found(findings, tmp_path):
     assert data["points"]["cluster"] == [0, -1]
     assert "expected calibration error\n    0.100" in page
     assert "90%.</li>" in page
+    assert re.search(r"2 · 64 pixels · support on\s+&lt;.* 90 %,\s+unlabelled 10 %", page)
+    assert "agree by 0.75" in page
+    assert "too few to" in page
     assert data["points"][f"iou.{HOSTILE}"] == [0.5, None]
     for name in re.findall(r'(?:src|data-attention)="([^"]+)"', page):
         assert (tmp_path / "report" / name).is_file()

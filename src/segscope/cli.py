@@ -6,8 +6,9 @@ import argparse
 import csv
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 from tqdm import tqdm
@@ -16,6 +17,9 @@ from segscope import __version__
 from segscope.errors import SegscopeError
 from segscope.files import atomic_path
 from segscope.params import load_params
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 MODEL = Path("artifacts/model.keras")
 ENDINGS = {"saved_model": "", "tflite": ".tflite", "onnx": ".onnx"}
@@ -54,6 +58,22 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--format", choices=ENDINGS, required=True, dest="kind")
     export.add_argument("--out", type=Path, metavar="PATH", help="default: the model's name with the format's ending")
     export.set_defaults(run=_export)
+
+    similar = commands.add_parser("similar", help="the images that look most alike to the model")
+    similar.add_argument("image", metavar="IMAGE_ID|FILE")
+    similar.add_argument("-k", type=_positive, default=12, help="how many; default: %(default)s")
+    similar.add_argument("--heat", action="store_true", help="show what the images share")
+    similar.add_argument("--out", type=Path, default=Path("similar.jpg"), help="contact sheet; default: %(default)s")
+    similar.set_defaults(run=_similar)
+
+    explain = commands.add_parser("explain", help="what in an image makes the model see a class")
+    explain.add_argument("image", metavar="IMAGE_ID|FILE")
+    explain.add_argument("--class", dest="name", required=True, metavar="CLASS")
+    explain.add_argument(
+        "--box", type=int, nargs=4, metavar=("LEFT", "TOP", "WIDTH", "HEIGHT"), help="only there, in the image's pixels"
+    )
+    explain.add_argument("--out", type=Path, default=Path("explained.jpg"), help="picture; default: %(default)s")
+    explain.set_defaults(run=_explain)
 
     for command in (predict, export):
         command.add_argument(
@@ -105,3 +125,69 @@ def _export(options: argparse.Namespace) -> int:
     export_model(model, path, options.kind)
     print(f"{path}: RGB 0 to 255, float32 N × {size} × {size} × 3, to logits of {', '.join(names)}")
     return 0
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text)
+
+
+def _similar(options: argparse.Namespace) -> int:
+    from segscope.exploration import Run
+    from segscope.overlays import contact_sheet, heat_overlay
+
+    run = Run()
+    query = run.photograph(options.image)
+    table = run.similar(query, options.k)
+    print(table.assign(distance=table["distance"].round(3)).to_string(index=False))
+    shown = [query, *(run.photograph(str(i)) for i in table["image_id"])]
+    captions = [
+        f"query {Path(query.name).name}",
+        *(f"{rank}: {row.image_id}, {row.distance:.2f}" for rank, row in enumerate(table.itertuples(), start=1)),
+    ]
+    pictures = [photograph.picture for photograph in shown]
+    if options.heat:
+        maps = run.shared(query, shown[1:])
+        pictures = [heat_overlay(picture, heat) for picture, heat in zip(pictures, maps, strict=True)]
+        print(f"what they share lies on {_shares(run.lies_on(shown, maps))}")
+    _save(contact_sheet(list(zip(pictures, captions, strict=True)), columns=5), options.out)
+    return 0
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from segscope.exploration import Run
+    from segscope.overlays import class_overlay, contact_sheet, heat_overlay
+
+    run = Run()
+    query = run.photograph(options.image)
+    region, support = run.explain(query, options.name, options.box)
+    print(
+        f"{region.sum()} of {region.size} pixels are seen as {options.name}, "
+        f"{support.score[0]:.2f} above the mean logit: "
+        f"{support.maps[0].sum():.2f} from the image, {support.constant[0]:.2f} from the decoder's constants"
+    )
+    on = run.lies_on([query], support.maps)
+    if on:
+        print(f"the support lies on {_shares(on)}")
+    k = 1 + list(run.classes).index(options.name)
+    tiles = [
+        (query.picture, Path(query.name).name),
+        (class_overlay(query.picture, region.astype("uint8") * k), f"seen as {options.name}"),
+        (heat_overlay(query.picture, support.maps[0]), "what supports it"),
+    ]
+    _save(contact_sheet(tiles, columns=3, side=400), options.out)
+    return 0
+
+
+def _shares(on: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {share:.0%}" for name, share in on.items()) or "images without labels"
+
+
+def _save(sheet: Image.Image, path: Path) -> None:
+    try:
+        with atomic_path(path) as temporary:
+            sheet.save(temporary, "PNG" if path.suffix.lower() == ".png" else "JPEG", quality=90)
+    except OSError as error:
+        raise SegscopeError(f"{path} cannot be written: {error}") from error
+    print(path)

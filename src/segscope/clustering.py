@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
 import pandas as pd
 from scipy.stats import false_discovery_control, hypergeom, mannwhitneyu
 from sklearn.cluster import HDBSCAN
+from sklearn.metrics import adjusted_rand_score
+from tqdm import tqdm
 
 from segscope.evaluation import bootstrap_weights, interval
 from segscope.schemas import CLUSTER_PROFILES
@@ -18,6 +20,7 @@ SIGNIFICANT = 0.01
 MIN_LIFT = 1.5
 NAME_PARTS = 3
 MIN_COMPARED = 5
+SUBSAMPLE = 0.8
 
 NUMERIC = (
     "brightness",
@@ -44,11 +47,46 @@ def find_clusters(points: np.ndarray, min_cluster_size: int, min_samples: int) -
     return np.array([renumber.get(label, NOISE) for label in found.labels_]), found.probabilities_
 
 
+def cluster_sizes(n: int, min_cluster_size: int | None, min_samples: int | None) -> tuple[int, int]:
+    """HDBSCAN's two sizes for n images, chosen where they are None.
+
+    A smallest cluster of 0.75 √n images is 11 of 200 and 237 of 100,000: what a person would still call a group.
+    """
+    size = max(5, round(0.75 * n**0.5)) if min_cluster_size is None else min_cluster_size
+    return size, max(1, size // 3) if min_samples is None else min_samples
+
+
+def stability(
+    labels: np.ndarray, again: Callable[[np.ndarray, int], np.ndarray], runs: int, seed: int
+) -> dict[str, float]:
+    """How alike the clusters are when they are found again: adjusted Rand indices, 1 the same, 0 as by chance.
+
+    labels: int[N]. again: gives the labels of the images at the given positions with a seed. seeds: mean over `runs` of
+    all images; subsamples: over as many of 80 % of them. The unclustered images count as one group.
+    """
+    draw = np.random.default_rng(seed)
+    everything = np.arange(len(labels))
+    chosen = {"seeds": [everything] * runs}
+    chosen["subsamples"] = [
+        np.sort(draw.choice(everything, round(SUBSAMPLE * len(labels)), replace=False)) for _ in range(runs)
+    ]
+    result = {}
+    with tqdm(total=2 * runs, desc="stability", unit="run", disable=None) as bar:
+        for name, positions in chosen.items():
+            scores = []
+            for run, part in enumerate(positions, start=1):
+                scores.append(adjusted_rand_score(labels[part], again(part, seed + run)))
+                bar.update()
+            result |= {name: float(np.mean(scores)), f"{name}_lowest": float(np.min(scores))} if scores else {}
+    return result
+
+
 def binary_features(samples: pd.DataFrame, categories: pd.DataFrame) -> pd.DataFrame:
     """Yes-or-no facts of each image, bool N × F; columns are the words that clusters are named with."""
     facts = {
         "gray": samples["is_gray"],
         "grayscale file": samples["is_grayscale_file"],
+        "gray RGB file": samples["is_gray"] & ~samples["is_grayscale_file"],
         "dark": samples["low_light"],
         "crowd": samples["n_crowds"] > 0,
     }
@@ -62,7 +100,10 @@ def binary_features(samples: pd.DataFrame, categories: pd.DataFrame) -> pd.DataF
 
 
 def enrichment(inside: np.ndarray, facts: pd.DataFrame) -> pd.DataFrame:
-    """Over-representation of each fact in a cluster: hypergeometric upper tail. inside: bool[N]."""
+    """Over-representation of each fact in a cluster: hypergeometric upper tail. inside: bool[N].
+
+    recall: of the images with the fact, the share that the cluster holds.
+    """
     values = facts.to_numpy()
     n, k = len(values), int(inside.sum())
     with_fact, hits = values.sum(0), values[inside].sum(0)
@@ -74,6 +115,7 @@ def enrichment(inside: np.ndarray, facts: pd.DataFrame) -> pd.DataFrame:
             "inside": rate,
             "rest": rest,
             "lift": np.divide(rate, with_fact / n, out=np.full(len(rate), np.nan), where=with_fact > 0),
+            "recall": np.divide(hits, with_fact, out=np.full(len(rate), np.nan), where=with_fact > 0),
             "p_value": hypergeom.sf(hits - 1, n, with_fact, k),
         }
     )
@@ -99,6 +141,30 @@ def compare(inside: np.ndarray, values: pd.DataFrame, kind: str, resamples: int,
             row["p_value"] = float(mannwhitneyu(a, b).pvalue)
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def gray_images(samples: pd.DataFrame, loss: np.ndarray, resamples: int, seed: int) -> dict[str, object]:
+    """Gray images by kind of file, and whether they cost loss.
+
+    loss: float[N], NaN for images that do not count. grayscale_against_rgb: files of one channel against the others;
+    gray_against_coloured: gray pictures of either file; each {gray, rest, low, high, p_value, images}, low and high of
+    the difference, as `compare` has it.
+    """
+    gray, file = samples["is_gray"].to_numpy(), samples["is_grayscale_file"].to_numpy()
+    result: dict[str, object] = {
+        "images": int(gray.sum()),
+        "grayscale_files": int(file.sum()),
+        "gray_rgb_files": int((gray & ~file).sum()),
+    }
+    for name, inside in (("grayscale_against_rgb", file), ("gray_against_coloured", gray)):
+        row = compare(inside, pd.DataFrame({"loss": loss}), "performance", resamples, seed).iloc[0]
+        counted = int((inside & np.isfinite(loss)).sum())
+        result[f"loss_{name}"] = {
+            "gray": row["inside"],
+            **{key: row[key] for key in ("rest", "low", "high", "p_value")},
+            "images": counted,
+        }
+    return result
 
 
 def _mean(values: np.ndarray) -> float:
@@ -143,26 +209,32 @@ def _corrected(p_values: pd.Series) -> pd.Series:
     return corrected
 
 
+def enriched(profiles: pd.DataFrame) -> pd.DataFrame:
+    """The rows of facts that are over-represented in their cluster, clearly and not by chance."""
+    return profiles[(profiles["kind"] == "fact") & (profiles["p_value"] < SIGNIFICANT) & (profiles["lift"] >= MIN_LIFT)]
+
+
+def recovery(labels: np.ndarray, facts: pd.DataFrame, profiles: pd.DataFrame) -> dict[str, dict[str, object]]:
+    """Of each fact that any cluster is enriched in: these clusters, and how well they together hold its images.
+
+    precision: the share of their images with the fact. recall: the share of the fact's images in them. Beside the
+    clusters, the fact's own share of all images.
+    """
+    found = {}
+    for name, rows in enriched(profiles).groupby("feature"):
+        inside, fact = np.isin(labels, rows["cluster"]), facts[name].to_numpy()
+        both = (inside & fact).sum()
+        found[name] = {
+            "clusters": sorted(rows["cluster"].tolist()),
+            "precision": float(both / inside.sum()),
+            "recall": float(both / fact.sum()),
+            "share": float(fact.mean()),
+        }
+    return found
+
+
 def name_of(profile: pd.DataFrame) -> str:
     """A cluster's name: its most significant over-represented facts, or `mixed`."""
-    facts = profile[(profile["kind"] == "fact") & (profile["p_value"] < SIGNIFICANT) & (profile["lift"] >= MIN_LIFT)]
+    facts = enriched(profile)
     best = facts.sort_values(["p_value", "lift"], ascending=[True, False])["feature"].head(NAME_PARTS)
     return ", ".join(best) or "mixed"
-
-
-def cluster_direction(vectors: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Unit vector float[D] from the mean of the other images to the mean of a cluster's."""
-    direction = vectors[inside].mean(0) - vectors[~inside].mean(0)
-    return direction / np.linalg.norm(direction)
-
-
-def attention_profile(attention: np.ndarray, pixels: np.ndarray, names: Sequence[str]) -> pd.DataFrame:
-    """What lies under a cluster's attention, as profile rows: the share of positive attention on each category.
-
-    attention: float[C] summed positive attention, pixels: int[C] pixels of the same images; C categories, the
-    first unlabelled. inside: share of attention; rest: share of pixels; lift: their ratio.
-    """
-    share, area = attention / max(attention.sum(), 1e-12), pixels / pixels.sum()
-    table = pd.DataFrame({"kind": "attention", "feature": names, "inside": share, "rest": area})
-    table["lift"] = table["inside"] / table["rest"]
-    return table[pixels > 0].assign(low=np.nan, high=np.nan, p_value=np.nan)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from segscope.images import open_image
 
@@ -46,3 +47,16 @@ def heat_overlay(picture: Image.Image, attention: np.ndarray) -> Image.Image:
     heat = np.stack([np.interp(scaled, steps, channel) for channel in _HEAT.T], -1)
     alpha = (0.25 + 0.6 * scaled)[..., None]
     return Image.fromarray((np.asarray(picture) * (1 - alpha) + heat * alpha).astype(np.uint8))
+
+
+def contact_sheet(tiles: Sequence[tuple[Image.Image, str]], columns: int, side: int = 200) -> Image.Image:
+    """RGB pictures in rows, each fitted into a square of `side` pixels, its caption below."""
+    line = 18
+    rows = -(-len(tiles) // columns)
+    sheet = Image.new("RGB", (columns * (side + 8) + 8, rows * (side + line + 8) + 8), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
+    for i, (picture, caption) in enumerate(tiles):
+        left, top = 8 + i % columns * (side + 8), 8 + i // columns * (side + line + 8)
+        sheet.paste(ImageOps.pad(picture, (side, side), color="white"), (left, top))
+        draw.text((left, top + side + 2), caption, fill="black", font=font)
+    return sheet

@@ -106,18 +106,31 @@ class Predict(_Group):
 
 
 class Embed(_Group):
+    splits: Annotated[list[Literal["train", "val"]], Field(min_length=1)] = ["train", "val"]
     layers: Annotated[list[str], Field(min_length=1)] = ["block_16_project", "up_3_relu"]
     dimensions: Annotated[int, Field(ge=2)] = 32
     neighbors: PositiveInt = 12
     umap_neighbors: Annotated[int, Field(ge=2)] = 15
     umap_min_dist: Annotated[float, Field(ge=0, le=1)] = 0.1
+    align_to: Annotated[str, Field(min_length=1)] | None = None
     seed: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _splits_and_layers_are_named_once(self) -> Embed:
+        for key in ("splits", "layers"):
+            values = getattr(self, key)
+            if len(set(values)) < len(values):
+                raise ValueError(f"embed.{key} names one twice: {', '.join(values)}")
+        return self
 
 
 class Cluster(_Group):
-    min_cluster_size: Annotated[int, Field(ge=2)] = 10
-    min_samples: PositiveInt = 3
+    dimensions: Annotated[int, Field(ge=2, le=50)] = 5
+    min_cluster_size: Annotated[int, Field(ge=2)] | None = None
+    min_samples: PositiveInt | None = None
     exemplars: PositiveInt = 8
+    stability_runs: Annotated[int, Field(ge=0)] = 3
+    explained: Annotated[int, Field(ge=0)] = 6
     seed: Annotated[int, Field(ge=0)] = 0
 
 

@@ -48,6 +48,7 @@ class Findings:
     clusters: pd.DataFrame
     profiles: pd.DataFrame
     heatmaps: pd.DataFrame
+    supports: pd.DataFrame
     history: pd.DataFrame
     confusion: pd.DataFrame
     confused: Mapping[str, Any]
@@ -65,6 +66,7 @@ class _Pictures:
         self._none = findings.instances[:0]
         self._predicted = findings.predictions.set_index("image_id")["mask"]
         self._class_of = findings.class_of
+        self._classes = findings.classes
         # The views of one image are made one after the other: its file is decoded once for all of them.
         self._thumbnail = lru_cache(maxsize=8)(lambda image_id: thumbnail(self._index.loc[image_id, "path"], longest))
         folder.mkdir(parents=True)
@@ -90,6 +92,17 @@ class _Pictures:
         heat = attention.reshape(side, side)
         return self._make(f"{image_id}-attention-{cluster}.jpg", image_id, lambda p: heat_overlay(p, heat))
 
+    def supported(self, image_id: int, name: str, support: np.ndarray) -> str:
+        side = int(np.sqrt(len(support)))
+        k = 1 + list(self._classes).index(name)
+        heat = support.reshape(side, side)
+        return self._make(f"{image_id}-support-{k}.jpg", image_id, lambda p: heat_overlay(p, heat))
+
+    def wrong(self, image_id: int, name: str, region: bytes) -> str:
+        k = 1 + list(self._classes).index(name)
+        classes = decode_png(region) * k
+        return self._make(f"{image_id}-wrong-{k}.jpg", image_id, lambda p: class_overlay(p, classes))
+
     def _make(self, name: str, image_id: int, draw: Any) -> str:
         target = self._folder / name
         if not target.exists():
@@ -110,6 +123,7 @@ def write_report(
         for cluster in tqdm(sorted(set(findings.clusters["cluster"]) - {-1}), desc="clusters", disable=None)
     ]
     hardest = [_sample_card(findings, pictures, row) for row in _worst(findings, worst).to_dict("records")]
+    supports = {name: _support_cards(findings, pictures, name) for name in findings.classes}
     suspects = {kind: _suspect_cards(findings, pictures, kind) for kind in KINDS}
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(lambda name: (_ASSETS / name).read_text(encoding="utf-8")),
@@ -124,6 +138,7 @@ def write_report(
         metrics=findings.metrics,
         cards=cards,
         hardest=hardest,
+        supports=supports,
         suspects=suspects,
         data=json.loads(json.dumps(_chart_data(findings), default=_plain)),
     )
@@ -184,6 +199,21 @@ def _cluster_card(findings: Findings, pictures: _Pictures, cluster: int, gallery
             for row in maps.itertuples()
         ],
     }
+
+
+def _support_cards(findings: Findings, pictures: _Pictures, name: str) -> list[dict[str, Any]]:
+    supports = findings.supports
+    return [
+        {
+            "image_id": row.image_id,
+            "pixels": row.pixels,
+            "on": dict(row.on),
+            "photograph": pictures.photograph(row.image_id),
+            "wrong": pictures.wrong(row.image_id, name, row.region),
+            "support": pictures.supported(row.image_id, name, np.asarray(row.support)),
+        }
+        for row in supports[supports["class"] == name].itertuples()
+    ]
 
 
 def _suspect_cards(findings: Findings, pictures: _Pictures, kind: str) -> list[dict[str, Any]]:

@@ -103,6 +103,7 @@ CLUSTER_PROFILES = pa.schema(
         "inside": pa.float32(),
         "rest": pa.float32(),
         "lift": pa.float32(),
+        "recall": pa.float32(),
         "low": pa.float32(),
         "high": pa.float32(),
         "p_value": pa.float64(),
@@ -181,6 +182,26 @@ def heatmaps_schema(image_size: int) -> pa.Schema:
             "image_id": pa.int64(),
             "score": pa.float32(),
             "attention": pa.list_(pa.float32(), image_size * image_size),
+        }
+    )
+
+
+def supports_schema(image_size: int) -> pa.Schema:
+    """supports.parquet: what supports a class where it is wrongly predicted in an image.
+
+    region: PNG of these pixels. support: H × W row by row; its sum and constant are the score. on: the categories with
+    most of the positive support, and their shares.
+    """
+    return pa.schema(
+        {
+            "image_id": pa.int64(),
+            "class": pa.string(),
+            "pixels": pa.int32(),
+            "score": pa.float32(),
+            "constant": pa.float32(),
+            "region": pa.binary(),
+            "support": pa.list_(pa.float32(), image_size * image_size),
+            "on": pa.map_(pa.string(), pa.float32()),
         }
     )
 
