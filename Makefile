@@ -32,3 +32,4 @@ lint: env
 bench: env
 	python bench/bench.py
 	python bench/bench_model.py
+	python bench/bench_latent.py

@@ -1,0 +1,240 @@
+"""The choices and checks behind docs/latent.md, on the folders of finished runs (`dvc repro`).
+
+python bench/latent_space.py layers FOLDER ...    # what the latent vector is made of
+python bench/latent_space.py sanity FOLDER ...    # do the maps depend on what was learned, and do they tell the truth
+python bench/latent_space.py clusters FOLDER ...  # names, and contact sheets in FOLDER/contact-sheets
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+from scipy.stats import spearmanr
+
+from segscope import schemas, separation
+from segscope.attention import Supporter, cluster_direction
+from segscope.dataset import read_examples, shards
+from segscope.exploration import Run
+from segscope.latent import LatentSpace, fit_latent_space, pool
+from segscope.model import BOTTLENECK, activations
+from segscope.neighbors import nearest, purity
+from segscope.overlays import contact_sheet, thumbnail
+from segscope.prediction import Batch, predict_batches
+
+DECODER = ("up_1_relu", "up_2_relu", "up_3_relu", "up_4_relu")
+CHOICES = {
+    "bottleneck": (BOTTLENECK,),
+    "decoder's first": DECODER[:1],
+    "decoder's second": DECODER[1:2],
+    "decoder's third": DECODER[2:3],
+    "decoder's last": DECODER[3:],
+    "decoder": DECODER,
+    "bottleneck, first two": (BOTTLENECK, *DECODER[:2]),
+    "bottleneck, last two": (BOTTLENECK, *DECODER[2:]),
+    "bottleneck, decoder": (BOTTLENECK, *DECODER),
+}
+DIMENSIONS = (8, 16, 32, 64)
+NEIGHBORS = 12
+RESAMPLES = 2000
+RANDOM = 3  # decoders of random weights
+OCCLUSIONS = 8  # random squares an image
+
+
+def batches(run: Run, model: keras.Model, title: str) -> Iterator[Batch]:
+    """`predict_batches` over both splits."""
+    for split in ("train", "val"):
+        examples = read_examples(shards(run.folder / "artifacts" / "dataset", split), run.size)
+        yield from predict_batches(model, examples, int((run.index["split"] == split).sum()), title)
+
+
+def layers(run: Run) -> None:
+    """Separability, silhouette and neighbour purity of each choice, with 95 % intervals over images."""
+    names = CHOICES["bottleneck, decoder"]
+    ids, pooled = [], []
+    for image_ids, _, (*outputs, _) in batches(run, activations(run.model, names), "layers"):
+        ids.append(image_ids)
+        pooled.append([pool([layer]) for layer in outputs])
+    ids = np.concatenate(ids)
+    of_layer = {name: np.concatenate([batch[i] for batch in pooled]) for i, name in enumerate(names)}
+    schema = schemas.samples_schema(run.categories)
+    samples = schemas.read_parquet(run.folder / "artifacts" / "samples.parquet", schema).set_index("image_id").loc[ids]
+    group, dominant = separation.heavy_groups(samples), samples["dominant"].to_numpy()
+    draws = np.random.default_rng(0).integers(0, len(ids), (RESAMPLES, len(ids)))
+    chance = (pd.Series(dominant).value_counts(normalize=True) ** 2).sum()
+    print(f"\n{run.params.variant}: {len(ids)} images; purity by chance {chance:.3f}")
+    print("| layers | dimensions | separability | silhouette | neighbour purity |\n| --- | --- | --- | --- | --- |")
+    for title, chosen in CHOICES.items():
+        for dimensions in DIMENSIONS if chosen == names else (32,):
+            means = np.hstack([of_layer[name] for name in chosen])
+            vectors = fit_latent_space(means, chosen, min(dimensions, means.shape[1])).transform(means)
+            pure = purity(nearest(vectors, NEIGHBORS, 0).index, dominant)
+            low, high = np.quantile(pure[draws].mean(1), (0.025, 0.975))
+            apart = separation.separability(vectors, group, 0), separation.silhouette(vectors, group, 0)
+            figures = f"{apart[0]:.3f} | {apart[1]:.3f} | {pure.mean():.3f} ({low:.3f} to {high:.3f})"
+            print(f"| {title} | {vectors.shape[1]} | {figures} |")
+
+
+def randomise(model: keras.Model, seed: int) -> keras.Model:
+    """The model with its decoder's weights drawn anew; the encoder's stay."""
+    keras.utils.set_random_seed(seed)
+    random = keras.models.clone_model(model)
+    random.set_weights(model.get_weights())
+    fresh = keras.models.clone_model(model)
+    for layer in random.layers:
+        if layer.name.startswith(("up_", "half_logits", "logits")) and layer.weights:
+            layer.set_weights(fresh.get_layer(layer.name).get_weights())
+    return random
+
+
+def sanity(run: Run) -> None:
+    """Model randomisation (Adebayo et al. 2018, https://arxiv.org/abs/1810.03292), and occlusion."""
+    print(f"\n{run.params.variant}")
+    attention_sanity(run)
+    support_sanity(run)
+
+
+def attention_sanity(run: Run) -> None:
+    """The clusters' attention maps on all images."""
+    clusters = schemas.read_parquet(run.folder / "artifacts" / "clusters.parquet", schemas.CLUSTERS)
+    cluster_of = clusters.set_index("image_id")["cluster"]
+    labels = cluster_of.loc[run.embeddings.index].to_numpy()
+    models = {"trained": run.model} | {f"random {seed}": randomise(run.model, seed) for seed in range(RANDOM)}
+    probes = {name: activations(model, run.space.layers) for name, model in models.items()}
+    spaces, directions = {}, {}
+    for name, probe in probes.items():
+        pooled = np.concatenate([pool(outputs[:-1]) for _, _, outputs in batches(run, probe, name)])
+        spaces[name] = fit_latent_space(pooled, run.space.layers, run.params.embed.dimensions)
+        vectors = spaces[name].transform(pooled)
+        directions[name] = [cluster_direction(vectors, labels == c) for c in range(labels.max() + 1)]
+    draw, maps, lost = np.random.default_rng(0), {name: [] for name in probes}, []
+    for ids, pixels in pictures(run, ("train", "val")):
+        cluster = cluster_of.loc[ids].to_numpy()
+        outputs = {name: probe.predict_on_batch(pixels)[:-1] for name, probe in probes.items()}
+        for c in np.unique(cluster[cluster >= 0]):
+            own = cluster == c
+            for name, space in spaces.items():
+                layers = [layer[own] for layer in outputs[name]]
+                maps[name].append(space.write_back(directions[name][c], layers, run.size))
+            score = partial(latent_score, probes["trained"], spaces["trained"], directions["trained"][c])
+            lost.append(occlusion(pixels[own], maps["trained"][-1], score, draw))
+    say("attention", {name: np.concatenate(parts) for name, parts in maps.items()}, np.concatenate(lost))
+
+
+def support_sanity(run: Run) -> None:
+    """The support maps of each class on the val images where at least 80 pixels are predicted as it."""
+    supporters = {"trained": Supporter(run.model)}
+    supporters |= {f"random {seed}": Supporter(randomise(run.model, seed)) for seed in range(RANDOM)}
+    trained = supporters["trained"]
+    draw, maps, lost = np.random.default_rng(0), {name: [] for name in supporters}, []
+    for _, pixels in pictures(run, ("val",)):
+        predicted = trained.predict(pixels)
+        for k in range(1, 1 + len(run.classes)):
+            own = (predicted == k).sum((1, 2)) >= 80
+            if not own.any():
+                continue
+            regions = predicted[own] == k
+            for name, supporter in supporters.items():
+                maps[name].append(supporter.support(pixels[own], k, regions).maps)
+            lost.append(occlusion(pixels[own], maps["trained"][-1], partial(class_score, trained, k, regions), draw))
+    say("support", {name: np.concatenate(parts) for name, parts in maps.items()}, np.concatenate(lost))
+
+
+def pictures(run: Run, splits: tuple[str, ...]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Batches of image_id int64[N] and the pictures as the model is given them."""
+    for split in splits:
+        examples = read_examples(shards(run.folder / "artifacts" / "dataset", split), run.size)
+        for ids, images, _ in examples.batch(32).as_numpy_iterator():
+            yield ids, images.astype(np.float32)
+
+
+def latent_score(probe: keras.Model, space: LatentSpace, direction: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+    return space.transform(pool(probe.predict_on_batch(pixels)[:-1])) @ direction
+
+
+def class_score(supporter: Supporter, k: int, regions: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+    return supporter.score(supporter.given(pixels), k, regions).numpy()
+
+
+def occlusion(
+    pixels: np.ndarray,
+    maps: np.ndarray,
+    score: Callable[[np.ndarray], np.ndarray],
+    draw: np.random.Generator,
+    side: int = 32,
+) -> np.ndarray:
+    """The score lost when a square is painted in the image's mean colour: the one with most of the map's positive
+    part, and the mean of random ones. float64 N × 2.
+    """
+    size = maps.shape[1]
+    before = score(pixels)
+    step = 8
+    starts = np.arange(0, size - side + 1, step)
+    total = np.pad(np.maximum(maps, 0).cumsum(1).cumsum(2), ((0, 0), (1, 0), (1, 0)))
+    a, b = starts[:, None], starts[None]
+    window = total[:, a + side, b + side] - total[:, a, b + side] - total[:, a + side, b] + total[:, a, b]
+    best = window.reshape(len(maps), -1).argmax(1)
+    tops = [(starts[i // len(starts)], starts[i % len(starts)]) for i in best]
+    lost = [before - score(paint(pixels, tops, side))]
+    for _ in range(OCCLUSIONS):
+        places = list(zip(*draw.choice(starts, (2, len(maps))), strict=True))
+        lost.append(before - score(paint(pixels, places, side)))
+    return np.stack([lost[0], np.mean(lost[1:], axis=0)], axis=1)
+
+
+def paint(pixels: np.ndarray, places: list[tuple[int, int]], side: int) -> np.ndarray:
+    painted = pixels.copy()
+    for picture, (top, left) in zip(painted, places, strict=True):
+        picture[top : top + side, left : left + side] = picture.mean((0, 1))
+    return painted
+
+
+def say(title: str, maps: dict[str, np.ndarray], lost: np.ndarray) -> None:
+    """Print how alike the trained and the random decoders' maps are, and what occlusion costs."""
+    for name in list(maps)[1:]:
+        pairs = zip(maps["trained"], maps[name], strict=True)
+        alike = [spearmanr(a.ravel(), b.ravel()).statistic for a, b in pairs]
+        low, middle, high = np.quantile(alike, (0.25, 0.5, 0.75))
+        print(
+            f"{title}, {name}: rank correlation with the trained, median {middle:.2f}, quartiles {low:.2f}, {high:.2f}"
+        )
+    gain = lost[:, 0] - lost[:, 1]
+    draws = np.random.default_rng(0).integers(0, len(gain), (RESAMPLES, len(gain)))
+    low, high = np.quantile(gain[draws].mean(1), (0.025, 0.975))
+    strongest, others = lost.mean(0)
+    print(f"{title}, {len(lost)} maps; score lost by occlusion: strongest square {strongest:.2f}, others {others:.2f},")
+    print(f"  difference {gain.mean():.2f} ({low:.2f} to {high:.2f}), above 0 in {np.mean(gain > 0):.0%} of the maps")
+
+
+def clusters(run: Run) -> None:
+    """A table of the clusters, and a contact sheet of each."""
+    labels = schemas.read_parquet(run.folder / "artifacts" / "clusters.parquet", schemas.CLUSTERS)
+    profiles = schemas.read_parquet(run.folder / "artifacts" / "cluster_profiles.parquet", schemas.CLUSTER_PROFILES)
+    folder = run.folder / "contact-sheets"
+    folder.mkdir(exist_ok=True)
+    for c, rows in profiles.groupby("cluster"):
+        ids = labels[labels["cluster"] == c].nlargest(30, "probability")["image_id"]
+        name, size = rows["name"].iloc[0], rows["size"].iloc[0]
+        tiles = [(thumbnail(run.folder / run.index.loc[i, "path"], 120), str(i)) for i in ids]
+        contact_sheet(tiles, columns=10, side=120).save(folder / f"{c}.png")
+        under = rows[rows["kind"] == "attention"].nlargest(3, "inside")
+        on = ", ".join(f"{row.feature} {row.inside:.0%} ({row.rest:.0%})" for row in under.itertuples())
+        print(f"| {c} | {name} | {size} | {on} |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("layers", "sanity", "clusters"))
+    parser.add_argument("folders", nargs="+", type=Path)
+    options = parser.parse_args()
+    for folder in options.folders:
+        {"layers": layers, "sanity": sanity, "clusters": clusters}[options.what](Run(folder))
+
+
+if __name__ == "__main__":
+    main()
