@@ -35,7 +35,9 @@ def main(params: Params) -> None:
     vectors = np.stack(embeddings["latent"]).astype(float)
     labels, probability = find_clusters(params, vectors, params.cluster.seed)
     facts = clustering.binary_features(samples, categories)
-    scores = val_scores(predictions, classes)
+    # Of the val split's images only: the train split's flatter the model.
+    class_of = evaluation.class_of_positions(variant_classes(classes, categories), categories)
+    scores = evaluation.image_scores(predictions, list(classes), class_of).where(predictions["split"] == "val")
     draws = BOOTSTRAP, params.cluster.seed
     profiles = clustering.profile_clusters(labels, facts, samples[list(clustering.NUMERIC)], scores, *draws)
     model = load_model(ARTIFACTS / "model.keras", len(classes) + 1, params.data.image_size)
@@ -61,12 +63,6 @@ def main(params: Params) -> None:
         "gray": clustering.gray_images(samples, scores["loss"].to_numpy(), *draws),
     }
     write_json("metrics/cluster.json", metrics)
-
-
-def val_scores(predictions: pd.DataFrame, classes: dict[str, list[str]]) -> pd.DataFrame:
-    """Loss and IoU of the val split's images only: the train split's flatter the model."""
-    scores = predictions[["loss", *(f"iou.{name}" for name in classes)]]
-    return scores.where(predictions["split"] == "val")
 
 
 def find_clusters(params: Params, vectors: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -12,22 +12,22 @@ from segscope.errors import SegscopeError
 from segscope.files import atomic_path, write_json
 from segscope.inventory import checksums
 from segscope.params import Params
-from segscope.sources import SPLITS, Source, draw_sample, open_source
-from segscope.subset import choose, common_categories, in_earlier_split, leave_out, separate_ids
+from segscope.sources import SPLITS, Directory, Source, draw_sample, open_source, read_truth
+from segscope.subset import choose, common_categories, in_earlier_split, leave_out, of_images, separate_ids
 
 DATA = Path("data")
-NO_TRUTH = pd.DataFrame(columns=schemas.TRUTH.names)
 
 
 def main(params: Params) -> None:
     data = params.data
     encoder = fetch_encoder(params.model.encoder_weights, DATA / "weights")
-    truth = NO_TRUTH
     with atomic_path(DATA / "sample") as folder:
         folder.mkdir()
         if data.source == "sample":
             truth = draw_sample(folder, data.sample_images.model_dump(), data.seed)
+            schemas.write_parquet(folder / "truth.parquet", truth, schemas.TRUTH)
     source = open_source(data, DATA / "sample")
+    truth = read_truth(source.root) if isinstance(source, Directory) else schemas.TRUTH.empty_table().to_pandas()
     coco = separate_ids({split: read_coco(source.annotation_file(split)) for split in SPLITS})
     categories = common_categories(coco)
     images = choose(coco, data.contains, data.match, data.max_images.model_dump(), data.seed)
@@ -44,7 +44,7 @@ def main(params: Params) -> None:
     annotations = annotations[annotations["image_id"].isin(index["image_id"])]
     annotations = annotations.sort_values(["image_id", "annotation_id"])
     annotations["segmentation"] = annotations["segmentation"].map(bytes)
-    schemas.write_parquet(DATA / "truth.parquet", truth[truth["image_id"].isin(index["image_id"])], schemas.TRUTH)
+    schemas.write_parquet(DATA / "truth.parquet", of_images(truth, index), schemas.TRUTH)
     schemas.write_parquet(DATA / "categories.parquet", categories, schemas.CATEGORIES)
     schemas.write_parquet(DATA / "annotations.parquet", annotations, schemas.ANNOTATIONS)
     schemas.write_parquet(DATA / "skipped.parquet", skipped, schemas.SKIPPED)

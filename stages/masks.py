@@ -1,5 +1,6 @@
 """masks: resized images and category masks as TFRecord shards, and everything known of each image."""
 
+import sys
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -10,6 +11,7 @@ from tqdm import tqdm
 from segscope import schemas, stage
 from segscope.conversion import Converted, convert_all, jobs, tabulate
 from segscope.errors import SegscopeError
+from segscope.exclusion import apply_exclusion, read_exclusion
 from segscope.files import atomic_path, write_json
 from segscope.params import Params
 from segscope.records import RecordWriter, open_shard
@@ -23,6 +25,13 @@ def main(params: Params) -> None:
     categories = schemas.read_parquet("data/categories.parquet", schemas.CATEGORIES)
     annotations = schemas.read_table("data/annotations.parquet", schemas.ANNOTATIONS).combine_chunks()
     skipped, found = [schemas.read_parquet("data/skipped.parquet", schemas.SKIPPED)], {}
+    exclusion = read_exclusion(params.data.exclude)
+    index, annotations, excluded, unknown = apply_exclusion(exclusion, index, annotations)
+    skipped.append(excluded)
+    if unknown:
+        print(
+            f"warning: {params.data.exclude} names {unknown} images or annotations that are not here", file=sys.stderr
+        )
     with (
         atomic_path(ARTIFACTS / "dataset") as folder,
         schemas.open_parquet(ARTIFACTS / "samples.parquet", schemas.samples_schema(categories)) as write_samples,

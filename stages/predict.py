@@ -1,5 +1,6 @@
 """predict: what the model makes of every image, its metrics, and the labels it contradicts."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -10,7 +11,9 @@ from segscope import evaluation, labels, plots, schemas, stage
 from segscope.confusions import category_table
 from segscope.dataset import read_examples, shards
 from segscope.files import atomic_path, write_json
+from segscope.folds import fold_model, fold_of
 from segscope.judgement import Judgement, find_confusions, judge, metrics, pixel_counts
+from segscope.label_quality import ranking_quality
 from segscope.masks import variant_classes
 from segscope.params import Params
 from segscope.prediction import load_model
@@ -29,29 +32,32 @@ def main(params: Params) -> None:
     class_of = variant_classes(classes, categories)
     size = params.data.image_size
     model = load_model(ARTIFACTS / "model.keras", len(names), size)
+
+    def look(model: keras.Model, split: str, images: pd.DataFrame, annotations: pd.DataFrame | None) -> Judgement:
+        only = None if len(images) == (samples["split"] == split).sum() else images["image_id"].to_numpy()
+        examples = read_examples(shards(ARTIFACTS / "dataset", split), size, only)
+        title, batch = f"predict {split}", params.predict.batch_size
+        return judge(model, examples, images, annotations, categories, class_of, names, title, batch)
+
     judged, measured, confused = {}, {}, {}
     for split, images in samples.groupby("split"):
-        judged[split] = judge(
-            model,
-            read_examples(shards(ARTIFACTS / "dataset", split), size),
-            images,
-            instances,
-            categories,
-            class_of,
-            names,
-            f"predict {split}",
-            params.predict.batch_size,
-        )
+        # The model has seen the train split's labels: it cannot judge them.
+        judged[split] = look(model, split, images, instances if split == "val" else None)
         measured[split] = metrics(judged[split], categories, class_of, names, params.predict)
         confused[split] = find_confusions(judged[split], categories, class_of, names, params.predict)
         measured[split]["false_positives"] = {
             name: {category: values["share"] for category, values in found["categories"].items()}
             for name, found in confused[split].items()
         }
-        if quality := labels.ranking_quality(judged[split].suspects, truth[truth["split"] == split]):
+    suspects = {"val": judged["val"].suspects}
+    if params.labels.folds > 1:
+        suspects["train"] = train_suspects(params, look, samples[samples["split"] == "train"], instances, len(names))
+    for split, found in suspects.items():
+        measured[split]["suspects"] = {kind: int((found["kind"] == kind).sum()) for kind in labels.KINDS}
+        if quality := ranking_quality(found, truth[truth["split"] == split]):
             measured[split]["planted_faults"] = quality
     predictions = plots.by_split({split: found.predictions for split, found in judged.items()})
-    suspects = plots.by_split({split: found.suspects for split, found in judged.items()})
+    suspects = plots.by_split(suspects)
     schema = schemas.predictions_schema(list(classes), len(categories))
     schemas.write_parquet(ARTIFACTS / "predictions.parquet", predictions, schema)
     schemas.write_parquet(ARTIFACTS / "label_issues.parquet", suspects, schemas.LABEL_ISSUES)
@@ -60,6 +66,18 @@ def main(params: Params) -> None:
     write_json(ARTIFACTS / "confusions.json", confused)
     for found in confused["val"].values():
         print(found["statement"])
+
+
+def train_suspects(
+    params: Params, look: Callable[..., Judgement], train: pd.DataFrame, instances: pd.DataFrame, n_classes: int
+) -> pd.DataFrame:
+    """The suspects of the train split, each image judged by the model of the fold that did not see it."""
+    fold = fold_of(train["image_id"].to_numpy(), params.labels.folds)
+    found = []
+    for number in np.unique(fold):
+        model = load_model(fold_model(ARTIFACTS / "folds", number), n_classes, params.data.image_size)
+        found.append(look(model, "train", train[fold == number], instances).suspects)
+    return pd.concat(found).sort_values("score", ascending=False, kind="stable")
 
 
 def write_tables(

@@ -75,13 +75,6 @@ def test_chance_rarely_names_a_cluster():
     assert named <= 2
 
 
-def test_a_cluster_with_few_scores_has_no_interval():
-    inside = np.array([True] * 3 + [False] * 10)
-    row = clustering.compare(inside, pd.DataFrame({"loss": np.arange(13.0)}), "performance", 100, 0).iloc[0]
-    assert row["inside"] == 1
-    assert np.isnan([row["low"], row["high"], row["p_value"]]).all()
-
-
 def test_without_clusters_there_are_no_profiles():
     none = pd.DataFrame({"a": [True] * 5})
     rows = clustering.profile_clusters(np.full(5, -1), none, none * 1.0, none * 1.0, 100, 0)

@@ -13,7 +13,7 @@ from segscope.masks import bbox
 from segscope.metadata import photography
 from segscope.params import Data
 from segscope.sources import Directory, draw_sample, open_source
-from segscope.sources.sample import FAULTS, GROUP_SHARES
+from segscope.sources.sample import FAULT_SHARE, FAULTS, GROUP_SHARES
 
 COUNTS = {"train": 50, "val": 25}
 
@@ -45,7 +45,7 @@ def test_groups_and_faults_are_planted_in_their_shares(sample):
         planted = truth.loc[truth["split"] == split, "planted"].value_counts()
         for group, share in GROUP_SHARES.items():
             assert planted[group] == round(share * count)
-        assert planted[[f for f in FAULTS if f in planted]].sum() == round(0.08 * count)
+        assert planted[[f for f in FAULTS if f in planted]].sum() == round(FAULT_SHARE * count)
 
 
 def test_files_show_what_was_planted(sample):

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
 MODEL = Path("artifacts/model.keras")
+FORMATS = {"coco": ".json", "csv": ".csv", "label-studio": ".json"}
+SPLITS = ("train", "val")
 ENDINGS = {"saved_model": "", "tflite": ".tflite", "onnx": ".onnx"}
 
 
@@ -74,6 +76,24 @@ def _parser() -> argparse.ArgumentParser:
     )
     explain.add_argument("--out", type=Path, default=Path("explained.jpg"), help="picture; default: %(default)s")
     explain.set_defaults(run=_explain)
+
+    labels = commands.add_parser("labels", help="suspect labels of a finished run")
+    label_commands = labels.add_subparsers(required=True, metavar="COMMAND")
+    review = label_commands.add_parser("export", help="write them for a review elsewhere")
+    review.add_argument("--format", choices=FORMATS, required=True, dest="kind")
+    review.add_argument("--split", choices=SPLITS, default="val", help="default: %(default)s")
+    review.add_argument("--min-score", type=float, default=0.0, help="default: all")
+    review.add_argument("--out", type=Path, metavar="PATH", help="default: label_issues-FORMAT.json or .csv")
+    review.set_defaults(run=_export_labels)
+
+    corrupt = commands.add_parser("corrupt-labels", help="plant label faults into a copy of a COCO directory")
+    corrupt.add_argument("root", type=Path, help="laid out as data.annotations, data.images and data.splits say")
+    corrupt.add_argument("out", type=Path, help="the copy; its images are hard links")
+    corrupt.add_argument(
+        "--share", type=float, default=0.2, help="of the images that get a fault; default: %(default)s"
+    )
+    corrupt.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    corrupt.set_defaults(run=_corrupt)
 
     for command in (predict, export):
         command.add_argument(
@@ -177,6 +197,47 @@ def _explain(options: argparse.Namespace) -> int:
         (heat_overlay(query.picture, support.maps[0]), "what supports it"),
     ]
     _save(contact_sheet(tiles, columns=3, side=400), options.out)
+    return 0
+
+
+def _export_labels(options: argparse.Namespace) -> int:
+    from segscope.coco import resolve_categories
+    from segscope.exploration import Run
+    from segscope.label_export import as_coco, as_csv, as_label_studio, write_export
+
+    run = Run()
+    issues = run.label_issues
+    issues = issues[(issues["split"] == options.split) & (issues["score"] >= options.min_score)]
+    index = run.index.reset_index()
+    if options.kind == "csv":
+        document = as_csv(issues, index)
+    elif options.kind == "label-studio":
+        document = as_label_studio(issues, index)
+    else:
+        classes = {name: resolve_categories(of, run.categories) for name, of in run.classes.items()}
+        document = as_coco(issues, index, run.instances, run.predictions, run.categories, classes)
+    out = options.out or Path(f"label_issues-{options.kind}{FORMATS[options.kind]}")
+    write_export(out, document)
+    print(f"{out}: {len(issues)} suspects of {issues['image_id'].nunique()} images")
+    return 0
+
+
+def _corrupt(options: argparse.Namespace) -> int:
+    from segscope.corruption import corrupt_directory
+
+    if not 0 < options.share <= 1:
+        raise SegscopeError(f"--share {options.share} is not in 0…1")
+    params = load_params()
+    data = params.data
+    names = data.splits.model_dump()
+    annotations = {split: data.annotations.replace("{split}", name) for split, name in names.items()}
+    folders = sorted({data.images.replace("{split}", name) for name in names.values()})
+    variant, variants = params.variants[params.variant], list(params.variants.values())
+    truth = corrupt_directory(
+        options.root, options.out, annotations, folders, variant, variants, options.share, options.seed
+    )
+    for split, rows in truth.groupby("split"):
+        print(f"{split}: " + ", ".join(f"{n} {kind}" for kind, n in rows["planted"].value_counts().items()))
     return 0
 
 

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 
 import numpy as np
 import pandas as pd
-from scipy.stats import false_discovery_control, hypergeom, mannwhitneyu
+from scipy.stats import hypergeom
 from sklearn.cluster import HDBSCAN
 from sklearn.metrics import adjusted_rand_score
 from tqdm import tqdm
 
-from segscope.evaluation import bootstrap_weights, interval
+from segscope.comparison import compare, corrected
 from segscope.schemas import CLUSTER_PROFILES
 
 NOISE = -1
 SIGNIFICANT = 0.01
 MIN_LIFT = 1.5
 NAME_PARTS = 3
-MIN_COMPARED = 5
 SUBSAMPLE = 0.8
 
 NUMERIC = (
@@ -121,28 +119,6 @@ def enrichment(inside: np.ndarray, facts: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def compare(inside: np.ndarray, values: pd.DataFrame, kind: str, resamples: int, seed: int) -> pd.DataFrame:
-    """Means of numeric columns inside a cluster and outside.
-
-    low, high: bootstrap 95 % interval of the difference of means; p_value: Mann-Whitney U, two-sided. A column
-    with fewer than 5 values on either side gets NaN for both.
-    """
-    # Most columns have the same number of values: their weights are drawn once.
-    weights = lru_cache(maxsize=2)(lambda n, seed: bootstrap_weights(n, resamples, seed))
-    rows = []
-    for name in values:
-        column = values[name].to_numpy(float)
-        a, b = (column[side & np.isfinite(column)] for side in (inside, ~inside))
-        row = {"kind": kind, "feature": name, "inside": _mean(a), "rest": _mean(b)}
-        row |= {"low": np.nan, "high": np.nan, "p_value": np.nan}
-        if min(len(a), len(b)) >= MIN_COMPARED:
-            means = [weights(len(x), seed + i) @ x / len(x) for i, x in enumerate((a, b))]
-            row["low"], row["high"] = interval(means[0] - means[1])
-            row["p_value"] = float(mannwhitneyu(a, b).pvalue)
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
 def gray_images(samples: pd.DataFrame, loss: np.ndarray, resamples: int, seed: int) -> dict[str, object]:
     """Gray images by kind of file, and whether they cost loss.
 
@@ -157,7 +133,7 @@ def gray_images(samples: pd.DataFrame, loss: np.ndarray, resamples: int, seed: i
         "gray_rgb_files": int((gray & ~file).sum()),
     }
     for name, inside in (("grayscale_against_rgb", file), ("gray_against_coloured", gray)):
-        row = compare(inside, pd.DataFrame({"loss": loss}), "performance", resamples, seed).iloc[0]
+        row = compare(inside, pd.DataFrame({"loss": loss}), resamples, seed).iloc[0]
         counted = int((inside & np.isfinite(loss)).sum())
         result[f"loss_{name}"] = {
             "gray": row["inside"],
@@ -165,10 +141,6 @@ def gray_images(samples: pd.DataFrame, loss: np.ndarray, resamples: int, seed: i
             "images": counted,
         }
     return result
-
-
-def _mean(values: np.ndarray) -> float:
-    return float(values.mean()) if len(values) else np.nan
 
 
 def profile_clusters(
@@ -189,24 +161,16 @@ def profile_clusters(
         inside = labels == cluster
         parts = [
             enrichment(inside, facts),
-            compare(inside, numbers, "metadata", resamples, seed),
-            compare(inside, scores, "performance", resamples, seed),
+            compare(inside, numbers, resamples, seed).assign(kind="metadata"),
+            compare(inside, scores, resamples, seed).assign(kind="performance"),
         ]
         tables.append(pd.concat(parts).assign(cluster=cluster, size=int(inside.sum())))
     if not tables:
         return pd.DataFrame(columns=CLUSTER_PROFILES.names)
     profiles = pd.concat(tables, ignore_index=True)
-    profiles["p_value"] = profiles.groupby("kind")["p_value"].transform(_corrected)
+    profiles["p_value"] = profiles.groupby("kind")["p_value"].transform(corrected)
     names = {cluster: name_of(rows) for cluster, rows in profiles.groupby("cluster")}
     return profiles.assign(name=profiles["cluster"].map(names))
-
-
-def _corrected(p_values: pd.Series) -> pd.Series:
-    known = p_values.notna()
-    corrected = p_values.copy()
-    if known.any():
-        corrected[known] = false_discovery_control(p_values[known].to_numpy())
-    return corrected
 
 
 def enriched(profiles: pd.DataFrame) -> pd.DataFrame:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from segscope.evaluation import bootstrap_weights, confusion, interval, iou, outcomes
+from segscope.wording import listed
 
 UNLABELLED = "unlabelled"
 MIN_SHARE = 0.05  # of the false positives: a category below it is not worth a merge
@@ -97,11 +98,11 @@ def findings(
     names: Sequence[str],
     resamples: int,
     seed: int,
-    listed: int = 5,
+    most: int = 5,
 ) -> dict[str, dict]:
     """For each class but background: its false positives by category, the merge that pays, and both as a sentence.
 
-    Of the categories only the `listed` of most pixels. Classes without false positives are left out.
+    Of the categories only the `most` of most pixels. Classes without false positives are left out.
     """
     labels = [UNLABELLED, *categories]
     result = {}
@@ -109,7 +110,7 @@ def findings(
         wrong = false_positives(counts, class_of_category, k)
         if k == 0 or wrong.empty:
             continue
-        top = {labels[row.position]: {"share": row.share, "taken": row.taken} for row in wrong[:listed].itertuples()}
+        top = {labels[row.position]: {"share": row.share, "taken": row.taken} for row in wrong[:most].itertuples()}
         merge = best_merge(counts, class_of_category, k, resamples, seed)
         if merge:
             merge = {"categories": [labels[i] for i in merge.pop("positions")], **merge}
@@ -123,12 +124,8 @@ def statement(name: str, top: Mapping[str, Mapping[str, float]], merge: Mapping 
     text = f"Pixels wrongly predicted as {name} are: {shares}."
     if merge is None:
         return f"{text} No category of the background would raise its IoU by becoming part of it."
-    listed = _and(merge["categories"])
+    of = listed(merge["categories"])
     return (
-        f"{text} Counting {listed} as {name} would remove {merge['removes']:.0%} of them and change its IoU from "
+        f"{text} Counting {of} as {name} would remove {merge['removes']:.0%} of them and change its IoU from "
         f"{merge['iou']:.2f} to {merge['iou_merged']:.2f}."
     )
-
-
-def _and(items: Sequence[str]) -> str:
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"

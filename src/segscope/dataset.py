@@ -26,12 +26,26 @@ def shards(folder: Path, split: str) -> list[str]:
     return files
 
 
-def read_examples(files: Sequence[str], image_size: int) -> tf.data.Dataset:
-    """(image_id int64, image uint8 H × W × 3, mask of COCO category ids uint8 H × W), in file order."""
+def read_examples(files: Sequence[str], image_size: int, only: np.ndarray | None = None) -> tf.data.Dataset:
+    """(image_id int64, image uint8 H × W × 3, mask of COCO category ids uint8 H × W), in file order.
 
-    return tf.data.TFRecordDataset(files).map(
-        partial(_parse, image_size=image_size), num_parallel_calls=tf.data.AUTOTUNE
-    )
+    only: image ids, to read the examples of these alone.
+    """
+    records = tf.data.TFRecordDataset(files)
+    if only is not None:
+        wanted = tf.constant(only, tf.int64)
+        records = records.filter(lambda record: tf.reduce_any(_image_id(record) == wanted))
+    return records.map(partial(_parse, image_size=image_size), num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def _image_id(record: tf.Tensor) -> tf.Tensor:
+    return tf.io.parse_single_example(record, {"image_id": _FEATURES["image_id"]})["image_id"]
+
+
+def read_ids(files: Sequence[str]) -> np.ndarray:
+    """The image ids of all examples, int64[N], in file order."""
+    ids = tf.data.TFRecordDataset(files).map(_image_id, num_parallel_calls=tf.data.AUTOTUNE)
+    return np.array(list(ids.as_numpy_iterator()), np.int64)
 
 
 def _parse(record: tf.Tensor, image_size: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -49,14 +63,16 @@ def training_batches(
     augment: str,
     seed: int,
     first: int = 0,
+    only: np.ndarray | None = None,
 ) -> tf.data.Dataset:
     """(image float32 N × H × W × 3, class uint8 N × H × W), endlessly, from batch `first` on.
 
     Each pass takes every example once, in an order of its own. Order and augmentation are functions of seed and
     position, so that a stream that begins later goes on as the whole one would. The encoded examples are held in
-    memory. class_of: the lookup table of `masks.category_classes`. augment: see `augmented`.
+    memory. class_of: the lookup table of `masks.category_classes`. augment: see `augmented`. only: as `read_examples`.
     """
-    records = tf.constant(list(tf.data.TFRecordDataset(files).as_numpy_iterator()))
+    records = np.array(list(tf.data.TFRecordDataset(files).as_numpy_iterator()), object)
+    records = tf.constant(records if only is None else records[np.isin(read_ids(files), only)])
     n, lookup = len(records), tf.constant(class_of)
 
     def example(position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -177,6 +177,19 @@ def image_table(
     return pd.DataFrame(columns)
 
 
+def image_scores(predictions: pd.DataFrame, classes: Sequence[str], class_of_category: np.ndarray) -> pd.DataFrame:
+    """Each image's loss, and `iou.CLASS` where its ground truth shows the class, else NaN; as the metrics count them.
+
+    predictions: rows of predictions.parquet. classes: without background. class_of_category: uint8[C].
+    """
+    counts = np.stack(predictions["counts"].to_numpy()).reshape(len(predictions), len(classes) + 1, -1)
+    pixels = counts.sum(1) @ np.eye(len(classes) + 1, dtype=int)[class_of_category]
+    scores = {"loss": predictions["loss"].to_numpy(float)}
+    for k, name in enumerate(classes, start=1):
+        scores[f"iou.{name}"] = np.where(pixels[:, k] > 0, predictions[f"iou.{name}"].to_numpy(float), np.nan)
+    return pd.DataFrame(scores, index=predictions.index)
+
+
 def reliability_counts(probabilities: np.ndarray, target: np.ndarray, bins: int = RELIABILITY_BINS) -> np.ndarray:
     """Of each image's pixels by confidence: their number, summed confidence and number correct, float64 N × bins × 3.
 

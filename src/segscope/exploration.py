@@ -62,6 +62,15 @@ class Run:
         return schemas.read_parquet(self.folder / "artifacts" / "instances.parquet", schemas.INSTANCES)
 
     @cached_property
+    def predictions(self) -> pd.DataFrame:
+        schema = schemas.predictions_schema(list(self.classes), len(self.categories))
+        return schemas.read_parquet(self.folder / "artifacts" / "predictions.parquet", schema)
+
+    @cached_property
+    def label_issues(self) -> pd.DataFrame:
+        return schemas.read_parquet(self.folder / "artifacts" / "label_issues.parquet", schemas.LABEL_ISSUES)
+
+    @cached_property
     def embeddings(self) -> pd.DataFrame:
         schema = schemas.embeddings_schema(self.params.embed.dimensions)
         return schemas.read_parquet(self.folder / "artifacts" / "embeddings.parquet", schema).set_index("image_id")

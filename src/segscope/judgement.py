@@ -31,7 +31,7 @@ def judge(
     model: keras.Model,
     examples: tf.data.Dataset,
     samples: pd.DataFrame,
-    instances: pd.DataFrame,
+    instances: pd.DataFrame | None,
     categories: pd.DataFrame,
     class_of: np.ndarray,
     names: Sequence[str],
@@ -40,20 +40,20 @@ def judge(
 ) -> Judgement:
     """Predict, measure and look for suspect labels, image by image, with a progress bar.
 
-    examples: of `read_examples`, in any order. samples: the images' rows. instances: of these and other images.
-    class_of: the lookup table of `masks.category_classes`.
+    examples: of `read_examples`, in any order. samples: the images' rows. instances: of these and other images; None to
+    look for no suspects. class_of: the lookup table of `masks.category_classes`.
     """
     class_of_category = evaluation.class_of_positions(class_of, categories)
     position = evaluation.category_index(categories["category_id"])
     shapes = dict(zip(samples["image_id"], zip(samples["height"], samples["width"], strict=True), strict=True))
-    annotations = labels.annotations_by_image(instances)
+    annotations = {} if instances is None else labels.annotations_by_image(instances)
     rows, found, reliability = [], {}, []
     for ids, masks, (logits,) in predict_batches(model, examples, len(samples), title, batch_size):
         p = tf.nn.softmax(logits).numpy()
         table = evaluation.image_table(p, position[masks], class_of_category, names)
         rows.append(table.assign(image_id=ids, mask=[encode_png(mask) for mask in p.argmax(-1).astype(np.uint8)]))
         reliability.append(evaluation.reliability_counts(p, class_of[masks]))
-        for i, image_id in enumerate(ids.tolist()):
+        for i, image_id in enumerate([] if instances is None else ids.tolist()):
             own = annotations.get(image_id, [])
             found[image_id] = labels.suspects(p[i], masks[i], own, class_of, names, shapes[image_id])
     return Judgement(pd.concat(rows, ignore_index=True), labels.suspect_table(found), np.concatenate(reliability))
@@ -62,7 +62,7 @@ def judge(
 def metrics(
     judged: Judgement, categories: pd.DataFrame, class_of: np.ndarray, names: Sequence[str], options: Predict
 ) -> dict[str, object]:
-    """All metrics of one split, with intervals, and the number of suspect labels of each kind."""
+    """All metrics of one split, with intervals."""
     class_of_category = evaluation.class_of_positions(class_of, categories)
     counts = pixel_counts(judged, names)
     matrix = evaluation.confusion(counts, class_of_category)
@@ -72,7 +72,6 @@ def metrics(
         **evaluation.split_metrics(matrix, loss, names, *draws),
         "recall": evaluation.category_recall(counts.sum(0), categories, class_of_category),
         "calibration": evaluation.calibration(judged.reliability, *draws),
-        "suspects": {kind: int((judged.suspects["kind"] == kind).sum()) for kind in labels.KINDS},
     }
 
 

@@ -1,33 +1,59 @@
-"""Suspect labels: where a confident model and an annotation disagree.
+"""Suspect labels: where a model that has not seen an image and the image's annotations disagree.
 
-Of each annotation of the variant's classes the model's mean probabilities under its mask decide the kind:
-another class (mislabeled), background (ambiguous), or the same class, whose outline is then compared
-(inaccurate). A predicted region that nothing labelled explains is `missing`. Scores are 0…1, higher is worse.
-Letters: H × W pixels, K classes (0 is background).
+A contradiction's *depth* is the number of contradicted pixels for each pixel of outline, in pixels at the model's
+resolution. Outlines, drawn or predicted, are a pixel or two off; what is contradicted many pixels deep is none of that,
+and small things, of which a model misses many, are nowhere deep. Of each annotation of the variant's classes what the
+model gives under its mask decides the kind: another class (`mislabeled`), hardly any of its class (`ambiguous`), or its
+class with another outline (`inaccurate`). A predicted region that nothing labelled explains is `missing`. Scores are
+0…1, higher is worse. Letters: H × W pixels, K classes (0 is background).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from scipy import ndimage
-from sklearn.metrics import average_precision_score
 
 from segscope.coco import decode_rle
-from segscope.masks import bbox, resize_mask
+from segscope.masks import IGNORE, bbox, resize_mask
 
 KINDS = ("mislabeled", "ambiguous", "inaccurate", "missing")
 MIN_PIXELS = 80  # at the model's resolution; smaller annotations and regions are below its sight
 MIN_SCORE = 0.3
-UNEXPLAINED = 0.6
-MATCH_IOU = 0.3
+SEEN = 0.3  # of an annotation's pixels: below it the model does not see the class there
+SLACK = 2  # pixels that any outline may be off
+NEARBY = 0.25  # of an annotation's longer side: so far beyond its outline the model's outline is looked for
 
 Annotation = Any  # a row of instances.parquet, as `itertuples` gives it
-Suspect = tuple  # of _COLUMNS
-_COLUMNS = ["annotation_id", "kind", "score", "labelled", "suggested", "bbox"]
+
+
+class Suspect(NamedTuple):
+    """A row of label_issues.parquet without image_id and split; see `schemas.LABEL_ISSUES`."""
+
+    annotation_id: int | None
+    kind: str
+    score: float
+    labelled: str
+    suggested: str
+    bbox: list[float]
+    probability: float
+    depth: float
+    evidence: str
+
+
+class _Found(NamedTuple):
+    """labelled, suggested: classes. box: at the model's resolution. probability: mean of the suggested class."""
+
+    annotation_id: int | None
+    kind: str
+    labelled: int
+    suggested: int
+    box: list[float]
+    probability: float
+    depth: float
 
 
 def suspects(
@@ -46,13 +72,41 @@ def suspects(
     """
     size = len(category_mask)
     scale = np.array([image_shape[1] / size, image_shape[0] / size] * 2)
-    found = _annotation_suspects(probabilities, category_mask, annotations, class_of)
-    found += _missing_suspects(probabilities, category_mask, len(names))
+    predicted = probabilities.argmax(-1)
+    found = _annotation_suspects(probabilities, predicted, category_mask, annotations, class_of)
+    found += _missing_suspects(probabilities, predicted, category_mask, class_of, len(names))
     return [
-        (annotation_id, kind, score, names[labelled], names[suggested], (np.array(box) * scale).tolist())
-        for annotation_id, kind, score, labelled, suggested, box in found
-        if score >= MIN_SCORE
+        Suspect(
+            each.annotation_id,
+            each.kind,
+            score,
+            names[each.labelled],
+            names[each.suggested],
+            (np.array(each.box) * scale).tolist(),
+            each.probability,
+            each.depth,
+            _evidence(each, names),
+        )
+        for each in found
+        if (score := _score(each)) >= MIN_SCORE
     ]
+
+
+def _score(found: _Found) -> float:
+    """0…1, rising with depth (of 1 pixel, 0.5) and with the model's confidence."""
+    strength = found.depth * (1.0 if found.kind == "inaccurate" else found.probability)
+    return strength / (1 + strength)
+
+
+def _evidence(found: _Found, names: Sequence[str]) -> str:
+    depth, suggested = f"{found.depth:.1f} pixels deep", names[found.suggested]
+    match found.kind:
+        case "inaccurate":
+            return f"the outline and the model's of {suggested} differ, {depth}"
+        case "missing":
+            return f"{suggested} {found.probability:.0%} where nothing is labelled, {depth}"
+        case _:
+            return f"{suggested} {found.probability:.0%} under the mask, contradicted {depth}"
 
 
 def annotations_by_image(instances: pd.DataFrame) -> dict[int, list[Annotation]]:
@@ -66,105 +120,89 @@ def annotations_by_image(instances: pd.DataFrame) -> dict[int, list[Annotation]]
 def suspect_table(found: Mapping[int, Sequence[Suspect]]) -> pd.DataFrame:
     """label_issues.parquet without split, the highest score first, from each image's suspects."""
     rows = [(image_id, *suspect) for image_id, suspects_of in found.items() for suspect in suspects_of]
-    return pd.DataFrame(rows, columns=["image_id", *_COLUMNS]).sort_values("score", ascending=False)
+    table = pd.DataFrame(rows, columns=["image_id", *Suspect._fields])
+    return table.sort_values("score", ascending=False, kind="stable")
 
 
 def _annotation_suspects(
-    probabilities: np.ndarray, category_mask: np.ndarray, annotations: Sequence[Annotation], class_of: np.ndarray
-) -> list[tuple]:
+    probabilities: np.ndarray,
+    predicted: np.ndarray,
+    category_mask: np.ndarray,
+    annotations: Sequence[Annotation],
+    class_of: np.ndarray,
+) -> list[_Found]:
     found = []
     classes = class_of[category_mask]
     for row in annotations:
         own = int(class_of[row.category_id])
-        if row.iscrowd or own == 0:
+        if row.iscrowd or own in (0, IGNORE):
             continue
         outline = resize_mask(decode_rle(row.rle, row.height, row.width), len(category_mask))
         mask = outline & (classes == own)
-        if mask.sum() < MIN_PIXELS:
+        pixels = int(mask.sum())
+        if pixels < MIN_PIXELS:
             continue
         mean = probabilities[mask].mean(0)
         best = int(mean.argmax())
-        if best == own:
-            kind, score = "inaccurate", 1 - _soft_iou(probabilities[..., own], mask, classes == own)
+        seen = np.bincount(predicted[mask], minlength=len(mean))
+        border = _border(mask)
+        if best not in (0, own):
+            kind, contradicted = "mislabeled", seen[best]
+        elif seen[own] < SEEN * pixels:
+            kind, best, contradicted = "ambiguous", 0, seen[0]
         else:
-            kind, score = ("mislabeled" if best else "ambiguous"), float(mean[best])
-        found.append((row.annotation_id, kind, score, own, best, bbox(mask)))
+            kind, best, contradicted = "inaccurate", own, _between(mask, predicted, category_mask, classes, own)
+        found.append(_Found(row.annotation_id, kind, own, best, bbox(mask), float(mean[best]), contradicted / border))
     return found
 
 
-def _soft_iou(probability: np.ndarray, mask: np.ndarray, labelled: np.ndarray) -> float:
-    """Soft IoU of an instance's mask and the class's probability around it, other instances of the class left out."""
+def _border(mask: np.ndarray) -> int:
+    """The number of a mask's pixels that have a side neighbour outside it, or outside the picture."""
+    return int(mask.sum() - ndimage.binary_erosion(mask).sum())
+
+
+def _between(mask: np.ndarray, predicted: np.ndarray, category_mask: np.ndarray, classes: np.ndarray, own: int) -> int:
+    """Pixels between an annotation's outline and the model's, but for a pixel along the outline.
+
+    Inside, those predicted as background. Outside, the unlabelled ones near it that are predicted as its class in one
+    region with it, and are nearer to it than to others of the class.
+    """
     left, top, width, height = (int(v) for v in bbox(mask))
-    margin = max(2, round(0.25 * max(width, height)))
+    margin = max(3, round(NEARBY * max(width, height)))
     window = (
         slice(max(0, top - margin), top + height + margin),
         slice(max(0, left - margin), left + width + margin),
     )
-    inside = float(probability[mask].sum())
-    outside = float(probability[window][~labelled[window]].sum())
-    return inside / (float(mask.sum()) + outside)
+    mask, predicted, classes = mask[window], predicted[window], classes[window]
+    inside = ndimage.binary_erosion(mask, border_value=1) & (predicted == 0)
+    regions, _ = ndimage.label((predicted == own) & ((category_mask[window] == 0) | mask))
+    touching = np.unique(regions[mask])
+    outside = np.isin(regions, touching[touching > 0]) & ~ndimage.binary_dilation(mask)
+    others = (classes == own) & ~mask
+    if others.any():
+        outside &= ndimage.distance_transform_edt(~mask) < ndimage.distance_transform_edt(~others)
+    return int(inside.sum() + outside.sum())
 
 
-def _missing_suspects(probabilities: np.ndarray, category_mask: np.ndarray, n_classes: int) -> list[tuple]:
+def _missing_suspects(
+    probabilities: np.ndarray,
+    predicted: np.ndarray,
+    category_mask: np.ndarray,
+    class_of: np.ndarray,
+    n_classes: int,
+) -> list[_Found]:
     found = []
-    predicted = probabilities.argmax(-1)
     for k in range(1, n_classes):
-        regions, n = ndimage.label(predicted == k)
-        if n == 0:
+        unlabelled = (predicted == k) & (category_mask == 0)
+        if not unlabelled.any():
             continue
-        number = regions.ravel()
-        pixels = np.bincount(number)
-        pixels[0] = 0
-        unexplained = np.bincount(number, category_mask.ravel() == 0) / np.maximum(pixels, 1)
-        confidence = np.bincount(number, probabilities[..., k].ravel()) / np.maximum(pixels, 1)
-        for i in np.flatnonzero((pixels >= MIN_PIXELS) & (unexplained >= UNEXPLAINED)):
-            found.append((None, "missing", float(confidence[i] * unexplained[i]), 0, k, bbox(regions == i)))
+        labelled = class_of[category_mask] == k
+        if labelled.any():
+            unlabelled &= ~ndimage.binary_dilation(labelled, iterations=SLACK)
+        regions, _ = ndimage.label(unlabelled)
+        pixels = np.bincount(regions.ravel())
+        for i in np.flatnonzero(pixels[1:] >= MIN_PIXELS) + 1:
+            region = regions == i
+            probability = float(probabilities[region, k].mean())
+            found.append(_Found(None, "missing", 0, k, bbox(region), probability, pixels[i] / _border(region)))
     return found
-
-
-def ranking_quality(found: pd.DataFrame, truth: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """How well the ranking finds planted faults, for each kind that was planted.
-
-    planted: their number n. average_precision: of the ranking of that kind, faults never listed counted as
-    missed. precision_at_n: share of faults among the n first. found, truth: rows of label_issues and of truth.
-    """
-    quality = {}
-    for kind in KINDS:
-        planted = truth[truth["planted"] == kind]
-        ranked = found[found["kind"] == kind].sort_values("score", ascending=False)
-        if planted.empty:
-            continue
-        hit = _hits(ranked, planted)
-        precision = average_precision_score(hit, ranked["score"]) if hit.any() else 0.0
-        quality[kind] = {
-            "planted": len(planted),
-            "average_precision": float(precision * hit.sum() / len(planted)),
-            "precision_at_n": float(hit[: len(planted)].sum() / len(planted)),
-        }
-    return quality
-
-
-def _hits(ranked: pd.DataFrame, planted: pd.DataFrame) -> np.ndarray:
-    """Whether each ranked suspect is a planted fault, each fault counted once; bool[len(ranked)]."""
-    hit = np.zeros(len(ranked), bool)
-    open_faults = list(planted.itertuples())
-    for i, suspect in enumerate(ranked.itertuples()):
-        for fault in open_faults:
-            same = suspect.image_id == fault.image_id and (
-                box_iou(suspect.bbox, fault.bbox) >= MATCH_IOU
-                if suspect.kind == "missing"
-                else suspect.annotation_id == fault.annotation_id
-            )
-            if same:
-                hit[i] = True
-                open_faults.remove(fault)
-                break
-    return hit
-
-
-def box_iou(a: Sequence[float], b: Sequence[float]) -> float:
-    """Intersection over union of two boxes (left, top, width, height)."""
-    width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
-    height = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
-    shared = max(width, 0) * max(height, 0)
-    return float(shared / (a[2] * a[3] + b[2] * b[3] - shared)) if shared else 0.0

@@ -10,6 +10,7 @@ import pandas as pd
 from PIL import Image, ImageChops
 
 from segscope.images import to_rgb
+from segscope.masks import IGNORE
 
 LOW_LIGHT_BRIGHTNESS = 50.0
 GRAY_CHROMA = 20.0
@@ -24,6 +25,24 @@ PHOTOGRAPHY = {
     "is_colored": bool,
     "is_gray": bool,
     "low_light": bool,
+}
+_NAMES = {
+    "is_grayscale_file": "a file of one channel",
+    "is_gray": "no colour",
+    "low_light": "low light",
+    "hue_std": "spread of hue",
+    "n_instances": "number of instances",
+    "n_crowds": "number of crowd regions",
+    "n_categories": "number of categories",
+    "average_size": "average instance size",
+    "smallest_size": "smallest instance size",
+    "dominant": "most pixels of",
+}
+_PREFIXES = {
+    "count": "number of {} instances",
+    "crowd": "number of {} crowd regions",
+    "share": "share of {} pixels",
+    "size": "average {} size",
 }
 COLOUR_SIDE = 160  # pixels, at least: colour is measured on a picture that is shrunk to no less than this
 
@@ -122,7 +141,8 @@ def content(
         for i, group in enumerate(groups)
     }
     kinds = len(names)
-    areas = pd.Series(instances["area"].to_numpy()[~crowd] / total[row[~crowd]]).groupby(row[~crowd])
+    sized = ~crowd & (instances["category_id"] != IGNORE).to_numpy()
+    areas = pd.Series(instances["area"].to_numpy()[sized] / total[row[sized]]).groupby(row[sized])
     dominant = np.array(supers, object)[shares[:, kinds:].argmax(1)]
     return pd.DataFrame(
         columns
@@ -136,3 +156,12 @@ def content(
             "dominant": np.where(shares.any(1), dominant, "none"),
         }
     )
+
+
+def describe(column: str) -> str:
+    """A column of samples.parquet in words; those of all a super-category's categories say so."""
+    prefix, _, group = column.partition(".")
+    if prefix not in _PREFIXES:
+        return _NAMES.get(column, column)
+    name = f"{group.removeprefix('super.')} (all kinds)" if group.startswith("super.") else group
+    return _PREFIXES[prefix].format(name)

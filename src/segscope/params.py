@@ -42,6 +42,7 @@ class Data(_Group):
     images_url: Url = "http://images.cocodataset.org"
     archive_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     cache_dir: str = "data/cache"
+    exclude: str = Field("data/exclude.yaml", min_length=1)
     max_missing: Annotated[float, Field(ge=0, le=1)] = 0.01
     contains: list[str] = []
     match: Literal["all", "any", "none"] = "any"
@@ -105,6 +106,17 @@ class Predict(_Group):
     seed: Annotated[int, Field(ge=0)] = 0
 
 
+class Labels(_Group):
+    folds: Annotated[int, Field(ge=1, le=20)] = 1
+
+
+class Insights(_Group):
+    min_images: Annotated[int, Field(ge=5)] = 10
+    permutations: Annotated[int, Field(ge=100)] = 500
+    bootstrap: Annotated[int, Field(ge=100)] = 1000
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
 class Embed(_Group):
     splits: Annotated[list[Literal["train", "val"]], Field(min_length=1)] = ["train", "val"]
     layers: Annotated[list[str], Field(min_length=1)] = ["block_16_project", "up_3_relu"]
@@ -149,8 +161,10 @@ class Params(_Group):
     model: Model = Model()
     train: Train = Train()
     predict: Predict = Predict()
+    labels: Labels = Labels()
     embed: Embed = Embed()
     cluster: Cluster = Cluster()
+    insights: Insights = Insights()
     report: Report = Report()
 
     @model_validator(mode="after")

@@ -70,7 +70,7 @@ INSTANCES = pa.schema(
         "image_id": pa.int64(),
         "annotation_id": pa.int64(),
         "split": pa.string(),
-        "category_id": pa.int32(),
+        "category_id": pa.int32(),  # 255: excluded
         "area": pa.int64(),
         "bbox": pa.list_(pa.float32(), 4),
         "iscrowd": pa.bool_(),
@@ -88,7 +88,45 @@ LABEL_ISSUES = pa.schema(
         "score": pa.float32(),
         "labelled": pa.string(),
         "suggested": pa.string(),
-        "bbox": pa.list_(pa.float32(), 4),
+        "bbox": pa.list_(pa.float32(), 4),  # left, top, width, height in the image's pixels
+        "probability": pa.float32(),  # of the suggested class, mean over the annotation or region
+        "depth": pa.float32(),  # pixels at the model's resolution, see segscope.labels
+        "evidence": pa.string(),
+    }
+)
+_BIN = {
+    "low": pa.float64(),
+    "high": pa.float64(),
+    "images": pa.int32(),
+    "mean": pa.float64(),
+    "mean_low": pa.float64(),
+    "mean_high": pa.float64(),
+}
+ASSOCIATIONS = pa.schema(
+    {
+        "column": pa.string(),
+        "metric": pa.string(),
+        "images": pa.int32(),
+        "rho": pa.float64(),
+        "p_value": pa.float64(),
+        "bins": pa.list_(pa.struct(_BIN)),
+    }
+)
+INSIGHTS = pa.schema(
+    {
+        "kind": pa.string(),
+        "name": pa.string(),
+        "statement": pa.string(),
+        "query": pa.string(),
+        "images": pa.int32(),
+        "metric": pa.string(),
+        "inside": pa.float64(),
+        "rest": pa.float64(),
+        "low": pa.float64(),
+        "high": pa.float64(),
+        "p_value": pa.float64(),
+        "rho": pa.float64(),
+        "explained": pa.float64(),
     }
 )
 NEIGHBORS = pa.schema({"image_id": pa.int64(), "rank": pa.int32(), "neighbor_id": pa.int64(), "distance": pa.float32()})

@@ -78,3 +78,12 @@ def leave_out(
     """The images that stay, and the others as rows of skipped.parquet; out: boolean, by the images' index."""
     left = images[out].assign(reason=reason, detail=detail if isinstance(detail, str) else detail[out])
     return images[~out], skipped_table(left.to_dict("records")).assign(split=left["split"].to_numpy())
+
+
+def of_images(truth: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
+    """The rows of truth.parquet, whose image ids are the annotation files' own, of the images, with the images' ids."""
+    known = images[["split", "source_id", "image_id"]].rename(
+        columns={"source_id": "image_id", "image_id": "unique_id"}
+    )
+    own = truth.merge(known, on=["split", "image_id"])
+    return own.assign(image_id=own["unique_id"]).drop(columns="unique_id")

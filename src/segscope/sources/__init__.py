@@ -12,6 +12,7 @@ from typing import Protocol
 
 import pandas as pd
 
+from segscope import schemas
 from segscope.errors import SegscopeError
 from segscope.params import Data
 from segscope.sources.sample import draw_sample
@@ -62,6 +63,12 @@ class Directory:
         return {path: "not in the directory" for path in images["path"] if not Path(path).is_file()}
 
 
+def read_truth(root: Path) -> pd.DataFrame:
+    """The faults planted in a directory's annotations, of its truth.parquet; none where there is no such file."""
+    file = root / "truth.parquet"
+    return schemas.read_parquet(file, schemas.TRUTH) if file.is_file() else schemas.TRUTH.empty_table().to_pandas()
+
+
 def open_source(data: Data, sample_root: Path) -> Source:
     """The source that `data.source` names; the sample is to be drawn below `sample_root`."""
     if data.source == "sample":
@@ -79,4 +86,4 @@ def open_source(data: Data, sample_root: Path) -> Source:
     )
 
 
-__all__ = ["SPLITS", "CocoWeb", "Directory", "Source", "draw_sample", "open_source"]
+__all__ = ["SPLITS", "CocoWeb", "Directory", "Source", "draw_sample", "open_source", "read_truth"]

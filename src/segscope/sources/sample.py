@@ -24,7 +24,7 @@ from segscope.masks import bbox
 
 GROUP_SHARES = {"grayscale_file": 0.08, "colourless": 0.06, "low_light": 0.08, "crowd": 0.06}
 FAULTS = ("mislabeled", "missing", "inaccurate", "ambiguous")
-FAULT_SHARE = 0.08
+FAULT_SHARE = 0.16
 SCENES = ("street", "court", "snow", "room")
 SIZES = ((320, 240), (320, 240), (320, 256), (240, 320))
 SUPERSAMPLING = 2
