@@ -40,7 +40,8 @@ def judge(
 ) -> Judgement:
     """Predict, measure and look for suspect labels, image by image, with a progress bar.
 
-    examples: of `read_examples`, in any order. samples: the images' rows. instances: of these and other images; None to
+    Labels are judged by the mean of what the model makes of an image and of its mirror image, which is steadier; all else
+    is of the image itself. examples: of `read_examples`, in any order. samples: the images' rows. instances: of these and other images; None to
     look for no suspects. class_of: the lookup table of `masks.category_classes`.
     """
     class_of_category = evaluation.class_of_positions(class_of, categories)
@@ -48,15 +49,25 @@ def judge(
     shapes = dict(zip(samples["image_id"], zip(samples["height"], samples["width"], strict=True), strict=True))
     annotations = {} if instances is None else labels.annotations_by_image(instances)
     rows, found, reliability = [], {}, []
-    for ids, masks, (logits,) in predict_batches(model, examples, len(samples), title, batch_size):
+    probe = model if instances is None else with_mirrored(model)
+    for ids, masks, (logits, *mirrored) in predict_batches(probe, examples, len(samples), title, batch_size):
         p = tf.nn.softmax(logits).numpy()
         table = evaluation.image_table(p, position[masks], class_of_category, names)
         rows.append(table.assign(image_id=ids, mask=[encode_png(mask) for mask in p.argmax(-1).astype(np.uint8)]))
         reliability.append(evaluation.reliability_counts(p, class_of[masks]))
-        for i, image_id in enumerate([] if instances is None else ids.tolist()):
+        if instances is None:
+            continue
+        steadier = (p + tf.nn.softmax(mirrored[0]).numpy()) / 2
+        for i, image_id in enumerate(ids.tolist()):
             own = annotations.get(image_id, [])
-            found[image_id] = labels.suspects(p[i], masks[i], own, class_of, names, shapes[image_id])
+            found[image_id] = labels.suspects(steadier[i], masks[i], own, class_of, names, shapes[image_id])
     return Judgement(pd.concat(rows, ignore_index=True), labels.suspect_table(found), np.concatenate(reliability))
+
+
+def with_mirrored(model: keras.Model) -> keras.Model:
+    """A model of two outputs: the model's, and its output of the mirrored image, mirrored back."""
+    mirror = keras.layers.Lambda(lambda x: x[:, :, ::-1], output_shape=lambda shape: shape)
+    return keras.Model(model.input, [model.output, mirror(model(mirror(model.input)))])
 
 
 def metrics(

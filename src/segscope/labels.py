@@ -25,7 +25,7 @@ MIN_PIXELS = 80  # at the model's resolution; smaller annotations and regions ar
 MIN_SCORE = 0.3
 SEEN = 0.3  # of an annotation's pixels: below it the model does not see the class there
 SLACK = 2  # pixels that any outline may be off
-NEARBY = 0.25  # of an annotation's longer side: so far beyond its outline the model's outline is looked for
+NEARBY = 0.25  # of the shorter side of an annotation's box: so far beyond its outline the model's is looked for
 
 Annotation = Any  # a row of instances.parquet, as `itertuples` gives it
 
@@ -93,8 +93,12 @@ def suspects(
 
 
 def _score(found: _Found) -> float:
-    """0…1, rising with depth (of 1 pixel, 0.5) and with the model's confidence."""
-    strength = found.depth * (1.0 if found.kind == "inaccurate" else found.probability)
+    """0…1, rising with depth (1 pixel without any doubt is 0.5) and with the model's confidence.
+
+    Of a missing label's region, which is where the model predicts the class, that is its confidence above even odds.
+    """
+    confidence = {"inaccurate": 1.0, "missing": max(0.0, 2 * found.probability - 1)}.get(found.kind, found.probability)
+    strength = found.depth * confidence
     return strength / (1 + strength)
 
 
@@ -168,19 +172,23 @@ def _between(mask: np.ndarray, predicted: np.ndarray, category_mask: np.ndarray,
     region with it, and are nearer to it than to others of the class.
     """
     left, top, width, height = (int(v) for v in bbox(mask))
-    margin = max(3, round(NEARBY * max(width, height)))
+    margin = max(3, round(NEARBY * min(width, height)))
     window = (
-        slice(max(0, top - margin), top + height + margin),
-        slice(max(0, left - margin), left + width + margin),
+        slice(max(0, top - 2 * margin), top + height + 2 * margin),
+        slice(max(0, left - 2 * margin), left + width + 2 * margin),
     )
     mask, predicted, classes = mask[window], predicted[window], classes[window]
     inside = ndimage.binary_erosion(mask, border_value=1) & (predicted == 0)
-    regions, _ = ndimage.label((predicted == own) & ((category_mask[window] == 0) | mask))
-    touching = np.unique(regions[mask])
-    outside = np.isin(regions, touching[touching > 0]) & ~ndimage.binary_dilation(mask)
+    distance = ndimage.distance_transform_edt(~mask)
+    regions, _ = ndimage.label((predicted == own) & (category_mask[window] == 0) & (distance > 1))
+    near = np.bincount(regions[distance <= margin], minlength=regions.max() + 1)
+    # Regions that lie mostly farther away are something else.
+    belongs = near > np.bincount(regions.ravel()) / 2
+    belongs[0] = False
+    outside = belongs[regions] & (distance <= margin)
     others = (classes == own) & ~mask
     if others.any():
-        outside &= ndimage.distance_transform_edt(~mask) < ndimage.distance_transform_edt(~others)
+        outside &= distance < ndimage.distance_transform_edt(~others)
     return int(inside.sum() + outside.sum())
 
 

@@ -25,6 +25,7 @@ from segscope.masks import bbox
 GROUP_SHARES = {"grayscale_file": 0.08, "colourless": 0.06, "low_light": 0.08, "crowd": 0.06}
 FAULTS = ("mislabeled", "missing", "inaccurate", "ambiguous")
 FAULT_SHARE = 0.16
+DECOY_SHARE = 0.3  # of the images: a near statue or crate that nobody labelled, as most are
 SCENES = ("street", "court", "snow", "room")
 SIZES = ((320, 240), (320, 240), (320, 256), (240, 320))
 SUPERSAMPLING = 2
@@ -160,15 +161,14 @@ def _compose(scene: Scene, plan: _Plan, rng: np.random.Generator) -> int | None:
     else:
         for category, depth in _cast(plan.scene, rng):
             _stand(scene, category, depth, plan.scene, rng)
+        if rng.random() < DECOY_SHARE:
+            _decoy(scene, str(rng.choice(["person", "car"])), float(rng.uniform(0.4, 0.8)), rng)
     if plan.fault is None:
         return None
     # A fault befalls something near and large, drawn last: nothing hides it.
     category = str(rng.choice(["person", "car"])) if plan.scene == "street" else "person"
     if plan.fault == "ambiguous":
-        shape = drawing.statue if category == "person" else drawing.crate
-        box = _box(scene, _HEIGHT[category], 0.5 if category == "person" else 1.2, float(rng.uniform(0.6, 0.8)), rng)
-        scene.add(shape, rng, box)
-        scene.things[-1].category = category
+        _decoy(scene, category, float(rng.uniform(0.6, 0.8)), rng).category = category
     else:
         _stand(scene, category, float(rng.uniform(0.6, 0.85)), plan.scene, rng, props=False)
     return len(scene.things) - 1
@@ -198,6 +198,12 @@ def _box(scene: Scene, tall: float, aspect: float, depth: float, rng: np.random.
     return (left, bottom - tall, wide, tall)
 
 
+def _decoy(scene: Scene, category: str, depth: float, rng: np.random.Generator) -> Thing:
+    """Something that might be taken for a person or a car: a statue or a crate."""
+    shape, aspect = (drawing.statue, 0.5) if category == "person" else (drawing.crate, 1.2)
+    return scene.add(shape, rng, _box(scene, _HEIGHT[category], aspect, depth, rng))
+
+
 def _stand(scene: Scene, category: str, depth: float, place: str, rng: np.random.Generator, props: bool = True) -> None:
     box = _box(scene, _HEIGHT[category], _ASPECT[category], depth, rng)
     left, top, wide, tall = box
@@ -225,8 +231,7 @@ def _stand(scene: Scene, category: str, depth: float, place: str, rng: np.random
     elif place == "room" and rng.random() < 0.5:
         scene.add(drawing.camera, rng, (left + 0.9 * wide, top + 0.3 * tall, 0.5 * tall, 0.7 * tall))
     if rng.random() < 0.08:
-        shape = drawing.statue if rng.random() < 0.5 else drawing.crate
-        scene.add(shape, rng, _box(scene, 0.8, 0.6 if shape is drawing.statue else 1.2, depth, rng))
+        _decoy(scene, "person" if rng.random() < 0.5 else "car", depth, rng)
 
 
 def _crowd(scene: Scene, rng: np.random.Generator) -> None:
