@@ -6,7 +6,9 @@ from pathlib import Path
 import pandas as pd
 
 from segscope import schemas, stage
+from segscope.evaluation import class_of_positions, image_scores
 from segscope.files import atomic_path, write_json
+from segscope.insights import find_insights, insight_metrics
 from segscope.masks import variant_classes
 from segscope.params import Params
 from segscope.report import Findings, write_report
@@ -21,22 +23,37 @@ def main(params: Params) -> None:
     def table(name: str, schema) -> pd.DataFrame:
         return schemas.read_parquet(ARTIFACTS / f"{name}.parquet", schema)
 
+    samples = table("samples", schemas.samples_schema(categories))
+    predictions = table("predictions", schemas.predictions_schema(list(classes), len(categories)))
+    class_of = variant_classes(classes, categories)
+    val = predictions[predictions["split"] == "val"]
+    found = find_insights(
+        samples.set_index("image_id").loc[val["image_id"]].reset_index(),
+        image_scores(val, list(classes), class_of_positions(class_of, categories)).reset_index(drop=True),
+        params.insights.min_images,
+        params.insights.permutations,
+        params.insights.bootstrap,
+        params.insights.seed,
+    )
+    schemas.write_parquet(ARTIFACTS / "associations.parquet", found.associations, schemas.ASSOCIATIONS)
+    schemas.write_parquet(ARTIFACTS / "insights.parquet", found.insights, schemas.INSIGHTS)
     findings = Findings(
         title=params.report.title,
         variant=params.variant,
         classes=classes,
-        class_of=variant_classes(classes, categories),
+        class_of=class_of,
         source=params.data.source,
         index=schemas.read_parquet("data/index.parquet", schemas.INDEX),
-        samples=table("samples", schemas.samples_schema(categories)),
+        samples=samples,
         instances=table("instances", schemas.INSTANCES),
-        predictions=table("predictions", schemas.predictions_schema(list(classes), len(categories))),
+        predictions=predictions,
         label_issues=table("label_issues", schemas.LABEL_ISSUES),
         embeddings=table("embeddings", schemas.embeddings_schema(params.embed.dimensions)),
         clusters=table("clusters", schemas.CLUSTERS),
         profiles=table("cluster_profiles", schemas.CLUSTER_PROFILES),
         heatmaps=table("heatmaps", schemas.heatmaps_schema(params.data.image_size)),
         supports=table("supports", schemas.supports_schema(params.data.image_size)),
+        insights=found,
         history=pd.read_csv(ARTIFACTS / "training" / "history.csv"),
         confusion=pd.read_csv(ARTIFACTS / "plots" / "confusion.csv"),
         confused=json.loads((ARTIFACTS / "confusions.json").read_text())["val"],
@@ -53,7 +70,9 @@ def main(params: Params) -> None:
             params.report.thumbnail,
             params.masks.crowd,
         )
-    write_json("metrics/report.json", shown)
+    write_json("metrics/report.json", {"report": shown, **insight_metrics(found)})
+    for statement in found.insights["statement"].head(5):
+        print(statement)
     print("the report is in reports/index.html")
 
 

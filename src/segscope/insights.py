@@ -19,7 +19,7 @@ from segscope.metadata import describe
 from segscope.slices import HARD, NOT_CONDITIONS, Condition, Slice, find_slices
 from segscope.wording import listed
 
-SIGNIFICANT = 0.01
+SIGNIFICANT = 0.05
 MIN_RHO = 0.1
 MIN_IMAGES = 20  # that a column must be known of
 BINS = 5
@@ -30,7 +30,7 @@ BIN_COLUMNS = ["low", "high", "images", "mean", "mean_low", "mean_high"]
 class Insights:
     """associations: rows of associations.parquet. insights: rows of insights.parquet, the most explaining first.
 
-    hard: rows of `hard_images`. gray: `grayscale_against_rgb`'s rows.
+    hard: rows of `hard_images`.
     """
 
     associations: pd.DataFrame
@@ -58,6 +58,23 @@ def find_insights(
     columns = ["kind", "name", "statement", "query", "images", "metric", "inside", "rest", "low", "high", "p_value"]
     insights = pd.DataFrame(rows, columns=[*columns, "rho", "explained"])
     return Insights(table, insights.sort_values("explained", ascending=False, ignore_index=True), hard)
+
+
+def insight_metrics(found: Insights) -> dict[str, object]:
+    """What of it belongs into a metrics file: how many of each kind, strongest associations, slices, hard images."""
+    kinds = found.insights["kind"].value_counts().sort_index()
+    hard: dict[str, dict] = {}
+    for row in found.hard.to_dict("records"):
+        figures = {key: row[key] for key in ("inside", "rest", "low", "high", "p_value")}
+        hard.setdefault(row["name"], {"images": row["images"]})[row["metric"]] = figures
+    trends = found.insights[found.insights["kind"] == "association"]
+    slices = found.insights[found.insights["kind"] == "slice"]
+    return {
+        "insights": {kind: int(kinds.get(kind, 0)) for kind in ("association", "hard", "slice")},
+        "spearman": {row.name: row.rho for row in trends.head(10).itertuples(index=False)},
+        "slices": {row.query: row.explained for row in slices.itertuples(index=False)},
+        "hard": hard,
+    }
 
 
 def associations(samples: pd.DataFrame, scores: pd.DataFrame, resamples: int, seed: int) -> pd.DataFrame:
@@ -94,14 +111,14 @@ def binned(x: np.ndarray, y: np.ndarray, resamples: int, seed: int) -> pd.DataFr
     """Means of y by x, float[N] each, with 95 % bootstrap intervals: low, high, images, mean, mean_low, mean_high.
 
     A bin holds low ≤ x ≤ high, low and high being its smallest and largest x. Each of a few values is a bin; of more,
-    five bins of about as many images each. Fewer than 5 images have no interval.
+    five bins of about as many images each, or fewer where many have one value. Fewer than 5 images have no interval.
     """
     values = np.unique(x)
     if len(values) <= BINS:
         bin_of = np.searchsorted(values, x)
     else:
         edges = np.unique(np.quantile(x, np.linspace(0, 1, BINS + 1)[1:-1]))
-        bin_of = np.searchsorted(edges, x, side="right" if edges[0] == values[0] else "left")
+        bin_of = np.searchsorted(edges, x)
     rows = []
     for b in np.unique(bin_of):
         inside, of = y[bin_of == b], x[bin_of == b]
@@ -132,19 +149,14 @@ _NAMED: Mapping[str, Slice] = HARD | {"grayscale file": Slice((Condition("is_gra
 def _association_insights(
     table: pd.DataFrame, samples: pd.DataFrame, scores: pd.DataFrame, resamples: int, seed: int
 ) -> list[dict[str, object]]:
-    """One row a column that is clearly associated with a score, for the score it is most clearly associated with."""
+    """One row a column that is clearly associated with a score: the loss, or else that of the lowest p-value."""
     clear = table[(table["p_value"] < SIGNIFICANT) & (table["rho"].abs() >= MIN_RHO)]
     rows = []
     for name, found in clear.groupby("column", sort=False):
-        main = found.sort_values("p_value", kind="stable").iloc[0]
         if pd.api.types.is_bool_dtype(samples[name]) or "`" in name:
             continue  # a group, not a trend
-        # The bin at the end where the model is worse.
-        worse_above = (main["rho"] > 0) == (main["metric"] == "loss")
-        end = main["bins"][-1 if worse_above else 0]
-        value = end["low"] if worse_above else end["high"]
-        value = int(value) if pd.api.types.is_integer_dtype(samples[name]) else float(value)
-        chosen = Slice((Condition(name, ">=" if worse_above else "<=", value),))
+        main = found.sort_values("p_value", kind="stable").sort_values("metric", key=lambda m: m != "loss").iloc[0]
+        chosen = _worse_end(samples[name], main)
         inside = chosen.holds(samples)
         figures = compare(inside, scores[[main["metric"]]], resamples, seed).iloc[0]
         trends = listed([f"{_named(row.metric)} {'rises' if row.rho > 0 else 'falls'}" for row in found.itertuples()])
@@ -157,6 +169,17 @@ def _association_insights(
             | {"metric": main["metric"], "p_value": main["p_value"], "rho": main["rho"], "explained": main["rho"] ** 2}
         )
     return rows
+
+
+def _worse_end(values: pd.Series, row: pd.Series) -> Slice:
+    """The images at that end of a column's bins at which the model is worse; at least 5 of them."""
+    above = (row["rho"] > 0) == (row["metric"] == "loss")
+    bins = pd.DataFrame(list(row["bins"]))
+    bins = bins[::-1] if above else bins
+    last = int(np.searchsorted(bins["images"].cumsum(), MIN_COMPARED))
+    edge = bins["low" if above else "high"].iloc[min(last, len(bins) - 2)]
+    edge = int(edge) if pd.api.types.is_integer_dtype(values) else float(f"{edge:.2g}")
+    return Slice((Condition(str(values.name), ">=" if above else "<=", edge),))
 
 
 def _group_insights(hard: pd.DataFrame, samples: pd.DataFrame, scores: pd.DataFrame) -> list[dict[str, object]]:

@@ -40,9 +40,9 @@ def judge(
 ) -> Judgement:
     """Predict, measure and look for suspect labels, image by image, with a progress bar.
 
-    Labels are judged by the mean of what the model makes of an image and of its mirror image, which is steadier; all else
-    is of the image itself. examples: of `read_examples`, in any order. samples: the images' rows. instances: of these and other images; None to
-    look for no suspects. class_of: the lookup table of `masks.category_classes`.
+    Labels are judged by the mean of what the model makes of an image and of its mirror image, which is steadier; all
+    else is of the image itself. examples: of `read_examples`, in any order. samples: the images' rows. instances: of
+    these and other images; None to look for no suspects. class_of: the lookup table of `masks.category_classes`.
     """
     class_of_category = evaluation.class_of_positions(class_of, categories)
     position = evaluation.category_index(categories["category_id"])

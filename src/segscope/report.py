@@ -18,6 +18,7 @@ from plotly.offline import get_plotlyjs
 from tqdm import tqdm
 
 from segscope.images import decode_png
+from segscope.insights import Insights
 from segscope.labels import KINDS
 from segscope.masks import compose_mask
 from segscope.overlays import class_color, class_overlay, heat_overlay, thumbnail
@@ -49,6 +50,7 @@ class Findings:
     profiles: pd.DataFrame
     heatmaps: pd.DataFrame
     supports: pd.DataFrame
+    insights: Insights
     history: pd.DataFrame
     confusion: pd.DataFrame
     confused: Mapping[str, Any]

@@ -1,0 +1,96 @@
+"""How well suspect labels find planted faults, on the folders of finished runs, beside cleanlab's image scores.
+
+python bench/label_quality.py FOLDER ...    # needs: pip install cleanlab (AGPL-3.0, so segscope does not depend on it)
+
+Per annotation or region: precision among as many suspects as faults were planted, recall among twice as many, average
+precision. Per image, as cleanlab judges them: average precision of telling the images with a fault of one kind from
+those without any fault, by an image's highest score of that kind, and by cleanlab's.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.special import softmax
+from sklearn.metrics import average_precision_score
+
+from segscope import schemas
+from segscope.dataset import read_examples, shards
+from segscope.exploration import Run
+from segscope.folds import fold_model, fold_of
+from segscope.label_quality import ranking_quality
+from segscope.labels import KINDS
+from segscope.masks import IGNORE, variant_classes
+from segscope.prediction import load_model, predict_batches
+
+
+def judges(run: Run, split: str, ids: np.ndarray) -> Iterator[tuple[object, np.ndarray]]:
+    """The models that have not seen images of a split, and which images each judges."""
+    if split == "val":
+        yield run.model, ids
+        return
+    fold = fold_of(ids, run.params.labels.folds)
+    for number in np.unique(fold):
+        path = fold_model(run.folder / "artifacts" / "folds", number)
+        yield load_model(path, len(run.classes) + 1, run.size), ids[fold == number]
+
+
+def cleanlab_scores(run: Run, split: str, ids: np.ndarray) -> pd.Series:
+    """cleanlab's quality of each image's labels (softmin), turned so that higher is worse; by image_id."""
+    from cleanlab.segmentation.rank import get_label_quality_scores
+
+    class_of = variant_classes(run.classes, run.categories)
+    scores = {}
+    for model, chosen in judges(run, split, ids):
+        examples = read_examples(shards(run.folder / "artifacts" / "dataset", split), run.size, chosen)
+        for batch_ids, masks, (logits,) in predict_batches(model, examples, len(chosen), f"cleanlab {split}"):
+            labels = class_of[masks].astype(int)
+            labels[labels == IGNORE] = 0
+            p = np.moveaxis(softmax(logits.astype(np.float64), -1), -1, 1)
+            quality, _ = get_label_quality_scores(labels, p, method="softmin", verbose=False)
+            scores |= dict(zip(batch_ids.tolist(), 1 - quality, strict=True))
+    return pd.Series(scores)
+
+
+def table(run: Run) -> pd.DataFrame:
+    truth = schemas.read_parquet(run.folder / "data" / "truth.parquet", schemas.TRUTH)
+    truth = truth[truth["planted"].isin(KINDS)]
+    rows = []
+    for split, issues in run.label_issues.groupby("split"):
+        ids = run.predictions.loc[run.predictions["split"] == split, "image_id"].to_numpy()
+        faults = truth[truth["split"] == split]
+        theirs = cleanlab_scores(run, split, ids)
+        for kind, figures in ranking_quality(issues, faults).items():
+            faulty = faults.loc[faults["planted"] == kind, "image_id"]
+            compared = ids[np.isin(ids, faulty) | ~np.isin(ids, faults["image_id"])]
+            ours = issues[issues["kind"] == kind].groupby("image_id")["score"].max()
+            hit = np.isin(compared, faulty)
+            rows.append(
+                {
+                    "run": run.folder.name,
+                    "split": split,
+                    "kind": kind,
+                    **figures,
+                    "image_ap": average_precision_score(hit, ours.reindex(compared, fill_value=0)),
+                    "cleanlab_image_ap": average_precision_score(hit, theirs.loc[compared]),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", nargs="+", type=Path)
+    found = pd.concat([table(Run(folder)) for folder in parser.parse_args().folders], ignore_index=True)
+    print(found.round(2).to_string(index=False))
+    variant = found["run"].str.split("-").str[-1]
+    numbers = found.columns.difference(["run", "split", "kind"], sort=False).tolist()
+    print(found.groupby([variant, "split", "kind"], sort=False)[numbers].mean().round(2).to_string())
+
+
+if __name__ == "__main__":
+    main()
