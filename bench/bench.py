@@ -145,9 +145,15 @@ def write_val2014_like(root: Path) -> None:
         (root / "annotations" / f"{split}.json").write_text(json.dumps(document))
 
 
+def copy_stages(folder: Path) -> None:
+    shutil.copytree(ROOT / "stages", folder / "stages")
+    (folder / "data").mkdir()
+    shutil.copy(ROOT / "data" / "exclude.yaml", folder / "data")
+
+
 def write_project(folder: Path, coco_mini: Path | None) -> Path:
     """A project whose first two stages have run on the photographs, or on drawn ones; returns its folder."""
-    shutil.copytree(ROOT / "stages", folder / "stages")
+    copy_stages(folder)
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     if coco_mini:
         params["data"] |= {"source": "directory", "root": str(coco_mini), "match": "none"}
@@ -182,7 +188,7 @@ def memory(scratch: Path) -> None:
     print(f"reading and checking it: {seconds:.1f} s")
     for share in (0.25, 1):
         folder = scratch / f"project-{share}"
-        shutil.copytree(ROOT / "stages", folder / "stages")
+        copy_stages(folder)
         params = yaml.safe_load((ROOT / "params.yaml").read_text())
         params["data"] |= {
             "source": "directory",

@@ -29,9 +29,7 @@ def main(params: Params) -> None:
     index, annotations, excluded, unknown = apply_exclusion(exclusion, index, annotations)
     skipped.append(excluded)
     if unknown:
-        print(
-            f"warning: {params.data.exclude} names {unknown} images or annotations that are not here", file=sys.stderr
-        )
+        print(f"warning: {params.data.exclude} names {unknown} ids that this run does not have", file=sys.stderr)
     with (
         atomic_path(ARTIFACTS / "dataset") as folder,
         schemas.open_parquet(ARTIFACTS / "samples.parquet", schemas.samples_schema(categories)) as write_samples,

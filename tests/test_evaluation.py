@@ -158,3 +158,16 @@ def test_a_sure_and_right_model_has_no_calibration_error():
     counts = evaluation.reliability_counts(np.eye(3, dtype=np.float32)[target], target)
     assert evaluation.calibration_error(counts.sum(0)) == 0
     assert np.isnan(evaluation.calibration_error(np.zeros((15, 3))))
+
+
+def test_scores_of_an_image_count_a_class_only_where_it_is_shown():
+    counts = np.zeros((3, 2, 3), int)  # K = 2 (background, person), C = 3 (unlabelled, person, car)
+    counts[0, 1, 1] = 5
+    counts[1, 1, 2] = 5  # a car predicted as person: an IoU of 0 of no person
+    counts[2, 0, 1] = 5
+    table = pd.DataFrame(
+        {"loss": [0.1, 0.2, 0.3], "iou.person": [1.0, 0.0, 0.0], "counts": list(counts.reshape(3, -1))}
+    )
+    scores = evaluation.image_scores(table, ["person"], np.array([0, 1, 0]))
+    assert scores["loss"].tolist() == [0.1, 0.2, 0.3]
+    assert scores["iou.person"].fillna(-1).tolist() == [1, -1, 0]

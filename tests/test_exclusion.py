@@ -43,7 +43,7 @@ def test_a_file_that_is_something_else_is_an_error(tmp_path, text, message):
 
 
 def test_a_missing_file_is_an_error(tmp_path):
-    with pytest.raises(SegscopeError, match="data.exclude: .*No such file"):
+    with pytest.raises(SegscopeError, match=r"data\.exclude: .*No such file"):
         read_exclusion(tmp_path / "none.yaml")
 
 

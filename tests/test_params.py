@@ -99,9 +99,9 @@ def test_dvc_declares_the_params_that_a_stage_reads(stage, document):
         return a == b or b.startswith(a + ".")
 
     undeclared = {name for name in read if not any(covers(d, name) for d in declared)}
-    if "data" in undeclared:  # handed whole to the source, which reads all of it but the masks stage's key
+    if "data" in undeclared:  # handed whole to the source, which reads all of it but the masks stage's keys
         undeclared.remove("data")
-        assert {f"data.{key}" for key in document["data"]} - {"data.image_size"} <= declared
+        assert {f"data.{key}" for key in document["data"]} - {"data.image_size", "data.exclude"} <= declared
     assert undeclared == set()
     assert {d for d in declared if not any(covers(d, name) or covers(name, d) for name in read)} == set()
 

@@ -16,6 +16,8 @@ from conftest import as_mirror
 from PIL import Image
 from serving import serve
 
+from segscope.exclusion import exclusion_yaml
+from segscope.folds import fold_of
 from segscope.model_card import read_card
 
 ROOT = Path(__file__).parent.parent
@@ -54,7 +56,7 @@ def new_project(folder: Path) -> Path:
         ignore = shutil.ignore_patterns("cache", "tmp", "*.json" if name == "metrics" else "__pycache__")
         shutil.copytree(ROOT / name, folder / name, ignore=ignore)
     (folder / "data" / "coco").mkdir(parents=True)
-    for name in ("dvc.yaml", "params.yaml", ".gitignore", ".dvcignore", "data/coco/README.md"):
+    for name in ("dvc.yaml", "params.yaml", ".gitignore", ".dvcignore", "data/coco/README.md", "data/exclude.yaml"):
         shutil.copy(ROOT / name, folder / name)
     set_params(
         folder,
@@ -84,7 +86,7 @@ def metrics(folder: Path, stage: str) -> dict:
 def test_the_pipeline_ends_in_a_report_and_all_metrics(project):
     page = (project / "reports" / "index.html").read_text()
     assert "These images are drawn" in page
-    shown = metrics(project, "report")
+    shown = metrics(project, "report")["report"]
     assert shown["samples"] == sum(metrics(project, "masks")[split]["images"] for split in ("train", "val"))
     for line in page.split('src="')[1:]:
         assert (project / "reports" / line.split('"')[0]).is_file()
@@ -224,6 +226,63 @@ def test_a_map_can_lie_on_that_of_another_revision(committed):
     result = call(project, sys.executable, "stages/embed.py")
     assert result.returncode == 1
     assert "error: artifacts/embeddings.parquet of revision no-such-revision cannot be read" in result.stderr
+
+
+def test_a_review_of_the_labels_changes_the_next_run(committed):
+    """Review, exclude, run again, compare."""
+    issues = pd.read_parquet(committed / "artifacts" / "label_issues.parquet")
+    assert set(issues["split"]) == {"val"}  # the model has seen train's labels
+    assert "suspects" not in metrics(committed, "predict")["train"]
+    said = run(committed, "segscope", "labels", "export", "--format", "csv")
+    assert f"label_issues-csv.csv: {len(issues)} suspects" in said
+    reviewed = pd.read_csv(committed / "label_issues-csv.csv")
+    assert len(reviewed) == len(issues)
+    judged = pd.read_parquet(committed / "artifacts" / "instances.parquet").query("split == 'val' and not iscrowd")
+    annotation = judged[judged["category_id"] == 1].nlargest(1, "area").iloc[0]
+    image = judged[judged["image_id"] != annotation["image_id"]]["image_id"].iloc[0]
+    text = exclusion_yaml([int(image)], {int(annotation["image_id"]): [int(annotation["annotation_id"])], 5: [1]})
+    (committed / "data" / "exclude.yaml").write_text(text)
+    said = run(committed, "dvc", "repro")
+    assert "Stage 'download' didn't change, skipping" in said
+    assert "data/exclude.yaml names 1 ids that this run does not have" in said
+    assert metrics(committed, "masks")["val"]["skipped"] == {"excluded": 2}
+    samples = pd.read_parquet(committed / "artifacts" / "samples.parquet").set_index("image_id")
+    assert image not in samples.index
+    of_image = judged[(judged["image_id"] == annotation["image_id"]) & (judged["category_id"] == 1)]
+    assert samples.loc[annotation["image_id"], "count.person"] == len(of_image) - 1
+    counts = pd.read_parquet(committed / "artifacts" / "predictions.parquet").set_index("image_id")["counts"]
+    assert sum(counts[annotation["image_id"]]) < 64 * 64  # its pixels count nowhere
+    diff = json.loads(run(committed, "dvc", "metrics", "diff", "--json", "HEAD"))["diff"]
+    assert diff["metrics/predict.json"]["val.images"] == {"old": 20, "new": 19, "diff": -1}
+    run(committed, "git", "checkout", "--quiet", "data/exclude.yaml")
+
+
+def test_train_labels_are_judged_by_models_that_did_not_see_them(committed):
+    set_params(committed, labels={"folds": 2})
+    said = run(committed, "dvc", "repro", "predict")
+    assert "fold 2 of 2" in said
+    folds = json.loads((committed / "artifacts" / "folds" / "folds.json").read_text())
+    assert folds["folds"] == 2
+    train = pd.read_parquet(committed / "data" / "index.parquet").query("split == 'train'")["image_id"].to_numpy()
+    assert folds["images"] == np.bincount(fold_of(train, 2)).tolist()
+    issues = pd.read_parquet(committed / "artifacts" / "label_issues.parquet")
+    assert set(issues["split"]) == {"train", "val"}
+    assert set(issues.loc[issues["split"] == "train", "image_id"]) <= set(train)
+    assert set(metrics(committed, "predict")["train"]["planted_faults"]) >= {"mislabeled", "missing"}
+    assert not list((committed / "artifacts").glob("checkpoint*"))
+
+
+def test_what_drives_performance_is_found_and_selectable(project):
+    insights = pd.read_parquet(project / "artifacts" / "insights.parquet")
+    samples = pd.read_parquet(project / "artifacts" / "samples.parquet").query("split == 'val'")
+    assert len(insights)
+    for row in insights.itertuples():
+        assert len(samples.query(row.query)) == row.images
+    found = metrics(project, "report")
+    assert sum(found["insights"].values()) == len(insights)
+    assert found["hard"]["low light"]["images"] == samples["low_light"].sum()
+    associations = pd.read_parquet(project / "artifacts" / "associations.parquet")
+    assert {"loss", "iou.person"} <= set(associations["metric"])
 
 
 def test_another_variant_reuses_the_data_and_can_be_compared(project):

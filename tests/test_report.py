@@ -8,6 +8,7 @@ from conftest import instances_of
 from PIL import Image
 
 from segscope.images import encode_png
+from segscope.insights import Insights
 from segscope.masks import category_classes
 from segscope.overlays import class_color, class_overlay, heat_overlay, thumbnail
 from segscope.report import Findings, write_report
@@ -70,6 +71,7 @@ def findings(tmp_path) -> Findings:
         profiles=profiles,
         heatmaps=pd.DataFrame({"cluster": [0], "image_id": [1], "score": [1.0], "attention": [np.arange(16.0)]}),
         supports=pd.DataFrame(supports | {"on": [[(HOSTILE, 0.9), ("unlabelled", 0.1)]]}),
+        insights=Insights(pd.DataFrame(), pd.DataFrame({"statement": [HOSTILE]}), pd.DataFrame()),
         history=pd.DataFrame({"epoch": [1], "loss": [0.5], "val_loss": [0.6]}),
         confusion=pd.DataFrame({"actual": [HOSTILE], "predicted": [HOSTILE], "share": [1.0]}),
         confused={HOSTILE: {"statement": f"Pixels wrongly predicted as {HOSTILE} are: {HOSTILE} 90%."}},
