@@ -31,8 +31,13 @@ def findings(tmp_path) -> Findings:
     profile = {"cluster": 0, "name": HOSTILE, "size": 2, "inside": 1.0, "rest": 0.5, "lift": 2.0}
     profile |= {"recall": 0.4, "low": 0.1, "high": 0.2, "p_value": 0.001}
     profiles = pd.DataFrame([profile | {"kind": k, "feature": HOSTILE} for k in ("fact", "performance", "attention")])
-    issue = {"image_id": 1, "split": "val", "annotation_id": 7, "kind": "mislabeled", "score": 0.9}
-    issue |= {"labelled": HOSTILE, "suggested": "background", "bbox": [10.0, 15.0, 20.0, 6.0]}
+    issue = {"image_id": 1, "split": "val", "annotation_id": 7, "kind": "mislabeled", "score": 0.9, "labelled": HOSTILE}
+    issue |= {
+        "labelled": HOSTILE,
+        "suggested": "background",
+        "evidence": f"background 90% under {HOSTILE}",
+        "bbox": [10.0, 15.0, 20.0, 6.0],
+    }
     split = {
         "images": 2,
         "loss": 0.4,
@@ -46,6 +51,7 @@ def findings(tmp_path) -> Findings:
     gray = {"gray": 0.5, "rest": 0.25, "low": None, "high": None, "p_value": None, "images": 1}
     supports = {"image_id": [2], "class": [HOSTILE], "pixels": [64], "score": [1.5], "constant": [0.5]}
     supports |= {"region": [encode_png(np.ones((8, 8), np.uint8))], "support": [np.arange(64.0)]}
+    insights = pd.DataFrame({"statement": [HOSTILE], "query": [f"`{HOSTILE}` >= 1"], "images": [2]})
     return Findings(
         title=HOSTILE,
         variant=HOSTILE,
@@ -71,7 +77,7 @@ def findings(tmp_path) -> Findings:
         profiles=profiles,
         heatmaps=pd.DataFrame({"cluster": [0], "image_id": [1], "score": [1.0], "attention": [np.arange(16.0)]}),
         supports=pd.DataFrame(supports | {"on": [[(HOSTILE, 0.9), ("unlabelled", 0.1)]]}),
-        insights=Insights(pd.DataFrame(), pd.DataFrame({"statement": [HOSTILE]}), pd.DataFrame()),
+        insights=Insights(pd.DataFrame(), insights, pd.DataFrame()),
         history=pd.DataFrame({"epoch": [1], "loss": [0.5], "val_loss": [0.6]}),
         confusion=pd.DataFrame({"actual": [HOSTILE], "predicted": [HOSTILE], "share": [1.0]}),
         confused={HOSTILE: {"statement": f"Pixels wrongly predicted as {HOSTILE} are: {HOSTILE} 90%."}},

@@ -25,7 +25,7 @@ MIN_PIXELS = 80  # at the model's resolution; smaller annotations and regions ar
 MIN_SCORE = 0.3
 SEEN = 0.3  # of an annotation's pixels: below it the model does not see the class there
 SLACK = 2  # pixels that any outline may be off
-NEARBY = 0.25  # of the shorter side of an annotation's box: so far beyond its outline the model's is looked for
+NEARBY = 0.15  # of the shorter side of an annotation's box: so far beyond its outline the model's is looked for
 
 Annotation = Any  # a row of instances.parquet, as `itertuples` gives it
 
@@ -205,12 +205,18 @@ def _missing_suspects(
         if not unlabelled.any():
             continue
         labelled = class_of[category_mask] == k
+        beside = np.zeros_like(labelled)
         if labelled.any():
-            unlabelled &= ~ndimage.binary_dilation(labelled, iterations=SLACK)
+            grown = ndimage.binary_dilation(labelled, iterations=SLACK)
+            unlabelled &= ~grown
+            beside = ndimage.binary_dilation(grown)
         regions, _ = ndimage.label(unlabelled)
         pixels = np.bincount(regions.ravel())
         for i in np.flatnonzero(pixels[1:] >= MIN_PIXELS) + 1:
             region = regions == i
-            probability = float(probabilities[region, k].mean())
-            found.append(_Found(None, "missing", 0, k, bbox(region), probability, pixels[i] / _border(region)))
+            border = _border(region)
+            # What is amid labelled things of the class is more likely theirs, spilt over something in front of them.
+            apart = 1 - (region & beside).sum() / border
+            depth = max(0.0, apart) * pixels[i] / border
+            found.append(_Found(None, "missing", 0, k, bbox(region), float(probabilities[region, k].mean()), depth))
     return found

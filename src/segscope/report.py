@@ -142,6 +142,7 @@ def write_report(
         hardest=hardest,
         supports=supports,
         suspects=suspects,
+        insights=findings.insights.insights.to_dict("records"),
         data=json.loads(json.dumps(_chart_data(findings), default=_plain)),
     )
     (folder / "index.html").write_text(page, encoding="utf-8")
@@ -232,7 +233,7 @@ def _suspect_cards(findings: Findings, pictures: _Pictures, kind: str) -> list[d
                 "annotation_id": None if pd.isna(row.annotation_id) else int(row.annotation_id),
                 "score": row.score,
                 "labelled": row.labelled,
-                "suggested": row.suggested,
+                "evidence": row.evidence,
                 "photograph": pictures.photograph(row.image_id),
                 "overlay": pictures.labelled(row.image_id),
                 "box": [100 * left / width, 100 * top / height, 100 * wide / width, 100 * tall / height],
