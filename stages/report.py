@@ -10,8 +10,10 @@ from segscope.evaluation import class_of_positions, image_scores
 from segscope.files import atomic_path, write_json
 from segscope.insights import find_insights, insight_metrics
 from segscope.masks import variant_classes
+from segscope.model_card import git_revision
 from segscope.params import Params
 from segscope.report import Findings, write_report
+from segscope.separation import heavy_groups
 
 ARTIFACTS = Path("artifacts")
 
@@ -38,17 +40,20 @@ def main(params: Params) -> None:
     schemas.write_parquet(ARTIFACTS / "associations.parquet", found.associations, schemas.ASSOCIATIONS)
     schemas.write_parquet(ARTIFACTS / "insights.parquet", found.insights, schemas.INSIGHTS)
     findings = Findings(
-        title=params.report.title,
         variant=params.variant,
         classes=classes,
         class_of=class_of,
         source=params.data.source,
-        index=schemas.read_parquet("data/index.parquet", schemas.INDEX),
+        produced=produced(params),
         samples=samples,
+        heavy=heavy_groups(samples),
+        index=schemas.read_parquet("data/index.parquet", schemas.INDEX),
         instances=table("instances", schemas.INSTANCES),
         predictions=predictions,
+        scores=image_scores(predictions, list(classes), class_of_positions(class_of, categories)),
         label_issues=table("label_issues", schemas.LABEL_ISSUES),
         embeddings=table("embeddings", schemas.embeddings_schema(params.embed.dimensions)),
+        neighbors=table("neighbors", schemas.NEIGHBORS),
         clusters=table("clusters", schemas.CLUSTERS),
         profiles=table("cluster_profiles", schemas.CLUSTER_PROFILES),
         heatmaps=table("heatmaps", schemas.heatmaps_schema(params.data.image_size)),
@@ -57,23 +62,27 @@ def main(params: Params) -> None:
         history=pd.read_csv(ARTIFACTS / "training" / "history.csv"),
         confusion=pd.read_csv(ARTIFACTS / "plots" / "confusion.csv"),
         confused=json.loads((ARTIFACTS / "confusions.json").read_text())["val"],
+        pairs=pd.read_csv(ARTIFACTS / "plots" / "categories.csv").query("split == 'val'"),
         metrics={
             name: json.loads(Path(f"metrics/{name}.json").read_text()) for name in ("predict", "embed", "cluster")
         },
     )
     with atomic_path("reports") as folder:
-        shown = write_report(
-            findings,
-            folder,
-            params.report.gallery,
-            params.report.worst,
-            params.report.thumbnail,
-            params.masks.crowd,
-        )
+        shown = write_report(findings, folder, params.report, params.masks.crowd, params.data.image_size)
     write_json("metrics/report.json", {"report": shown, **insight_metrics(found)})
     for statement in found.insights["statement"].head(5):
         print(statement)
     print("the report is in reports/index.html")
+
+
+def produced(params: Params) -> str:
+    """How the run was made: the revision that the model card names, and the params that decide most."""
+    train = params.train.applied()
+    return (
+        f"revision {git_revision()}, variant {params.variant}, source {params.data.source}, "
+        f"{params.data.image_size} pixels, "
+        f"{train.recipe} recipe, {train.epochs} epochs at most, seed {train.seed}"
+    )
 
 
 if __name__ == "__main__":

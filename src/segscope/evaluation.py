@@ -14,6 +14,7 @@ import pandas as pd
 from segscope.masks import IGNORE
 
 RELIABILITY_BINS = 15
+LOSS_PER_LEVEL = 1 / 32  # nats of a level of a loss map
 
 
 def category_index(category_ids: Sequence[int]) -> np.ndarray:
@@ -65,11 +66,24 @@ def pixel_loss(probabilities: np.ndarray, target: np.ndarray) -> np.ndarray:
 
     probabilities: float32 N × H × W × K. target: uint8 N × H × W classes (or 255).
     """
-    counted = target != IGNORE
-    p = _of_class(probabilities, np.where(counted, target, 0).astype(np.intp)).astype(np.float64)
-    loss = np.where(counted, -np.log(np.maximum(p, 1e-12)), 0).sum((1, 2))
-    pixels = counted.sum((1, 2))
+    pixels = (target != IGNORE).sum((1, 2))
+    loss = cross_entropy(probabilities, target).sum((1, 2), dtype=np.float64)
     return np.divide(loss, pixels, out=np.full(len(loss), np.nan), where=pixels > 0)
+
+
+def cross_entropy(probabilities: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """The cross-entropy of each pixel in nats, float32 N × H × W; 0 where ignored. Arguments as of `pixel_loss`."""
+    counted = target != IGNORE
+    p = _of_class(probabilities, np.where(counted, target, 0).astype(np.intp))
+    return np.where(counted, -np.log(np.maximum(p, np.float32(1e-12))), np.float32(0))
+
+
+def loss_maps(probabilities: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """`cross_entropy` at half the resolution in levels of 1/32 nat, at most 255: uint8 N × H/2 × W/2."""
+    loss = cross_entropy(probabilities, target)
+    n, height, width = loss.shape
+    halved = loss.reshape(n, height // 2, 2, width // 2, 2).mean((2, 4))
+    return np.minimum(halved / LOSS_PER_LEVEL, 255).round().astype(np.uint8)
 
 
 def _of_class(probabilities: np.ndarray, classes: np.ndarray) -> np.ndarray:

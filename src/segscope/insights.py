@@ -16,6 +16,7 @@ from tqdm import tqdm
 from segscope.comparison import MIN_COMPARED, compare, corrected
 from segscope.evaluation import bootstrap_weights, interval
 from segscope.metadata import describe
+from segscope.schemas import INSIGHTS
 from segscope.slices import HARD, NOT_CONDITIONS, Condition, Slice, find_slices
 from segscope.wording import listed
 
@@ -30,11 +31,12 @@ BIN_COLUMNS = ["low", "high", "images", "mean", "mean_low", "mean_high"]
 class Insights:
     """associations: rows of associations.parquet. insights: rows of insights.parquet, the most explaining first.
 
-    hard: rows of `hard_images`.
+    image_ids: int64[…] of each insight, in their order. hard: rows of `hard_images`.
     """
 
     associations: pd.DataFrame
     insights: pd.DataFrame
+    image_ids: list[np.ndarray]
     hard: pd.DataFrame
 
 
@@ -55,9 +57,10 @@ def find_insights(
         *_group_insights(hard, samples, scores),
         *_slice_insights(found, samples, scores, resamples, seed),
     ]
-    columns = ["kind", "name", "statement", "query", "images", "metric", "inside", "rest", "low", "high", "p_value"]
-    insights = pd.DataFrame(rows, columns=[*columns, "rho", "explained"])
-    return Insights(table, insights.sort_values("explained", ascending=False, ignore_index=True), hard)
+    insights = pd.DataFrame(rows, columns=[*INSIGHTS.names, "inside_slice"])
+    insights = insights.sort_values("explained", ascending=False, ignore_index=True)
+    ids = [samples.loc[inside, "image_id"].to_numpy() for inside in insights.pop("inside_slice")]
+    return Insights(table, insights, ids, hard)
 
 
 def insight_metrics(found: Insights) -> dict[str, object]:
@@ -220,6 +223,7 @@ def _row(
     kind: str, name: str, statement: str, chosen: Slice, inside: np.ndarray, figures: Mapping | pd.Series
 ) -> dict[str, object]:
     row = {"kind": kind, "name": name, "statement": statement, "query": chosen.query(), "images": int(inside.sum())}
+    row["inside_slice"] = inside
     row |= {key: figures[key] for key in ("inside", "rest", "low", "high", "p_value")}
     return row | {"metric": "loss", "rho": np.nan}
 

@@ -53,7 +53,9 @@ def judge(
     for ids, masks, (logits, *mirrored) in predict_batches(probe, examples, len(samples), title, batch_size):
         p = tf.nn.softmax(logits).numpy()
         table = evaluation.image_table(p, position[masks], class_of_category, names)
-        rows.append(table.assign(image_id=ids, mask=[encode_png(mask) for mask in p.argmax(-1).astype(np.uint8)]))
+        pictures = {"mask": p.argmax(-1).astype(np.uint8), "loss_map": evaluation.loss_maps(p, class_of[masks])}
+        encoded = {name: [encode_png(each) for each in values] for name, values in pictures.items()}
+        rows.append(table.assign(image_id=ids, **encoded))
         reliability.append(evaluation.reliability_counts(p, class_of[masks]))
         if instances is None:
             continue

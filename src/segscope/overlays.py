@@ -43,10 +43,15 @@ def heat_overlay(picture: Image.Image, attention: np.ndarray) -> Image.Image:
     positive = np.maximum(attention, 0)
     level = (255 * positive / max(positive.max(), 1e-12)).astype(np.uint8)
     scaled = np.asarray(Image.fromarray(level).resize(picture.size, Image.Resampling.BICUBIC)) / 255
-    steps = np.linspace(0, 1, len(_HEAT))
-    heat = np.stack([np.interp(scaled, steps, channel) for channel in _HEAT.T], -1)
+    heat = heat_ramp(scaled)
     alpha = (0.25 + 0.6 * scaled)[..., None]
     return Image.fromarray((np.asarray(picture) * (1 - alpha) + heat * alpha).astype(np.uint8))
+
+
+def heat_ramp(values: np.ndarray) -> np.ndarray:
+    """Colours float … × 3 (0…255) of values 0…1, from black over purple and orange to light yellow."""
+    steps = np.linspace(0, 1, len(_HEAT))
+    return np.stack([np.interp(values, steps, channel) for channel in _HEAT.T], -1)
 
 
 def contact_sheet(tiles: Sequence[tuple[Image.Image, str]], columns: int, side: int = 200) -> Image.Image:

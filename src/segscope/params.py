@@ -149,7 +149,7 @@ class Cluster(_Group):
 class Report(_Group):
     title: str = "segscope"
     gallery: PositiveInt = 8
-    worst: PositiveInt = 24
+    suspects: PositiveInt = 24
     thumbnail: Annotated[int, Field(ge=32, le=512)] = 160
 
 

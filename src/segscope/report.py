@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -13,39 +12,47 @@ from typing import Any
 import jinja2
 import numpy as np
 import pandas as pd
-from PIL import Image
 from plotly.offline import get_plotlyjs
-from tqdm import tqdm
 
 from segscope.images import decode_png
 from segscope.insights import Insights
 from segscope.labels import KINDS
 from segscope.masks import compose_mask
-from segscope.overlays import class_color, class_overlay, heat_overlay, thumbnail
+from segscope.metadata import describe
+from segscope.overlays import class_color
+from segscope.params import Report
+from segscope.report_samples import CHUNK, ERRORS, Job, crop, write_views
 
 _ASSETS = resources.files("segscope") / "report_assets"
-_SUSPECTS_SHOWN = 6
 _FACTS_SHOWN = 6
+_ISSUES_LISTED = 2000  # of a run, the highest scores: those that a sample's page names
+_HIDDEN = ("image_id", "width", "height", "is_colored")
+HEAVY = {1: "person-heavy", 0: "vehicle-heavy", -1: "neither"}
 
 
 @dataclass(frozen=True)
 class Findings:
     """Everything the report shows. Tables as their artefacts' schemas say; metrics: one mapping a stage.
 
-    confused: `confusions.findings` of the val split.
+    scores: `evaluation.image_scores` of the predictions' images, in their order. heavy: `separation.heavy_groups` of
+    the samples. confused: `confusions.findings` of the val split. pairs: `confusions.category_table` of it. produced:
+    how the run was made, in a line.
     """
 
-    title: str
     variant: str
     classes: Mapping[str, Sequence[str]]
     class_of: np.ndarray
     source: str
+    produced: str
     samples: pd.DataFrame
+    heavy: np.ndarray
     index: pd.DataFrame
     instances: pd.DataFrame
     predictions: pd.DataFrame
+    scores: pd.DataFrame
     label_issues: pd.DataFrame
     embeddings: pd.DataFrame
+    neighbors: pd.DataFrame
     clusters: pd.DataFrame
     profiles: pd.DataFrame
     heatmaps: pd.DataFrame
@@ -54,79 +61,21 @@ class Findings:
     history: pd.DataFrame
     confusion: pd.DataFrame
     confused: Mapping[str, Any]
+    pairs: pd.DataFrame
     metrics: Mapping[str, Any]
 
 
-class _Pictures:
-    """Makes pictures on demand, each once, and says where in the report they are."""
-
-    def __init__(self, findings: Findings, folder: Path, longest: int, crowd: str):
-        self._folder = folder
-        self._crowd = crowd
-        self._index = findings.index.set_index("image_id")
-        self._instances = dict(list(findings.instances.groupby("image_id")))
-        self._none = findings.instances[:0]
-        self._predicted = findings.predictions.set_index("image_id")["mask"]
-        self._class_of = findings.class_of
-        self._classes = findings.classes
-        # The views of one image are made one after the other: its file is decoded once for all of them.
-        self._thumbnail = lru_cache(maxsize=8)(lambda image_id: thumbnail(self._index.loc[image_id, "path"], longest))
-        folder.mkdir(parents=True)
-
-    def photograph(self, image_id: int) -> str:
-        return self._make(f"{image_id}.jpg", image_id, lambda picture: picture)
-
-    def labelled(self, image_id: int) -> str:
-        def draw(picture: Image.Image) -> Image.Image:
-            row = self._index.loc[image_id]
-            table = self._instances.get(image_id, self._none)
-            mask = compose_mask(table, row["height"], row["width"], self._crowd)
-            return class_overlay(picture, self._class_of[mask])
-
-        return self._make(f"{image_id}-labelled.jpg", image_id, draw)
-
-    def predicted(self, image_id: int) -> str:
-        classes = decode_png(self._predicted[image_id])
-        return self._make(f"{image_id}-predicted.jpg", image_id, lambda picture: class_overlay(picture, classes))
-
-    def attention(self, image_id: int, cluster: int, attention: np.ndarray) -> str:
-        side = int(np.sqrt(len(attention)))
-        heat = attention.reshape(side, side)
-        return self._make(f"{image_id}-attention-{cluster}.jpg", image_id, lambda p: heat_overlay(p, heat))
-
-    def supported(self, image_id: int, name: str, support: np.ndarray) -> str:
-        side = int(np.sqrt(len(support)))
-        k = 1 + list(self._classes).index(name)
-        heat = support.reshape(side, side)
-        return self._make(f"{image_id}-support-{k}.jpg", image_id, lambda p: heat_overlay(p, heat))
-
-    def wrong(self, image_id: int, name: str, region: bytes) -> str:
-        k = 1 + list(self._classes).index(name)
-        classes = decode_png(region) * k
-        return self._make(f"{image_id}-wrong-{k}.jpg", image_id, lambda p: class_overlay(p, classes))
-
-    def _make(self, name: str, image_id: int, draw: Any) -> str:
-        target = self._folder / name
-        if not target.exists():
-            draw(self._thumbnail(image_id)).save(target, quality=85)
-        return f"{self._folder.name}/{name}"
-
-
-def write_report(
-    findings: Findings, folder: Path, gallery: int, worst: int, longest: int, crowd: str
-) -> dict[str, int]:
+def write_report(findings: Findings, folder: Path, options: Report, crowd: str, image_size: int) -> dict[str, int]:
     """Write the report into `folder`. Returns how much it shows, and its size in bytes.
 
-    gallery: images of each cluster. worst: images of highest val loss. longest: a picture's longer side, pixels.
+    crowd: as `masks.compose_mask`. image_size: of the model, in pixels.
     """
-    pictures = _Pictures(findings, folder / "images", longest, crowd)
-    cards = [
-        _cluster_card(findings, pictures, cluster, gallery)
-        for cluster in tqdm(sorted(set(findings.clusters["cluster"]) - {-1}), desc="clusters", disable=None)
-    ]
-    hardest = [_sample_card(findings, pictures, row) for row in _worst(findings, worst).to_dict("records")]
-    supports = {name: _support_cards(findings, pictures, name) for name in findings.classes}
-    suspects = {kind: _suspect_cards(findings, pictures, kind) for kind in KINDS}
+    folder.mkdir(parents=True, exist_ok=True)
+    labels = _Labels(findings, crowd)
+    write_views(_jobs(findings, labels, image_size), len(findings.embeddings), folder / "views", options.thumbnail)
+    suspects = {kind: _suspect_cards(findings, labels, kind, options, folder / "crops") for kind in KINDS}
+    points = _points(findings)
+    cards = [_cluster_card(findings, c, options.gallery) for c in sorted(set(findings.clusters["cluster"]) - {-1})]
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(lambda name: (_ASSETS / name).read_text(encoding="utf-8")),
         autoescape=True,
@@ -135,15 +84,15 @@ def write_report(
         lstrip_blocks=True,
     )
     page = environment.get_template("index.html.j2").render(
+        title=options.title,
         findings=findings,
         colors={name: class_color(k) for k, name in enumerate(findings.classes, start=1)},
+        errors=ERRORS,
         metrics=findings.metrics,
         cards=cards,
-        hardest=hardest,
-        supports=supports,
         suspects=suspects,
-        insights=findings.insights.insights.to_dict("records"),
-        data=json.loads(json.dumps(_chart_data(findings), default=_plain)),
+        insights=_insights(findings),
+        data=json.loads(json.dumps(_data(findings, points), default=_plain)),
     )
     (folder / "index.html").write_text(page, encoding="utf-8")
     for name in ("style.css", "report.js"):
@@ -151,11 +100,10 @@ def write_report(
     (folder / "plotly.min.js").write_text(get_plotlyjs(), encoding="utf-8")
     files = [path for path in folder.rglob("*") if path.is_file()]
     return {
-        "samples": len(findings.samples),
+        "samples": len(points),
         "clusters": len(cards),
-        "worst_samples": len(hardest),
         "suspects": sum(map(len, suspects.values())),
-        "pictures": sum(path.suffix == ".jpg" for path in files),
+        "page_bytes": sum(path.stat().st_size for path in folder.iterdir() if path.is_file()),
         "bytes": sum(path.stat().st_size for path in files),
     }
 
@@ -164,97 +112,168 @@ def _plain(value: Any) -> Any:
     return value.item()
 
 
-def _worst(findings: Findings, n: int) -> pd.DataFrame:
-    val = findings.predictions[findings.predictions["split"] == "val"]
-    return val.nlargest(n, "loss")
+class _Labels:
+    """The labels of images as class masks, at any size."""
+
+    def __init__(self, findings: Findings, crowd: str):
+        self._crowd, self._class_of = crowd, findings.class_of
+        self._size = findings.index.set_index("image_id")[["height", "width"]]
+        self._instances = dict(list(findings.instances.groupby("image_id")))
+        self._none = findings.instances[:0]
+
+    def classes(self, image_id: int, size: int | None = None) -> np.ndarray:
+        """uint8 of the image's own height and width, or size × size."""
+        height, width = self._size.loc[image_id]
+        table = self._instances.get(image_id, self._none)
+        return self._class_of[compose_mask(table, height, width, self._crowd, size)]
 
 
-def _sample_card(findings: Findings, pictures: _Pictures, row: dict[str, Any]) -> dict[str, Any]:
-    image_id = row["image_id"]
-    return {
-        "image_id": image_id,
-        "loss": row["loss"],
-        "iou": {name: row[f"iou.{name}"] for name in findings.classes if pd.notna(row[f"iou.{name}"])},
-        "photograph": pictures.photograph(image_id),
-        "labelled": pictures.labelled(image_id),
-        "predicted": pictures.predicted(image_id),
-    }
+def _jobs(findings: Findings, labels: _Labels, size: int) -> Iterator[Job]:
+    """The views' jobs, in the order of the embeddings."""
+    names = findings.profiles.drop_duplicates("cluster").set_index("cluster")["name"]
+    attention: dict[int, dict[str, np.ndarray]] = {}
+    for row in findings.heatmaps.itertuples():
+        caption = f"cluster {row.cluster}: {names[row.cluster]}"
+        attention.setdefault(row.image_id, {})[caption] = _square(row.attention)
+    supports = findings.supports
+    for image_id, name, support in zip(supports["image_id"], supports["class"], supports["support"], strict=True):
+        attention.setdefault(image_id, {})[f"support of wrong {name}"] = _square(support)
+    paths = findings.index.set_index("image_id")["path"]
+    predicted = findings.predictions.set_index("image_id")
+    for i in findings.embeddings["image_id"].tolist():
+        row = predicted.loc[i]
+        yield Job(i, paths[i], labels.classes(i, size), row["mask"], row["loss_map"], attention.get(i, {}))
 
 
-def _cluster_card(findings: Findings, pictures: _Pictures, cluster: int, gallery: int) -> dict[str, Any]:
+def _square(values: np.ndarray) -> np.ndarray:
+    side = int(np.sqrt(len(values)))
+    return np.asarray(values).reshape(side, side)
+
+
+def _cluster_card(findings: Findings, cluster: int, gallery: int) -> dict[str, Any]:
     profile = findings.profiles[findings.profiles["cluster"] == cluster]
     maps = findings.heatmaps[findings.heatmaps["cluster"] == cluster].head(gallery)
     facts = profile[(profile["kind"] == "fact") & (profile["p_value"] < 0.05) & (profile["lift"] > 1)]
-    under = profile[profile["kind"] == "attention"].nlargest(5, "inside")
     return {
         "cluster": cluster,
         "name": profile["name"].iloc[0],
         "size": int(profile["size"].iloc[0]),
         "facts": facts.sort_values("p_value").head(_FACTS_SHOWN).to_dict("records"),
         "performance": profile[profile["kind"] == "performance"].to_dict("records"),
-        "attention": under.to_dict("records"),
-        "images": [
-            {
-                "image_id": row.image_id,
-                "photograph": pictures.photograph(row.image_id),
-                "attention": pictures.attention(row.image_id, cluster, np.asarray(row.attention)),
-            }
-            for row in maps.itertuples()
-        ],
+        "attention": profile[profile["kind"] == "attention"].nlargest(5, "inside").to_dict("records"),
+        "images": maps["image_id"].tolist(),
     }
 
 
-def _support_cards(findings: Findings, pictures: _Pictures, name: str) -> list[dict[str, Any]]:
-    supports = findings.supports
-    return [
-        {
-            "image_id": row.image_id,
-            "pixels": row.pixels,
-            "on": dict(row.on),
-            "photograph": pictures.photograph(row.image_id),
-            "wrong": pictures.wrong(row.image_id, name, row.region),
-            "support": pictures.supported(row.image_id, name, np.asarray(row.support)),
-        }
-        for row in supports[supports["class"] == name].itertuples()
-    ]
-
-
-def _suspect_cards(findings: Findings, pictures: _Pictures, kind: str) -> list[dict[str, Any]]:
+def _suspect_cards(
+    findings: Findings, labels: _Labels, kind: str, options: Report, folder: Path
+) -> list[dict[str, Any]]:
+    """The highest suspects of a kind, each with a picture of its surroundings."""
+    folder.mkdir(exist_ok=True)
     issues = findings.label_issues
-    chosen = issues[(issues["kind"] == kind) & (issues["split"] == "val")].nlargest(_SUSPECTS_SHOWN, "score")
-    size = findings.index.set_index("image_id")[["width", "height"]]
+    chosen = issues[issues["kind"] == kind].nlargest(options.suspects, "score")
+    paths = findings.index.set_index("image_id")["path"]
+    masks = findings.predictions.set_index("image_id")["mask"]
+    names = ["background", *findings.classes]
     cards = []
-    for row in chosen.itertuples():
-        width, height = size.loc[row.image_id]
-        left, top, wide, tall = row.bbox
+    for number, row in enumerate(chosen.itertuples()):
+        own, suggested = names.index(row.labelled), names.index(row.suggested)
+        labelled = labels.classes(row.image_id) == (own or suggested)
+        predicted = decode_png(masks[row.image_id]) == (suggested or own)
+        name = f"{kind}-{number}.jpg"
+        crop(paths[row.image_id], row.bbox, labelled, predicted, 2 * options.thumbnail).save(folder / name, quality=85)
         cards.append(
             {
                 "image_id": row.image_id,
+                "split": row.split,
                 "annotation_id": None if pd.isna(row.annotation_id) else int(row.annotation_id),
                 "score": row.score,
                 "labelled": row.labelled,
+                "suggested": row.suggested,
                 "evidence": row.evidence,
-                "photograph": pictures.photograph(row.image_id),
-                "overlay": pictures.labelled(row.image_id),
-                "box": [100 * left / width, 100 * top / height, 100 * wide / width, 100 * tall / height],
+                "crop": f"{folder.name}/{name}",
             }
         )
     return cards
 
 
-def _chart_data(findings: Findings) -> dict[str, Any]:
-    names = findings.profiles.drop_duplicates("cluster").set_index("cluster")["name"].to_dict()
-    columns = ["image_id", "loss", *(f"iou.{name}" for name in findings.classes)]
-    points = findings.embeddings[["image_id", "split", "x", "y"]].merge(findings.predictions[columns], on="image_id")
-    points = points.merge(findings.clusters[["image_id", "cluster"]], on="image_id")
-    photography = ["image_id", "brightness", "share.background", "n_instances", "is_gray", "dominant"]
-    points = points.merge(findings.samples[photography], on="image_id")
-    rounded = points.round(4).astype(object).where(points.notna(), None)
+def _insights(findings: Findings) -> list[dict[str, Any]]:
+    """Each insight with the positions of its images among the points."""
+    position = {i: n for n, i in enumerate(findings.embeddings["image_id"].tolist())}
+    return [
+        row | {"points": [position[i] for i in ids.tolist() if i in position]}
+        for row, ids in zip(findings.insights.insights.to_dict("records"), findings.insights.image_ids, strict=True)
+    ]
+
+
+def _points(findings: Findings) -> pd.DataFrame:
+    """One row an image: what the map can be coloured by, and what a sample's page lists, in the embeddings' order."""
+    scores = findings.scores.assign(image_id=findings.predictions["image_id"].to_numpy())
+    confidence = findings.predictions[["image_id", "pixel_accuracy", "confidence"]]
+    samples = findings.samples.assign(heavy=[HEAVY[g] for g in findings.heavy]).drop(columns="split")
+    points = findings.embeddings[["image_id", "split", "x", "y"]]
+    for table in (findings.clusters[["image_id", "cluster"]], scores, confidence, samples):
+        points = points.merge(table, on="image_id", how="left")
+    return points
+
+
+def _shown(points: pd.DataFrame, scores: Collection[str]) -> list[str]:
+    """The columns to show: the scores, and what is not constant and does not repeat an earlier one."""
+    shown, seen = [], set()
+    for name in points.columns.difference(["x", "y", *_HIDDEN], sort=False):
+        content = points[name].astype(str).str.cat(sep="\n")
+        if name in scores or (points[name].nunique() > 1 and content not in seen):
+            shown.append(name)
+            seen.add(content)
+    return shown
+
+
+def _data(findings: Findings, points: pd.DataFrame) -> dict[str, Any]:
+    """What the page's script draws."""
+    columns = {}
+    for name in _shown(points, findings.scores.columns):
+        values = points[name]
+        kind = "name" if not pd.api.types.is_numeric_dtype(values) or name == "cluster" else "number"
+        kind = "truth" if pd.api.types.is_bool_dtype(values) else kind
+        label = name if "." not in name and name not in findings.samples else describe(name)
+        label = f"IoU of {name.removeprefix('iou.')}" if name.startswith("iou.") else label
+        columns[name] = {"label": label, "kind": kind, "values": _rounded(values)}
+    position = {i: n for n, i in enumerate(points["image_id"].tolist())}
+    neighbors = findings.neighbors.groupby("image_id")["neighbor_id"].agg(list)
+    issues = findings.label_issues.nlargest(_ISSUES_LISTED, "score")
+    issues = issues[issues["image_id"].isin(position)]
+    names = findings.profiles.drop_duplicates("cluster").set_index("cluster")["name"]
+    associations = findings.insights.associations
     return {
-        "points": {column: rounded[column].tolist() for column in rounded},
+        "chunk": CHUNK,
+        "ids": points["image_id"].tolist(),
+        "x": _rounded(points["x"]),
+        "y": _rounded(points["y"]),
+        "columns": columns,
         "clusterNames": {str(cluster): name for cluster, name in names.items()},
-        "history": findings.history.astype(object).where(findings.history.notna(), None).to_dict("list"),
+        "neighbors": [[position[j] for j in neighbors.get(i, [])] for i in points["image_id"].tolist()],
+        "issues": [
+            {"sample": position[row.image_id]} | {key: getattr(row, key) for key in ("kind", "score", "evidence")}
+            for row in issues.itertuples()
+        ],
+        "bins": {f"{row.column}|{row.metric}": _clean(row.bins) for row in associations.itertuples()},
+        "history": _table(findings.history),
         "confusion": findings.confusion.to_dict("list"),
+        "pairs": findings.pairs.to_dict("list"),
         "iou": {split: findings.metrics["predict"][split]["iou"] for split in ("train", "val")},
         "classes": list(findings.classes),
     }
+
+
+def _rounded(values: pd.Series) -> list[Any]:
+    if pd.api.types.is_float_dtype(values):
+        values = values.map(lambda v: float(f"{v:.4g}"))
+    return values.astype(object).where(values.notna(), None).tolist()
+
+
+def _table(table: pd.DataFrame) -> dict[str, list[Any]]:
+    return table.astype(object).where(table.notna(), None).to_dict("list")
+
+
+def _clean(bins: Sequence[Mapping[str, float]]) -> list[dict[str, float | None]]:
+    return [{key: None if pd.isna(value) else value for key, value in each.items()} for each in bins]

@@ -189,6 +189,7 @@ def predictions_schema(classes: Sequence[str], n_categories: int) -> pa.Schema:
         "image_id": pa.int64(),
         "split": pa.string(),
         "mask": pa.binary(),
+        "loss_map": pa.binary(),  # PNG at half the resolution, levels of 1/32 nat
         "loss": pa.float32(),
         "pixel_accuracy": pa.float32(),
         "confidence": pa.float32(),
