@@ -37,6 +37,8 @@ _NAMES = {
     "average_size": "average instance size",
     "smallest_size": "smallest instance size",
     "dominant": "most pixels of",
+    "heavy": "person- or vehicle-heavy",
+    "pixel_accuracy": "pixel accuracy",
 }
 _PREFIXES = {
     "count": "number of {} instances",
@@ -159,7 +161,7 @@ def content(
 
 
 def describe(column: str) -> str:
-    """A column of samples.parquet in words; those of all a super-category's categories say so."""
+    """A column of samples.parquet, or one derived from it, in words."""
     prefix, _, group = column.partition(".")
     if prefix not in _PREFIXES:
         return _NAMES.get(column, column)

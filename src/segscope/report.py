@@ -235,8 +235,7 @@ def _data(findings: Findings, points: pd.DataFrame) -> dict[str, Any]:
         values = points[name]
         kind = "name" if not pd.api.types.is_numeric_dtype(values) or name == "cluster" else "number"
         kind = "truth" if pd.api.types.is_bool_dtype(values) else kind
-        label = name if "." not in name and name not in findings.samples else describe(name)
-        label = f"IoU of {name.removeprefix('iou.')}" if name.startswith("iou.") else label
+        label = f"IoU of {name.removeprefix('iou.')}" if name.startswith("iou.") else describe(name)
         columns[name] = {"label": label, "kind": kind, "values": _rounded(values)}
     position = {i: n for n, i in enumerate(points["image_id"].tolist())}
     neighbors = findings.neighbors.groupby("image_id")["neighbor_id"].agg(list)

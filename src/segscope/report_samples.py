@@ -118,7 +118,7 @@ def _heat(values: np.ndarray) -> str:
     """Values 0…1 (more is 1) as heat, the faint ones transparent."""
     levels = (31 * np.clip(values, 0, 1)).round().astype(np.uint8)
     ramp = heat_ramp(np.linspace(0, 1, 32))
-    return _png(levels, [(*(int(c) for c in ramp[i]), min(255, 16 * i)) for i in range(32)])
+    return _png(levels, [(*(int(c) for c in ramp[i]), min(255, 9 * i)) for i in range(32)])
 
 
 def crop(path: str, box: Sequence[float], labelled: np.ndarray, predicted: np.ndarray, longest: int) -> Image.Image:

@@ -61,7 +61,7 @@ const visible = new IntersectionObserver((entries) => {
 }, { rootMargin: "300px" });
 function fillButton(button) {
   const wanted = button.closest("#clusters") ? byId("show-attention").checked : true;
-  fill(button.querySelector(".frame"), rowOf.get(button.dataset.image), wanted ? button.dataset.layer : "", 0.85);
+  fill(button.querySelector(".frame"), rowOf.get(button.dataset.image), wanted ? button.dataset.layer : "", 0.75);
 }
 function viewButton(i, caption = "") {
   const button = element("button", { className: "view" }, element("span", { className: "frame" }), element("span", { textContent: `${data.ids[i]}${caption}` }));
@@ -215,6 +215,8 @@ function unusual(rows, rest) {
   const found = [];
   for (const [name, column] of Object.entries(columns)) {
     if (column.kind === "name" || scores.includes(name) || ["pixel_accuracy", "confidence"].includes(name)) continue;
+    const known = (list) => list.filter((i) => column.values[i] !== null).length;
+    if (known(rows) < 5 || known(rest) < 5) continue;
     const deviation = spread(column.values);
     const a = mean(rows.map((i) => column.values[i])), b = mean(rest.map((i) => column.values[i]));
     if (deviation && a !== null && b !== null) found.push({ label: column.label, a, b, d: (a - b) / deviation });
