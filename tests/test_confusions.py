@@ -66,7 +66,7 @@ def test_a_merge_is_what_another_variant_would_measure(counts):
 
 
 def test_the_finding_is_stated_in_words(counts):
-    found = confusions.findings(counts, CLASS_OF_CATEGORY, CATEGORIES, NAMES, 500, 0, listed=2)
+    found = confusions.findings(counts, CLASS_OF_CATEGORY, CATEGORIES, NAMES, 500, 0, most=2)
     assert list(found) == ["person", "car"]
     assert found["car"]["merge"]["categories"] == ["truck"]
     assert found["car"]["statement"] == (

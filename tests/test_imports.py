@@ -23,8 +23,8 @@ def test_the_stages_around_the_model_start_without_tensorflow(stage):
     assert imported(stage) & {"tensorflow", "keras", "umap"} == set()
 
 
-@pytest.mark.parametrize("stage", ["train", "predict", "cluster"])
-def test_umap_stays_in_embed(stage):
+@pytest.mark.parametrize("stage", ["train", "predict"])
+def test_umap_stays_in_embed_and_cluster(stage):
     modules = imported(stage)
     assert "tensorflow" in modules
     assert "umap" not in modules

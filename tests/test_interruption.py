@@ -66,8 +66,9 @@ def project(tmp_path):
         data = {"source": "coco2017", "images_url": url, "annotations_url": f"{url}/annotations"}
         data |= {"archive_sha256": sha256, "match": "none", "image_size": 32}
         folder = tmp_path / "project"
-        folder.mkdir()
-        shutil.copy(ROOT / "params.yaml", folder)
+        (folder / "data").mkdir(parents=True)
+        for name in ("params.yaml", "data/exclude.yaml"):
+            shutil.copy(ROOT / name, folder / name)
         set_params(folder, data=data, model={"encoder_weights": "none"})
         yield folder
 
