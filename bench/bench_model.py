@@ -113,7 +113,7 @@ def training_speed(folder: Path, images: int) -> None:
 
 
 def prediction_speed(project: Project) -> None:
-    """The predict stage's work on both splits, all metrics included, against model.predict on the same arrays."""
+    """The predict stage's work on both splits, metrics and val's suspect labels included, against model.predict on the same arrays."""
     model = project.model()
     images = np.concatenate([project.arrays(split)[0] for split in ("train", "val")])
     options = project.params.predict
@@ -122,7 +122,8 @@ def prediction_speed(project: Project) -> None:
         for split, chosen in project.samples.groupby("split"):
             examples = read_examples(project.files[split], project.size)
             known = project.categories, project.class_of, project.names
-            judged = judge(model, examples, chosen, project.instances, *known, split, options.batch_size)
+            judged_labels = project.instances if split == "val" else None
+            judged = judge(model, examples, chosen, judged_labels, *known, split, options.batch_size)
             metrics(judged, *known, options)
             find_confusions(judged, *known, options)
 
