@@ -113,7 +113,7 @@ def training_speed(folder: Path, images: int) -> None:
 
 
 def prediction_speed(project: Project) -> None:
-    """The predict stage's work on both splits, metrics and val's suspect labels included, against model.predict on the same arrays."""
+    """The predict stage's work, metrics and val's suspect labels included, against model.predict on the same arrays."""
     model = project.model()
     images = np.concatenate([project.arrays(split)[0] for split in ("train", "val")])
     options = project.params.predict

@@ -49,8 +49,8 @@ def judge(
     shapes = dict(zip(samples["image_id"], zip(samples["height"], samples["width"], strict=True), strict=True))
     annotations = {} if instances is None else labels.annotations_by_image(instances)
     rows, found, reliability = [], {}, []
-    probe = model if instances is None else with_mirrored(model)
-    for ids, masks, (logits, *mirrored) in predict_batches(probe, examples, len(samples), title, batch_size):
+    batches = predict_batches(model, examples, len(samples), title, batch_size, mirrored=instances is not None)
+    for ids, masks, (logits, *mirrored) in batches:
         p = tf.nn.softmax(logits).numpy()
         table = evaluation.image_table(p, position[masks], class_of_category, names)
         pictures = {"mask": p.argmax(-1).astype(np.uint8), "loss_map": evaluation.loss_maps(p, class_of[masks])}
@@ -64,12 +64,6 @@ def judge(
             own = annotations.get(image_id, [])
             found[image_id] = labels.suspects(steadier[i], masks[i], own, class_of, names, shapes[image_id])
     return Judgement(pd.concat(rows, ignore_index=True), labels.suspect_table(found), np.concatenate(reliability))
-
-
-def with_mirrored(model: keras.Model) -> keras.Model:
-    """A model of two outputs: the model's, and its output of the mirrored image, mirrored back."""
-    mirror = keras.layers.Lambda(lambda x: x[:, :, ::-1], output_shape=lambda shape: shape)
-    return keras.Model(model.input, [model.output, mirror(model(mirror(model.input)))])
 
 
 def metrics(

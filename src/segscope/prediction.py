@@ -32,16 +32,21 @@ Batch = tuple[np.ndarray, np.ndarray, list[np.ndarray]]
 
 
 def predict_batches(
-    model: keras.Model, examples: tf.data.Dataset, n: int, title: str, batch_size: int = 32
+    model: keras.Model, examples: tf.data.Dataset, n: int, title: str, batch_size: int = 32, mirrored: bool = False
 ) -> Iterator[Batch]:
     """Yield (image_id int64[N], mask of category ids uint8 N × H × W, the model's outputs), with a progress bar.
 
-    `n` is the number of examples, for the bar only. While the caller looks at a batch, the model works on the next.
+    mirrored: after a model's only output, that of the mirrored images, mirrored back. `n` is the number of examples,
+    for the bar only. While the caller looks at a batch, the model works on the next.
     """
 
     def predict(ids: tf.Tensor, images: tf.Tensor, masks: tf.Tensor) -> Batch:
-        outputs = model.predict_on_batch(tf.cast(images, tf.float32))
-        return ids.numpy(), masks.numpy(), outputs if isinstance(outputs, list) else [outputs]
+        pixels = tf.cast(images, tf.float32)
+        outputs = model.predict_on_batch(pixels)
+        outputs = outputs if isinstance(outputs, list) else [outputs]
+        if mirrored:
+            outputs.append(model.predict_on_batch(pixels[:, :, ::-1])[:, :, ::-1])
+        return ids.numpy(), masks.numpy(), outputs
 
     batches = examples.batch(batch_size).prefetch(2)
     with tqdm(total=n, desc=title, unit="image", disable=None) as bar, ThreadPoolExecutor(1) as pool:
