@@ -72,16 +72,16 @@ def main(params: Params) -> None:
     write_json("metrics/report.json", {"report": shown, **insight_metrics(found)})
     for statement in found.insights["statement"].head(5):
         print(statement)
-    print("the report is in reports/index.html")
+    size = sum(path.stat().st_size for path in Path("reports").rglob("*") if path.is_file())
+    print(f"the report is in reports/index.html ({size / 1e6:.1f} MB in all)")
 
 
 def produced(params: Params) -> str:
-    """How the run was made: the revision that the model card names, and the params that decide most."""
+    """How the report was made: the revision checked out, and the params that decide most."""
     train = params.train.applied()
     return (
         f"revision {git_revision()}, variant {params.variant}, source {params.data.source}, "
-        f"{params.data.image_size} pixels, "
-        f"{train.recipe} recipe, {train.epochs} epochs at most, seed {train.seed}"
+        f"{params.data.image_size} pixels, {train.recipe} recipe, {train.epochs} epochs at most, seed {train.seed}"
     )
 
 

@@ -66,7 +66,7 @@ class Findings:
 
 
 def write_report(findings: Findings, folder: Path, options: Report, crowd: str, image_size: int) -> dict[str, int]:
-    """Write the report into `folder`. Returns how much it shows, and its size in bytes.
+    """Write the report into `folder`. Returns how much it shows.
 
     crowd: as `masks.compose_mask`. image_size: of the model, in pixels.
     """
@@ -98,13 +98,10 @@ def write_report(findings: Findings, folder: Path, options: Report, crowd: str, 
     for name in ("style.css", "report.js"):
         (folder / name).write_text((_ASSETS / name).read_text(encoding="utf-8"), encoding="utf-8")
     (folder / "plotly.min.js").write_text(get_plotlyjs(), encoding="utf-8")
-    files = [path for path in folder.rglob("*") if path.is_file()]
     return {
         "samples": len(points),
         "clusters": len(cards),
         "suspects": sum(map(len, suspects.values())),
-        "page_bytes": sum(path.stat().st_size for path in folder.iterdir() if path.is_file()),
-        "bytes": sum(path.stat().st_size for path in files),
     }
 
 

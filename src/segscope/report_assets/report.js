@@ -60,6 +60,7 @@ const visible = new IntersectionObserver((entries) => {
   }
 }, { rootMargin: "300px" });
 function fillButton(button) {
+  if (!rowOf.has(button.dataset.image)) return; // of a split that is not embedded
   const wanted = button.closest("#clusters") ? byId("show-attention").checked : true;
   fill(button.querySelector(".frame"), rowOf.get(button.dataset.image), wanted ? button.dataset.layer : "", 0.75);
 }
@@ -374,7 +375,7 @@ document.addEventListener("change", (event) => { if (event.target.closest("field
 document.addEventListener("click", (event) => {
   const target = event.target.closest("button, a");
   if (!target) return;
-  if (target.dataset.image) openSample(rowOf.get(target.dataset.image), target.dataset.layer || undefined);
+  if (rowOf.has(target.dataset.image)) openSample(rowOf.get(target.dataset.image), target.dataset.layer || undefined);
   if (target.dataset.points) { select(target.dataset.points.split(" ").map(Number)); goTo("map"); }
   if (target.dataset.selectCluster) { select(all.filter((i) => String(columns.cluster?.values[i]) === target.dataset.selectCluster)); goTo("map"); }
   if (target.matches("nav a")) { event.preventDefault(); goTo(target.hash.slice(1)); }
