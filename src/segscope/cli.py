@@ -95,6 +95,13 @@ def _parser() -> argparse.ArgumentParser:
     corrupt.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     corrupt.set_defaults(run=_corrupt)
 
+    compare = commands.add_parser("compare", help="two revisions or experiments, over the same images")
+    compare.add_argument("a", metavar="REV_A", help="a revision, branch or experiment; `workspace`: what lies here")
+    compare.add_argument("b", metavar="REV_B")
+    compare.add_argument("-o", "--out", type=Path, default=Path("comparison"), help="page; default: %(default)s")
+    compare.add_argument("--markdown", action="store_true", help="print the metrics as a table, and write no page")
+    compare.set_defaults(run=_compare)
+
     for command in (predict, export):
         command.add_argument(
             "--model", type=Path, default=MODEL, help="with its model card beside it; default: %(default)s"
@@ -238,6 +245,24 @@ def _corrupt(options: argparse.Namespace) -> int:
     )
     for split, rows in truth.groupby("split"):
         print(f"{split}: " + ", ".join(f"{n} {kind}" for kind, n in rows["planted"].value_counts().items()))
+    return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from segscope.versus import as_markdown, compare_runs, read_run
+
+    a, b = read_run(options.a), read_run(options.b)
+    found = compare_runs(a, b)
+    if options.markdown:
+        print(as_markdown(a, b, found), end="")
+        return 0
+    from segscope.versus_page import write_comparison
+
+    with atomic_path(options.out) as folder:
+        write_comparison(a, b, found, folder)
+    if found.note:
+        print(found.note, file=sys.stderr)
+    print(options.out / "index.html")
     return 0
 
 

@@ -76,14 +76,7 @@ def write_report(findings: Findings, folder: Path, options: Report, crowd: str, 
     suspects = {kind: _suspect_cards(findings, labels, kind, options, folder / "crops") for kind in KINDS}
     points = _points(findings)
     cards = [_cluster_card(findings, c, options.gallery) for c in sorted(set(findings.clusters["cluster"]) - {-1})]
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(lambda name: (_ASSETS / name).read_text(encoding="utf-8")),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("index.html.j2").render(
+    page = template("index.html.j2").render(
         title=options.title,
         findings=findings,
         colors={name: class_color(k) for k, name in enumerate(findings.classes, start=1)},
@@ -95,14 +88,31 @@ def write_report(findings: Findings, folder: Path, options: Report, crowd: str, 
         data=json.loads(json.dumps(_data(findings, points), default=_plain)),
     )
     (folder / "index.html").write_text(page, encoding="utf-8")
-    for name in ("style.css", "report.js"):
-        (folder / name).write_text((_ASSETS / name).read_text(encoding="utf-8"), encoding="utf-8")
-    (folder / "plotly.min.js").write_text(get_plotlyjs(), encoding="utf-8")
+    write_assets(folder, ("style.css", "report.js"))
     return {
         "samples": len(points),
         "clusters": len(cards),
         "suspects": sum(map(len, suspects.values())),
     }
+
+
+def template(name: str) -> jinja2.Template:
+    """A page's template; everything from the data is escaped."""
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(lambda name: (_ASSETS / name).read_text(encoding="utf-8")),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(name)
+
+
+def write_assets(folder: Path, names: Sequence[str]) -> None:
+    """Put styles and scripts beside a page, and Plotly."""
+    for name in names:
+        (folder / name).write_text((_ASSETS / name).read_text(encoding="utf-8"), encoding="utf-8")
+    (folder / "plotly.min.js").write_text(get_plotlyjs(), encoding="utf-8")
 
 
 def _plain(value: Any) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import dvc.api
 import pandas as pd
 import pyarrow as pa
@@ -11,18 +13,29 @@ from scmrepo.exceptions import SCMError
 
 from segscope.errors import SegscopeError
 
+WORKSPACE = "workspace"
 
-def read_columns(path: str, revision: str, columns: list[str]) -> pd.DataFrame:
-    """Columns of a Parquet artefact of a git revision or DVC experiment.
 
-    Raises SegscopeError if there is no such revision, if its artefact is not in DVC's cache or remote, or if it lacks a
-    column.
+def read_file(path: str, revision: str) -> bytes:
+    """A file of a git revision or DVC experiment, or of the workspace.
+
+    Raises SegscopeError if there is no such revision, or its file is neither in git nor in DVC's cache or remote.
     """
     try:
+        if revision == WORKSPACE:
+            return Path(path).read_bytes()
         with dvc.api.open(path, rev=revision, mode="rb") as file:
-            return pq.read_table(pa.BufferReader(file.read()), columns=columns).to_pandas()
-    except (DvcException, SCMError, OSError, pa.ArrowException) as error:
+            return file.read()
+    except (DvcException, SCMError, OSError) as error:
         raise SegscopeError(
             f"{path} of revision {revision} cannot be read ({error}); `git log --all` and `dvc exp show` list "
             "revisions, `dvc fetch` and `dvc exp pull` fetch what they made"
         ) from error
+
+
+def read_columns(path: str, revision: str, columns: list[str]) -> pd.DataFrame:
+    """Columns of a Parquet artefact of a revision. Raises SegscopeError as `read_file`, or if it lacks a column."""
+    try:
+        return pq.read_table(pa.BufferReader(read_file(path, revision)), columns=columns).to_pandas()
+    except pa.ArrowException as error:
+        raise SegscopeError(f"{path} of revision {revision} cannot be read ({error})") from error
