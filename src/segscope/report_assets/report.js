@@ -14,7 +14,6 @@ const scores = Object.keys(columns).filter((name) => name === "loss" || name.sta
 const clusterLabel = (cluster) => (cluster < 0 ? "no cluster" : `${cluster} ${data.clusterNames[cluster]}`);
 const isVal = (i) => !columns.split || columns.split.values[i] === "val";
 const show = (value) => (value === null || value === undefined ? "–" : typeof value === "number" ? String(+value.toPrecision(3)) : String(value));
-const mean = (values) => { const known = values.filter((v) => v !== null); return known.length ? known.reduce((a, b) => a + Number(b), 0) / known.length : null; };
 
 function element(tag, attributes = {}, ...children) {
   const made = Object.assign(document.createElement(tag), attributes);
@@ -208,19 +207,32 @@ function listenToMap() {
 }
 
 // ---- the selection ----
-function spread(values) {
-  const average = mean(values);
-  return Math.sqrt(mean(values.map((v) => (v === null ? null : (v - average) ** 2))) ?? 0);
+// Sums over all images, or all of val, are kept, so that a selection costs only its own images.
+const sums = new Map();
+function sumOf(name, rows, onlyVal) {
+  let sum = 0, squares = 0, count = 0;
+  for (const i of rows) {
+    const value = columns[name].values[i];
+    if (value === null || (onlyVal && !isVal(i))) continue;
+    sum += Number(value); squares += Number(value) ** 2; count += 1;
+  }
+  return { sum, squares, count };
 }
-function unusual(rows, rest) {
+function contrast(name, rows, onlyVal) {
+  const key = `${onlyVal}|${name}`;
+  if (!sums.has(key)) sums.set(key, sumOf(name, all, onlyVal));
+  const total = sums.get(key), inside = sumOf(name, rows, onlyVal);
+  const outside = { sum: total.sum - inside.sum, count: total.count - inside.count };
+  const average = ({ sum, count }) => (count ? sum / count : null);
+  const deviation = Math.sqrt(Math.max(0, total.squares / total.count - (total.sum / total.count) ** 2));
+  return { a: average(inside), b: average(outside), known: Math.min(inside.count, outside.count), deviation };
+}
+function unusual(rows) {
   const found = [];
   for (const [name, column] of Object.entries(columns)) {
     if (column.kind === "name" || scores.includes(name) || ["pixel_accuracy", "confidence"].includes(name)) continue;
-    const known = (list) => list.filter((i) => column.values[i] !== null).length;
-    if (known(rows) < 5 || known(rest) < 5) continue;
-    const deviation = spread(column.values);
-    const a = mean(rows.map((i) => column.values[i])), b = mean(rest.map((i) => column.values[i]));
-    if (deviation && a !== null && b !== null) found.push({ label: column.label, a, b, d: (a - b) / deviation });
+    const { a, b, known, deviation } = contrast(name, rows, false);
+    if (known >= 5 && deviation > 0) found.push({ label: column.label, a, b, d: (a - b) / deviation });
   }
   return found.sort((p, q) => Math.abs(q.d) - Math.abs(p.d)).slice(0, 6);
 }
@@ -232,12 +244,11 @@ function drawSelection() {
       element("div", { className: "gallery" }, ...hardest.map((i) => viewButton(i, ` · ${show(columns.loss.values[i])}`))));
     return;
   }
-  const inside = new Set(selected), rest = all.filter((i) => !inside.has(i));
   const table = element("table", {}, element("tbody", {}, ...scores.map((name) => {
-    const of = (rows) => show(mean(rows.filter(isVal).map((i) => columns[name].values[i])));
-    return element("tr", {}, element("th", { scope: "row", textContent: `${columns[name].label} (val)` }), element("td", { textContent: of(selected) }), element("td", { textContent: `rest ${of(rest)}` }));
+    const { a, b } = contrast(name, selected, true);
+    return element("tr", {}, element("th", { scope: "row", textContent: `${columns[name].label} (val)` }), element("td", { textContent: show(a) }), element("td", { textContent: `rest ${show(b)}` }));
   })));
-  const facts = unusual(selected, rest).map(({ label, a, b, d }) => element("li", { textContent: `${label}: ${show(a)} against ${show(b)} (${d > 0 ? "+" : "−"}${Math.abs(d).toFixed(1)} sd)` }));
+  const facts = unusual(selected).map(({ label, a, b, d }) => element("li", { textContent: `${label}: ${show(a)} against ${show(b)} (${d > 0 ? "+" : "−"}${Math.abs(d).toFixed(1)} sd)` }));
   const order = [...selected].sort((a, b) => (columns.loss.values[b] ?? 0) - (columns.loss.values[a] ?? 0)).slice(0, 24);
   const clear = element("button", { textContent: "Clear" });
   clear.addEventListener("click", () => { select([]); Plotly.restyle("chart-map", { selectedpoints: [null] }); });

@@ -1,0 +1,118 @@
+"""The report of many images in headless Chromium: seconds until it can be used, its weight, and a selection's cost.
+
+python bench/bench_report.py FOLDER [IMAGES ...]   # the folder of a finished run, whose images are repeated; 5000 40000
+
+Views are left out: they are loaded a few at a time, whatever their number.
+"""
+
+from __future__ import annotations
+
+import os
+import runpy
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from playwright.sync_api import sync_playwright
+
+from segscope import report
+from segscope.insights import Insights
+
+SIZES = (5_000, 40_000)
+REPEATS = 3
+SELECTED = 1000
+TIMED_SELECTION = "(rows) => { const start = performance.now(); select(rows); return performance.now() - start; }"
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+
+
+def captured(folder: Path) -> tuple:
+    """The arguments that the report stage of a finished run calls `write_report` with."""
+    calls = []
+
+    class Caught(Exception):
+        pass
+
+    def catch(*arguments: object) -> None:
+        calls.append(arguments)
+        raise Caught
+
+    own, report.write_report = report.write_report, catch
+    before = Path.cwd()
+    try:
+        os.chdir(folder)
+        runpy.run_path(str(ROOT / "stages" / "report.py"), run_name="__main__")
+    except Caught:
+        pass
+    finally:
+        os.chdir(before)
+        report.write_report = own
+    return calls[0]
+
+
+def repeated(findings: report.Findings, n: int) -> report.Findings:
+    """The findings with their images repeated, under new ids and at places of their own, to be n."""
+    times = -(-n // len(findings.embeddings))
+    step = int(findings.index["image_id"].abs().max()) + 1
+    draw = np.random.default_rng(0)
+
+    def tile(table: pd.DataFrame) -> pd.DataFrame:
+        parts = [table.assign(image_id=table["image_id"] + step * i) for i in range(times)]
+        return pd.concat(parts, ignore_index=True)
+
+    embeddings = tile(findings.embeddings).head(n)
+    embeddings[["x", "y"]] += draw.normal(0, 0.3, (n, 2))
+    neighbors = tile(findings.neighbors)
+    neighbors["neighbor_id"] += neighbors["image_id"] // step * step
+    found = findings.insights
+    return replace(
+        findings,
+        embeddings=embeddings,
+        neighbors=neighbors[neighbors["neighbor_id"].isin(embeddings["image_id"])],
+        scores=pd.concat([findings.scores] * times, ignore_index=True),
+        heavy=np.tile(findings.heavy, times),
+        insights=Insights(found.associations, found.insights, found.image_ids, found.hard),
+        **{name: tile(getattr(findings, name)) for name in ("samples", "index", "predictions", "clusters")},
+    )
+
+
+def main() -> None:
+    folder = Path(sys.argv[1])
+    findings, _, options, crowd, size = captured(folder)
+    report.write_views = lambda *_: None
+    from browser import ARGUMENTS, CHROMIUM
+
+    for n in [int(argument) for argument in sys.argv[2:]] or SIZES:
+        with tempfile.TemporaryDirectory() as scratch, sync_playwright() as playwright:
+            out = Path(scratch) / "report"
+            os.chdir(folder)
+            report.write_report(repeated(findings, n), out, options, crowd, size)
+            page_size = sum(file.stat().st_size for file in out.iterdir() if file.is_file())
+            seconds, selecting = [], []
+            for _ in range(REPEATS):
+                browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+                page = browser.new_page(viewport={"width": 1280, "height": 900})
+                page.goto(f"{out.as_uri()}/index.html")
+                page.wait_for_selector("html[data-ready]", timeout=120_000)
+                seconds.append(page.evaluate("performance.now()") / 1000)
+                rows = np.random.default_rng(0).choice(n, SELECTED, replace=False).tolist()
+                for _ in range(5):
+                    selecting.append(
+                        page.evaluate(
+                            "(rows) => { const t = performance.now(); select(rows); return performance.now() - t; }",
+                            rows,
+                        )
+                    )
+                browser.close()
+            print(
+                f"{n} images: usable after {np.median(seconds):.1f} s (at most {max(seconds):.1f}), page {page_size / 1e6:.1f} MB"
+            )
+            first, later = np.median(selecting[::5]), np.median(selecting)
+            print(f"  {SELECTED} points selected: panel updated in {later:.0f} ms, the first time {first:.0f} ms")
+
+
+if __name__ == "__main__":
+    main()
