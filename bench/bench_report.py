@@ -100,16 +100,10 @@ def main() -> None:
                 seconds.append(page.evaluate("performance.now()") / 1000)
                 rows = np.random.default_rng(0).choice(n, SELECTED, replace=False).tolist()
                 for _ in range(5):
-                    selecting.append(
-                        page.evaluate(
-                            "(rows) => { const t = performance.now(); select(rows); return performance.now() - t; }",
-                            rows,
-                        )
-                    )
+                    selecting.append(page.evaluate(TIMED_SELECTION, rows))
                 browser.close()
-            print(
-                f"{n} images: usable after {np.median(seconds):.1f} s (at most {max(seconds):.1f}), page {page_size / 1e6:.1f} MB"
-            )
+            usable = f"usable after {np.median(seconds):.1f} s (at most {max(seconds):.1f})"
+            print(f"{n} images: {usable}, page {page_size / 1e6:.1f} MB")
             first, later = np.median(selecting[::5]), np.median(selecting)
             print(f"  {SELECTED} points selected: panel updated in {later:.0f} ms, the first time {first:.0f} ms")
 

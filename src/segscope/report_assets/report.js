@@ -166,7 +166,9 @@ function trace(rows, more, marker) {
     text: rows.map((i) => escapeHtml(`image ${data.ids[i]}`)), hovertemplate: "%{text}<extra></extra>", marker: { size: sizes(rows), ...marker }, ...more,
   };
 }
+let listening = false;
 function drawMap() {
+  drawn.add("chart-map");
   const { kind, values, label } = columns[state.color];
   const rows = shownRows();
   let traces;
@@ -190,6 +192,8 @@ function drawMap() {
   };
   const removed = ["toImage", "autoScale2d"];
   draw("chart-map", traces, more, { displayModeBar: true, scrollZoom: true, modeBarButtonsToRemove: removed });
+  if (!listening) listenToMap();
+  listening = true;
 }
 function listenToMap() {
   const plot = byId("chart-map"), hover = byId("hover");
@@ -251,7 +255,7 @@ function drawSelection() {
   const facts = unusual(selected).map(({ label, a, b, d }) => element("li", { textContent: `${label}: ${show(a)} against ${show(b)} (${d > 0 ? "+" : "−"}${Math.abs(d).toFixed(1)} sd)` }));
   const order = [...selected].sort((a, b) => (columns.loss.values[b] ?? 0) - (columns.loss.values[a] ?? 0)).slice(0, 24);
   const clear = element("button", { textContent: "Clear" });
-  clear.addEventListener("click", () => { select([]); Plotly.restyle("chart-map", { selectedpoints: [null] }); });
+  clear.addEventListener("click", () => { select([]); if (drawn.has("chart-map")) Plotly.restyle("chart-map", { selectedpoints: [null] }); });
   panel.replaceChildren(element("h3", { textContent: `${selected.length} images selected ` }, clear), table,
     element("h4", { textContent: "Unusual about them" }), element("ul", {}, ...facts),
     element("h4", { textContent: selected.length > 24 ? "The 24 of highest loss" : "All of them" }),
@@ -310,6 +314,7 @@ function countMarks() {
 
 // ---- performance ----
 function drawPerformance() {
+  drawn.add("chart-performance");
   const { x, y } = state;
   const rows = all.filter((i) => isVal(i) && columns[x].values[i] !== null && columns[y].values[i] !== null);
   const points = {
@@ -351,13 +356,18 @@ function goTo(section) {
   writeState();
   byId(section)?.scrollIntoView();
 }
-function drawAll() {
-  drawTraining();
-  drawIou();
-  drawConfusion();
-  drawMap();
-  drawPerformance();
-}
+// A chart is drawn when it comes near the screen.
+const CHARTS = { "chart-training": drawTraining, "chart-iou": drawIou, "chart-map": drawMap, "chart-performance": drawPerformance, "chart-confusion": drawConfusion };
+const drawn = new Set();
+const approaching = new IntersectionObserver((entries) => {
+  for (const { target: { id } } of entries.filter((entry) => entry.isIntersecting)) {
+    approaching.unobserve(byId(id));
+    if (drawn.has(id)) continue;
+    drawn.add(id);
+    CHARTS[id]();
+  }
+}, { rootMargin: "200px" });
+const drawAll = () => drawn.forEach((id) => CHARTS[id]());
 function apply() {
   readState();
   showState();
@@ -395,5 +405,5 @@ document.querySelectorAll("main .view").forEach((button) => visible.observe(butt
 window.addEventListener("hashchange", apply);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
 apply();
-listenToMap();
+Object.keys(CHARTS).forEach((id) => approaching.observe(byId(id)));
 document.documentElement.dataset.ready = "true";
