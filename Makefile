@@ -33,3 +33,4 @@ bench: env
 	python bench/bench.py
 	python bench/bench_model.py
 	python bench/bench_latent.py
+	python bench/bench_report.py .

@@ -80,7 +80,7 @@ def repeated(findings: report.Findings, n: int) -> report.Findings:
 
 
 def main() -> None:
-    folder = Path(sys.argv[1])
+    folder = Path(sys.argv[1]).resolve()
     findings, _, options, crowd, size = captured(folder)
     report.write_views = lambda *_: None
     from browser import ARGUMENTS, CHROMIUM
