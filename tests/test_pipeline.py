@@ -355,6 +355,8 @@ def test_the_report_fits_a_narrow_screen(project):
 
 
 def test_another_variant_reuses_the_data_and_can_be_compared(project):
+    run(project, "git", "add", ".")
+    run(project, "git", "commit", "--quiet", "--allow-empty", "-m", "the category model")
     set_params(project, variant="supercategory")
     said = run(project, "dvc", "repro")
     for stage in STAGES[:2]:
@@ -365,6 +367,15 @@ def test_another_variant_reuses_the_data_and_can_be_compared(project):
     files = difference[""]["data"]
     assert "vehicle" in files["metrics/predict.json"]["data"]["val"]["iou"]
     assert "bus" in files["metrics/predict.json"]["data"]["val"]["recall"]
+    table = run(project, "segscope", "compare", "HEAD", "workspace", "--markdown")
+    assert "| val | HEAD | workspace | difference |" in table
+    assert "| recall.bus |" in table
+    assert "| cluster purity |" in table
+    run(project, "segscope", "compare", "HEAD", "workspace", "--out", "compared")
+    assert "20 val images judged by both" in (project / "compared" / "index.html").read_text()
+    assert list((project / "compared" / "images").iterdir())
+    nowhere = call(project, "segscope", "compare", "HEAD", "no-such-revision")
+    assert "error: params.yaml of revision no-such-revision cannot be read" in nowhere.stderr
 
 
 def test_plots_are_made_without_a_network(project):

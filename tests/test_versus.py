@@ -6,7 +6,7 @@ from PIL import Image
 
 from segscope.errors import SegscopeError
 from segscope.images import encode_png
-from segscope.versus import RunOf, as_markdown, compare_runs
+from segscope.versus import RunOf, as_markdown, cluster_purity, compare_runs
 from segscope.versus_page import write_comparison
 
 CATEGORIES = pd.DataFrame(
@@ -24,6 +24,7 @@ def run(name: str, classes: dict[str, list[int]], counts: list, loss: list[float
     predictions["counts"] = list(np.array(counts).reshape(len(ids), -1))
     predictions["mask"] = [encode_png(np.ones((4, 4), np.uint8))] * len(ids)
     points = pd.DataFrame({"image_id": ids, "x": 0.0, "y": np.arange(len(ids)) * 1.0, "cluster": 0})
+    points["dominant"] = "person"
     return RunOf(name, name, list(classes), CATEGORIES, class_of, predictions, points, {}, METRICS)
 
 
@@ -111,3 +112,9 @@ def test_the_page_links_the_two_maps(pair, tmp_path):
         chosen = [page.evaluate(f"document.getElementById('map-{m}').data[0].selectedpoints") for m in "ab"]
         assert chosen[0] == chosen[1]
         assert 0 < len(chosen[0]) < 20
+
+
+def test_cluster_purity_by_hand():
+    points = pd.DataFrame({"cluster": [0, 0, 0, 1, 1, -1], "dominant": ["a", "a", "b", "b", "b", "a"]})
+    assert cluster_purity(points) == (2 + 2) / 5
+    assert np.isnan(cluster_purity(points.assign(cluster=-1)))

@@ -40,7 +40,8 @@ PLAIN = {
 @dataclass(frozen=True)
 class RunOf:
     """A revision's run. classes: the variant's. class_of_category: uint8[C]. predictions: image_id, split, loss,
-    counts, mask. points: image_id, x, y, cluster. paths: of the photographs, by image_id. metrics: by stage.
+    counts, mask. points: image_id, x, y, cluster, dominant (super-category). paths: of the photographs, by image_id.
+    metrics: by stage.
     """
 
     name: str
@@ -62,6 +63,7 @@ def read_run(revision: str) -> RunOf:
     columns = ["image_id", "split", "loss", "counts", "mask"]
     points = read_columns("artifacts/embeddings.parquet", revision, ["image_id", "x", "y"])
     clusters = read_columns("artifacts/clusters.parquet", revision, ["image_id", "cluster"])
+    samples = read_columns("artifacts/samples.parquet", revision, ["image_id", "dominant"])
     index = read_columns("data/index.parquet", revision, ["image_id", "path"])
     return RunOf(
         revision,
@@ -70,7 +72,7 @@ def read_run(revision: str) -> RunOf:
         categories,
         class_of_positions(variant_classes(variant, categories), categories),
         read_columns("artifacts/predictions.parquet", revision, columns),
-        points.merge(clusters, on="image_id"),
+        points.merge(clusters, on="image_id").merge(samples, on="image_id"),
         dict(zip(index["image_id"].tolist(), index["path"], strict=True)),
         {stage: json.loads(read_file(f"metrics/{stage}.json", revision)) for stage in ("predict", "embed", "cluster")},
     )
@@ -104,15 +106,22 @@ def compare_runs(a: RunOf, b: RunOf, seed: int = 0) -> Comparison:
     found = [_parts(run, table) for run, table in zip((a, b), pair, strict=True)]
     for metric in [name for name in found[0] if name in found[1]]:
         rows.append(_ratio_row(metric, *(parts[metric] for parts in found), weights))
-    for metric, path in PLAIN.items():
-        values = [_at(run.metrics, path) for run in (a, b)]
-        rows.append((metric, *values, values[1] - values[0], np.nan, np.nan))
+    plain = {metric: [_at(run.metrics, path) for run in (a, b)] for metric, path in PLAIN.items()}
+    plain["cluster purity"] = [cluster_purity(run.points) for run in (a, b)]
+    rows += [(metric, x, y, y - x, np.nan, np.nan) for metric, (x, y) in plain.items()]
     images = pd.DataFrame(
         {"image_id": common, "loss_a": pair[0]["loss"].to_numpy(), "loss_b": pair[1]["loss"].to_numpy()}
     )
     images["change"] = images["loss_b"] - images["loss_a"]
     columns = ["metric", "a", "b", "difference", "low", "high"]
     return Comparison(pd.DataFrame(rows, columns=columns), images.sort_values("change", ignore_index=True), note)
+
+
+def cluster_purity(points: pd.DataFrame) -> float:
+    """Of the clustered images, the share whose dominant super-category is their cluster's most common; NaN of none."""
+    clustered = points[points["cluster"] >= 0]
+    most = clustered.groupby(["cluster", "dominant"]).size().groupby("cluster").max().sum()
+    return float(most / len(clustered)) if len(clustered) else float("nan")
 
 
 def _at(metrics: Mapping[str, Any], path: Sequence[str]) -> float:

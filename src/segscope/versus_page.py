@@ -38,7 +38,7 @@ def write_comparison(a: RunOf, b: RunOf, found: Comparison, folder: Path) -> Non
 
 
 def _points(run: RunOf) -> dict[str, list]:
-    points = run.points.round({"x": 3, "y": 3})
+    points = run.points[["image_id", "x", "y", "cluster"]].round({"x": 3, "y": 3})
     table = json.loads(points.rename(columns={"image_id": "ids"}).to_json(orient="split"))
     return dict(zip(table["columns"], map(list, zip(*table["data"], strict=True)), strict=True))
 
