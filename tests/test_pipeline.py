@@ -65,7 +65,8 @@ def new_project(folder: Path) -> Path:
         train={"epochs": 1},
         predict={"bootstrap": 100},
         embed={"dimensions": 8},
-        cluster={"min_cluster_size": 4},
+        cluster={"min_cluster_size": 4, "stability_runs": 1, "explained": 2},
+        insights={"permutations": 100, "bootstrap": 100},
     )
     run(folder, "git", "init", "--quiet")
     run(folder, "git", "add", ".")
@@ -243,7 +244,7 @@ def test_a_review_of_the_labels_changes_the_next_run(committed):
     image = judged[judged["image_id"] != annotation["image_id"]]["image_id"].iloc[0]
     text = exclusion_yaml([int(image)], {int(annotation["image_id"]): [int(annotation["annotation_id"])], 5: [1]})
     (committed / "data" / "exclude.yaml").write_text(text)
-    said = run(committed, "dvc", "repro")
+    said = run(committed, "dvc", "repro", "predict")
     assert "Stage 'download' didn't change, skipping" in said
     assert "data/exclude.yaml names 1 ids that this run does not have" in said
     assert metrics(committed, "masks")["val"]["skipped"] == {"excluded": 2}
