@@ -499,8 +499,10 @@ def test_real_photographs_are_read_in_place(coco_mini, tmp_path):
 
 def two_stages(folder: Path, **data: object) -> Path:
     """A folder in which the first two stages can run, without an encoder."""
-    for name in ("stages", "params.yaml"):
-        (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, folder / name)
+    shutil.copytree(ROOT / "stages", folder / "stages")
+    (folder / "data").mkdir()
+    for name in ("params.yaml", "data/exclude.yaml"):
+        shutil.copy(ROOT / name, folder / name)
     data |= {"sample_images": {"train": 2, "val": 2}}
     set_params(folder, data=data, model={"encoder_weights": "none"})
     return folder
