@@ -28,10 +28,11 @@ def main(params: Params) -> None:
     samples = table("samples", schemas.samples_schema(categories))
     predictions = table("predictions", schemas.predictions_schema(list(classes), len(categories)))
     class_of = variant_classes(classes, categories)
-    val = predictions[predictions["split"] == "val"]
+    scores = image_scores(predictions, list(classes), class_of_positions(class_of, categories))
+    val = predictions["split"] == "val"
     found = find_insights(
-        samples.set_index("image_id").loc[val["image_id"]].reset_index(),
-        image_scores(val, list(classes), class_of_positions(class_of, categories)).reset_index(drop=True),
+        samples.set_index("image_id").loc[predictions.loc[val, "image_id"]].reset_index(),
+        scores[val].reset_index(drop=True),
         params.insights.min_images,
         params.insights.permutations,
         params.insights.bootstrap,
@@ -50,7 +51,7 @@ def main(params: Params) -> None:
         index=schemas.read_parquet("data/index.parquet", schemas.INDEX),
         instances=table("instances", schemas.INSTANCES),
         predictions=predictions,
-        scores=image_scores(predictions, list(classes), class_of_positions(class_of, categories)),
+        scores=scores,
         label_issues=table("label_issues", schemas.LABEL_ISSUES),
         embeddings=table("embeddings", schemas.embeddings_schema(params.embed.dimensions)),
         neighbors=table("neighbors", schemas.NEIGHBORS),

@@ -137,7 +137,7 @@ class _Labels:
 
 def _jobs(findings: Findings, labels: _Labels, size: int) -> Iterator[Job]:
     """The views' jobs, in the order of the embeddings."""
-    names = findings.profiles.drop_duplicates("cluster").set_index("cluster")["name"]
+    names = _cluster_names(findings)
     attention: dict[int, dict[str, np.ndarray]] = {}
     for row in findings.heatmaps.itertuples():
         caption = f"cluster {row.cluster}: {names[row.cluster]}"
@@ -155,6 +155,16 @@ def _jobs(findings: Findings, labels: _Labels, size: int) -> Iterator[Job]:
 def _square(values: np.ndarray) -> np.ndarray:
     side = int(np.sqrt(len(values)))
     return np.asarray(values).reshape(side, side)
+
+
+def _cluster_names(findings: Findings) -> pd.Series:
+    """The clusters' names by their numbers."""
+    return findings.profiles.drop_duplicates("cluster").set_index("cluster")["name"]
+
+
+def _positions(findings: Findings) -> dict[int, int]:
+    """Each image's position among the points, by image_id."""
+    return {i: n for n, i in enumerate(findings.embeddings["image_id"].tolist())}
 
 
 def _cluster_card(findings: Findings, cluster: int, gallery: int) -> dict[str, Any]:
@@ -206,7 +216,7 @@ def _suspect_cards(
 
 def _insights(findings: Findings) -> list[dict[str, Any]]:
     """Each insight with the positions of its images among the points."""
-    position = {i: n for n, i in enumerate(findings.embeddings["image_id"].tolist())}
+    position = _positions(findings)
     return [
         row | {"points": [position[i] for i in ids.tolist() if i in position]}
         for row, ids in zip(findings.insights.insights.to_dict("records"), findings.insights.image_ids, strict=True)
@@ -244,11 +254,11 @@ def _data(findings: Findings, points: pd.DataFrame) -> dict[str, Any]:
         kind = "truth" if pd.api.types.is_bool_dtype(values) else kind
         label = f"IoU of {name.removeprefix('iou.')}" if name.startswith("iou.") else describe(name)
         columns[name] = {"label": label, "kind": kind, "values": _rounded(values)}
-    position = {i: n for n, i in enumerate(points["image_id"].tolist())}
+    position = _positions(findings)
     neighbors = findings.neighbors.groupby("image_id")["neighbor_id"].agg(list)
     issues = findings.label_issues.nlargest(_ISSUES_LISTED, "score")
     issues = issues[issues["image_id"].isin(position)]
-    names = findings.profiles.drop_duplicates("cluster").set_index("cluster")["name"]
+    names = _cluster_names(findings)
     associations = findings.insights.associations
     return {
         "chunk": CHUNK,
