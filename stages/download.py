@@ -9,7 +9,7 @@ from segscope import schemas, stage
 from segscope.coco import CocoSplit, read_coco
 from segscope.encoder import fetch_encoder
 from segscope.errors import SegscopeError
-from segscope.files import atomic_path, write_json
+from segscope.files import atomic_folder, write_json
 from segscope.inventory import checksums
 from segscope.params import Params
 from segscope.sources import SPLITS, Directory, Source, draw_sample, open_source, read_truth
@@ -21,8 +21,7 @@ DATA = Path("data")
 def main(params: Params) -> None:
     data = params.data
     encoder = fetch_encoder(params.model.encoder_weights, DATA / "weights")
-    with atomic_path(DATA / "sample") as folder:
-        folder.mkdir()
+    with atomic_folder(DATA / "sample") as folder:
         if data.source == "sample":
             truth = draw_sample(folder, data.sample_images.model_dump(), data.seed)
             schemas.write_parquet(folder / "truth.parquet", truth, schemas.TRUTH)

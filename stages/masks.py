@@ -12,7 +12,7 @@ from segscope import schemas, stage
 from segscope.conversion import Converted, convert_all, jobs, tabulate
 from segscope.errors import SegscopeError
 from segscope.exclusion import apply_exclusion, read_exclusion
-from segscope.files import atomic_path, write_json
+from segscope.files import atomic_folder, write_json
 from segscope.params import Params
 from segscope.records import RecordWriter, open_shard
 
@@ -31,11 +31,10 @@ def main(params: Params) -> None:
     if unknown:
         print(f"warning: {params.data.exclude} names {unknown} ids that this run does not have", file=sys.stderr)
     with (
-        atomic_path(ARTIFACTS / "dataset") as folder,
+        atomic_folder(ARTIFACTS / "dataset") as folder,
         schemas.open_parquet(ARTIFACTS / "samples.parquet", schemas.samples_schema(categories)) as write_samples,
         schemas.open_parquet(ARTIFACTS / "instances.parquet", schemas.INSTANCES) as write_instances,
     ):
-        folder.mkdir()
         for split, images in index.groupby("split"):
             totals = []
             bar = tqdm(total=len(images), desc=f"masks {split}", unit="image", disable=None)

@@ -10,7 +10,7 @@ import pandas as pd
 from segscope import evaluation, labels, plots, schemas, stage
 from segscope.confusions import category_table
 from segscope.dataset import read_examples, shards
-from segscope.files import atomic_path, write_json
+from segscope.files import atomic_folder, write_json
 from segscope.folds import fold_model, fold_of
 from segscope.judgement import Judgement, find_confusions, judge, metrics, pixel_counts
 from segscope.label_quality import ranking_quality
@@ -99,8 +99,7 @@ def write_tables(
         "reliability": plots.by_split(curves),
         "categories": plots.by_split(pairs),
     }
-    with atomic_path(ARTIFACTS / "plots") as folder:
-        folder.mkdir()
+    with atomic_folder(ARTIFACTS / "plots") as folder:
         for name, table in tables.items():
             table.to_csv(folder / f"{name}.csv", index=False)
 

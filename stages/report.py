@@ -7,7 +7,7 @@ import pandas as pd
 
 from segscope import schemas, stage
 from segscope.evaluation import class_of_positions, image_scores
-from segscope.files import atomic_path, write_json
+from segscope.files import atomic_folder, write_json
 from segscope.insights import find_insights, insight_metrics
 from segscope.masks import variant_classes
 from segscope.model_card import git_revision
@@ -68,7 +68,7 @@ def main(params: Params) -> None:
             name: json.loads(Path(f"metrics/{name}.json").read_text()) for name in ("predict", "embed", "cluster")
         },
     )
-    with atomic_path("reports") as folder:
+    with atomic_folder("reports") as folder:
         shown = write_report(findings, folder, params.report, params.masks.crowd, params.data.image_size)
     write_json("metrics/report.json", {"report": shown, **insight_metrics(found)})
     for statement in found.insights["statement"].head(5):

@@ -12,7 +12,7 @@ import pandas as pd
 from segscope import schemas, stage
 from segscope.dataset import count_pixels, read_examples, read_ids, shards, training_batches, validation_batches
 from segscope.encoder import read_encoder
-from segscope.files import atomic_path, write_json
+from segscope.files import atomic_folder, atomic_path, write_json
 from segscope.folds import fold_model, fold_of
 from segscope.masks import variant_classes
 from segscope.model_card import write_card
@@ -123,8 +123,7 @@ def train_folds(params: Params, data: Training, image_ids: np.ndarray) -> None:
     """A model for each fold of the train split that has not seen it; none for one fold."""
     folds, checkpoints = params.labels.folds, []
     fold = fold_of(image_ids, folds)
-    with atomic_path(ARTIFACTS / "folds") as folder, TemporaryDirectory() as logs:
-        folder.mkdir()
+    with atomic_folder(ARTIFACTS / "folds") as folder, TemporaryDirectory() as logs:
         write_json(folder / "folds.json", {"folds": folds, "images": np.bincount(fold, minlength=folds).tolist()})
         for number in range(folds if folds > 1 else 0):
             print(f"fold {number + 1} of {folds}")

@@ -28,3 +28,39 @@ def test_version(capsys):
     with pytest.raises(SystemExit, match="0"):
         main(["--version"])
     assert capsys.readouterr().out == f"segscope {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["predict", "a.jpg", "--out", "folder"],
+        ["export", "--format", "saved_model", "--out", "folder"],
+        ["export", "--format", "saved_model", "--out", "."],
+        ["export", "--format", "tflite", "--out", "folder/keep.txt"],
+        ["similar", "3", "--out", "folder/keep.txt"],
+        ["explain", "3", "--class", "car", "--out", "folder/keep.txt"],
+        ["labels", "export", "--format", "csv", "--out", "folder/keep.txt"],
+        ["corrupt-labels", "coco", "folder"],
+        ["compare", "HEAD", "workspace", "-o", "folder"],
+        ["compare", "HEAD", "workspace", "-o", "folder/keep.txt"],
+        ["compare", "HEAD", "workspace", "-o", "."],
+        ["compare", "HEAD", "workspace", "-o", ".."],
+    ],
+)
+def test_no_command_removes_or_overwrites_what_it_did_not_make(tmp_path, monkeypatch, capsys, command):
+    here = tmp_path / "project"
+    (here / "folder").mkdir(parents=True)
+    (here / "params.yaml").write_text(PARAMS.read_text())
+    for folder in (tmp_path, here, here / "folder"):
+        (folder / "keep.txt").write_text("mine")
+    monkeypatch.chdir(here)
+    assert main(command) == 1
+    said = capsys.readouterr().err
+    assert "segscope did not make" in said or "exists already" in said or "is the working folder or holds it" in said
+    kept = sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*"))
+    assert kept == [
+        "keep.txt",
+        "project",
+        *(f"project/{n}" for n in ("folder", "folder/keep.txt", "keep.txt", "params.yaml")),
+    ]
+    assert {p.read_text() for p in tmp_path.rglob("keep.txt")} == {"mine"}

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from segscope import __version__
 from segscope.errors import SegscopeError
-from segscope.files import atomic_path
+from segscope.files import atomic_folder, atomic_path, output_folder, refuse_existing, refuse_foreign
 from segscope.params import load_params
 
 if TYPE_CHECKING:
@@ -102,6 +102,8 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("--markdown", action="store_true", help="print the metrics as a table, and write no page")
     compare.set_defaults(run=_compare)
 
+    for command in (export, similar, explain, review):
+        command.add_argument("--overwrite", action="store_true", help="write over a file that exists")
     for command in (predict, export):
         command.add_argument(
             "--model", type=Path, default=MODEL, help="with its model card beside it; default: %(default)s"
@@ -120,9 +122,9 @@ def _predict(options: argparse.Namespace) -> int:
     from segscope.photographs import segment_file, stems
     from segscope.prediction import load_model
 
+    output_folder(options.out)
     names, size = read_card(options.model.with_suffix(".md"))
     model = load_model(options.model, len(names), size)
-    options.out.mkdir(parents=True, exist_ok=True)
     rows, failed = [], []
     for path, stem in zip(tqdm(options.images, unit="image", disable=None), stems(options.images), strict=True):
         try:
@@ -146,9 +148,13 @@ def _export(options: argparse.Namespace) -> int:
     from segscope.model_card import read_card
     from segscope.prediction import load_model
 
+    path = options.out or options.model.with_suffix(ENDINGS[options.kind])
+    if options.kind == "saved_model":
+        refuse_foreign(path)
+    else:
+        refuse_existing(path, options.overwrite)
     names, size = read_card(options.model.with_suffix(".md"))
     model = load_model(options.model, len(names), size)
-    path = options.out or options.model.with_suffix(ENDINGS[options.kind])
     export_model(model, path, options.kind)
     print(f"{path}: RGB 0 to 255, float32 N × {size} × {size} × 3, to logits of {', '.join(names)}")
     return 0
@@ -164,6 +170,7 @@ def _similar(options: argparse.Namespace) -> int:
     from segscope.exploration import Run
     from segscope.overlays import contact_sheet, heat_overlay
 
+    refuse_existing(options.out, options.overwrite)
     run = Run()
     query = run.photograph(options.image)
     table = run.similar(query, options.k)
@@ -186,6 +193,7 @@ def _explain(options: argparse.Namespace) -> int:
     from segscope.exploration import Run
     from segscope.overlays import class_overlay, contact_sheet, heat_overlay
 
+    refuse_existing(options.out, options.overwrite)
     run = Run()
     query = run.photograph(options.image)
     region, support = run.explain(query, options.name, options.box)
@@ -212,6 +220,8 @@ def _export_labels(options: argparse.Namespace) -> int:
     from segscope.exploration import Run
     from segscope.label_export import as_coco, as_csv, as_label_studio, write_export
 
+    out = options.out or Path(f"label_issues-{options.kind}{FORMATS[options.kind]}")
+    refuse_existing(out, options.overwrite)
     run = Run()
     issues = run.label_issues
     issues = issues[(issues["split"] == options.split) & (issues["score"] >= options.min_score)]
@@ -223,7 +233,6 @@ def _export_labels(options: argparse.Namespace) -> int:
     else:
         classes = {name: resolve_categories(of, run.categories) for name, of in run.classes.items()}
         document = as_coco(issues, index, run.instances, run.predictions, run.categories, classes)
-    out = options.out or Path(f"label_issues-{options.kind}{FORMATS[options.kind]}")
     write_export(out, document)
     print(f"{out}: {len(issues)} suspects of {issues['image_id'].nunique()} images")
     return 0
@@ -251,14 +260,15 @@ def _corrupt(options: argparse.Namespace) -> int:
 def _compare(options: argparse.Namespace) -> int:
     from segscope.versus import as_markdown, compare_runs, read_run
 
-    a, b = read_run(options.a), read_run(options.b)
-    found = compare_runs(a, b)
     if options.markdown:
-        print(as_markdown(a, b, found), end="")
+        a, b = read_run(options.a), read_run(options.b)
+        print(as_markdown(a, b, compare_runs(a, b)), end="")
         return 0
     from segscope.versus_page import write_comparison
 
-    with atomic_path(options.out) as folder:
+    with atomic_folder(options.out) as folder:  # entered first: a folder that cannot be replaced is said at once
+        a, b = read_run(options.a), read_run(options.b)
+        found = compare_runs(a, b)
         write_comparison(a, b, found, folder)
     if found.note:
         print(found.note, file=sys.stderr)

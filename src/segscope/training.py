@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -207,8 +207,12 @@ class Checkpoint(keras.callbacks.Callback):
         model.load_weights(self._weights("best", self.best_epoch()))
 
     def remove(self) -> None:
-        """Forget everything."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        """Forget everything; what else is in the folder stays."""
+        for name in ("state.json", "*.weights.h5", ".state.json.partial*", ".*.weights.h5.partial*"):
+            for file in self._folder.glob(name):
+                file.unlink()
+        with contextlib.suppress(OSError):
+            self._folder.rmdir()
 
     def _weights(self, name: str, epoch: int) -> Path:
         return self._folder / f"{name}-{epoch:04d}.weights.h5"

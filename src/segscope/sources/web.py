@@ -33,7 +33,7 @@ from tenacity import (
 from tqdm import tqdm
 
 from segscope.errors import SegscopeError
-from segscope.files import atomic_path, sha256_of
+from segscope.files import atomic_folder, atomic_path, sha256_of
 from segscope.images import SizeMismatchError, open_image
 from segscope.inventory import known_checksums
 
@@ -147,8 +147,7 @@ class CocoWeb:
         try:
             with _session() as session:
                 self._fetch_archive(session, url, archive, sha256)
-            with zipfile.ZipFile(archive) as opened, atomic_path(folder) as temporary:
-                temporary.mkdir()
+            with zipfile.ZipFile(archive) as opened, atomic_folder(folder) as temporary:
                 for split in ("train", "val"):
                     # Members are read by their known names and written to our own: no entry chooses a path.
                     member = f"instances_{split}{self.year}.json"
