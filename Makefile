@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: repro test lint bench env
+.PHONY: repro test lint bench architecture env
 
 env: $(READY)
 
@@ -23,11 +23,17 @@ repro: env
 	@echo "Open reports/index.html in a browser."
 
 test: env
-	python -m pytest
+	python -m pytest -n auto
 
 lint: env
 	ruff check .
 	ruff format --check .
+	lint-imports --no-logo
+	mypy
+	deptry src
+
+architecture: env
+	python tests/closure.py --picture
 
 bench: env
 	python bench/bench.py

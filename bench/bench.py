@@ -23,11 +23,12 @@ from joblib import delayed
 from PIL import Image
 from pycocotools.coco import COCO
 
-from segscope.coco import read_coco
-from segscope.conversion import Job, convert_all, decode_instances, jobs, workers
-from segscope.images import open_image, resize_image
-from segscope.masks import compose_mask
-from segscope.sources import draw_sample
+from segscope.artefacts.images import open_image, resize_image
+from segscope.artefacts.parallel import workers
+from segscope.labels.conversion import Job, convert_all, decode_instances, jobs
+from segscope.labels.masks import compose_mask
+from segscope.sources.coco import read_coco
+from segscope.sources.source import draw_sample
 
 ROOT = Path(__file__).parent.parent
 SIZE = 128

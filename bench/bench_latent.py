@@ -13,10 +13,10 @@ import numpy as np
 import psutil
 import umap
 
-from segscope.latent import fit_latent_space
-from segscope.latent_map import fit_map, trustworthiness
-from segscope.neighbors import nearest
-from segscope.params import load_params
+from segscope.latent.neighbors import nearest
+from segscope.latent.projection import fit_map, trustworthiness
+from segscope.latent.space import fit_latent_space
+from segscope.params_file import load_params
 
 SIZES = (5_000, 40_000)
 CHANNELS = 864  # of the default layers

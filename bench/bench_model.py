@@ -17,12 +17,14 @@ import keras
 import numpy as np
 
 from bench import write_project
-from segscope import schemas, training
-from segscope.dataset import read_examples, shards, training_batches, validation_batches
-from segscope.encoder import read_encoder
-from segscope.judgement import find_confusions, judge, metrics
-from segscope.masks import variant_classes
-from segscope.params import Params, load_params
+from segscope.artefacts import schemas, tables
+from segscope.evaluation.evaluate import find_confusions, judge, metrics
+from segscope.model import callbacks, objective, training
+from segscope.model.dataset import read_examples, shards, training_batches, validation_batches
+from segscope.model.encoder import read_encoder
+from segscope.params import Params
+from segscope.params_file import load_params
+from segscope.taxonomy import variant_classes
 
 REPEATS = 3
 PREDICTIONS = 15  # runs of a few seconds each, on a machine that others may use
@@ -36,15 +38,15 @@ class Project:
     def __init__(self, folder: Path):
         self.params: Params = load_params(folder / "params.yaml")
         self.size = self.params.data.image_size
-        self.categories = schemas.read_parquet(folder / "data" / "categories.parquet", schemas.CATEGORIES)
+        self.categories = tables.read_parquet(folder / "data" / "categories.parquet", schemas.CATEGORIES)
         classes = self.params.variants[self.params.variant]
         self.names = ["background", *classes]
         self.class_of = variant_classes(classes, self.categories)
         self.files = {split: shards(folder / "artifacts" / "dataset", split) for split in ("train", "val")}
         self.encoder = read_encoder(folder / "data" / "weights")
         schema = schemas.samples_schema(self.categories)
-        self.samples = schemas.read_parquet(folder / "artifacts" / "samples.parquet", schema)
-        self.instances = schemas.read_parquet(folder / "artifacts" / "instances.parquet", schemas.INSTANCES)
+        self.samples = tables.read_parquet(folder / "artifacts" / "samples.parquet", schema)
+        self.instances = tables.read_parquet(folder / "artifacts" / "instances.parquet", schemas.INSTANCES)
 
     def arrays(self, split: str) -> tuple[np.ndarray, np.ndarray]:
         rows = list(read_examples(self.files[split], self.size).as_numpy_iterator())
@@ -59,7 +61,7 @@ def bare_epoch(project: Project) -> float:
     """Seconds of an epoch of model.fit on arrays, compiled before."""
     images, target = project.arrays("train")
     model = project.model()
-    model.compile("adam", training.PixelCrossEntropy(np.ones(len(project.names))))
+    model.compile("adam", objective.PixelCrossEntropy(np.ones(len(project.names))))
     options = {"batch_size": project.params.train.batch_size, "verbose": 0}
     model.fit(images, target, **options)
     start = time.perf_counter()
@@ -83,11 +85,11 @@ def segscope_epoch(project: Project, augment: str) -> float:
                     project.files["train"], project.size, project.class_of, options.batch_size, augment, 0, first
                 ),
                 validation_batches(val, 1, project.class_of, 1),
-                training.PixelCrossEntropy(np.ones(len(project.names))),
+                objective.PixelCrossEntropy(np.ones(len(project.names))),
                 project.names,
                 ceil(n / options.batch_size),
                 options.model_copy(update={"epochs": epochs}),
-                training.Checkpoint(Path(scratch) / "checkpoint", "", 99),
+                callbacks.Checkpoint(Path(scratch) / "checkpoint", "", 99),
                 Path(scratch) / "live",
             )
             seconds.append(time.perf_counter() - start)

@@ -18,8 +18,8 @@ import numpy as np
 import pandas as pd
 from playwright.sync_api import sync_playwright
 
-from segscope import report
 from segscope.insights import Insights
+from segscope.report import page as report_page
 
 SIZES = (5_000, 40_000)
 REPEATS = 3
@@ -40,7 +40,7 @@ def captured(folder: Path) -> tuple:
         calls.append(arguments)
         raise Caught
 
-    own, report.write_report = report.write_report, catch
+    own, report_page.write_report = report_page.write_report, catch
     before = Path.cwd()
     try:
         os.chdir(folder)
@@ -49,11 +49,11 @@ def captured(folder: Path) -> tuple:
         pass
     finally:
         os.chdir(before)
-        report.write_report = own
+        report_page.write_report = own
     return calls[0]
 
 
-def repeated(findings: report.Findings, n: int) -> report.Findings:
+def repeated(findings: report_page.Findings, n: int) -> report_page.Findings:
     """The findings with their images repeated, under new ids and at places of their own, to be n."""
     times = -(-n // len(findings.embeddings))
     step = int(findings.index["image_id"].abs().max()) + 1
@@ -82,14 +82,14 @@ def repeated(findings: report.Findings, n: int) -> report.Findings:
 def main() -> None:
     folder = Path(sys.argv[1]).resolve()
     findings, _, options, crowd, size = captured(folder)
-    report.write_views = lambda *_: None
+    report_page.write_views = lambda *_: None
     from browser import ARGUMENTS, CHROMIUM
 
     for n in [int(argument) for argument in sys.argv[2:]] or SIZES:
         with tempfile.TemporaryDirectory() as scratch, sync_playwright() as playwright:
             out = Path(scratch) / "report"
             os.chdir(folder)
-            report.write_report(repeated(findings, n), out, options, crowd, size)
+            report_page.write_report(repeated(findings, n), out, options, crowd, size)
             page_size = sum(file.stat().st_size for file in out.iterdir() if file.is_file())
             seconds, selecting = [], []
             for _ in range(REPEATS):

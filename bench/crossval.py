@@ -25,12 +25,16 @@ import yaml
 from scipy.special import softmax
 
 from bench import write_project
-from segscope import evaluation, schemas, training
-from segscope.dataset import count_pixels, read_examples, shards, training_batches, validation_batches
-from segscope.encoder import read_encoder
-from segscope.masks import variant_classes
+from segscope.artefacts import schemas, tables
+from segscope.evaluation.bootstrap import bootstrap_weights, interval
+from segscope.evaluation.counts import category_index, class_of_positions, confusion, iou, outcomes
+from segscope.evaluation.per_image import image_table
+from segscope.model import callbacks, objective, training
+from segscope.model.dataset import count_pixels, read_examples, shards, training_batches, validation_batches
+from segscope.model.encoder import read_encoder
+from segscope.model.inference import predict_batches
 from segscope.params import Params
-from segscope.prediction import predict_batches
+from segscope.taxonomy import variant_classes
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
@@ -70,7 +74,7 @@ def deal(project: Path, folder: Path) -> list[str]:
 def judge_fold(files: list[str], test: int, params: Params, project: Path, scratch: Path) -> pd.DataFrame:
     """Train without the fold, then each of its images' confusion: image_id, confusion (K × K, flat), loss."""
     options, size = params.train.applied(), params.data.image_size
-    categories = schemas.read_parquet(project / "data" / "categories.parquet", schemas.CATEGORIES)
+    categories = tables.read_parquet(project / "data" / "categories.parquet", schemas.CATEGORIES)
     classes = params.variants[params.variant]
     class_of = variant_classes(classes, categories)
     names = ["background", *classes]
@@ -84,22 +88,22 @@ def judge_fold(files: list[str], test: int, params: Params, project: Path, scrat
         model,
         lambda first: training_batches(train, size, class_of, options.batch_size, options.augment, options.seed, first),
         validation_batches(read_examples([val], size), n_val, class_of, options.batch_size),
-        training.PixelCrossEntropy(training.class_weights(pixels, options.class_weights, names)),
+        objective.PixelCrossEntropy(objective.class_weights(pixels, options.class_weights, names)),
         names,
         ceil(n / options.batch_size),
         options,
-        training.Checkpoint(scratch / f"checkpoint-{test}", "", options.patience),
+        callbacks.Checkpoint(scratch / f"checkpoint-{test}", "", options.patience),
         scratch / f"live-{test}",
     )
-    best = training.best_metrics(history)
+    best = callbacks.best_metrics(history)
     print(f"fold {test}: epoch {best['epoch']} of {best['epochs']}", flush=True)
-    class_of_category = evaluation.class_of_positions(class_of, categories)
-    position = evaluation.category_index(categories["category_id"])
+    class_of_category = class_of_positions(class_of, categories)
+    position = category_index(categories["category_id"])
     rows = []
     for ids, masks, (logits,) in predict_batches(model, read_examples([files[test]], size), 0, f"fold {test}"):
-        table = evaluation.image_table(softmax(logits, -1), position[masks], class_of_category, names)
+        table = image_table(softmax(logits, -1), position[masks], class_of_category, names)
         counts = np.stack(table["counts"]).reshape(len(ids), len(names), -1)
-        matrix = evaluation.confusion(counts, class_of_category)
+        matrix = confusion(counts, class_of_category)
         rows.append(pd.DataFrame({"image_id": ids, "confusion": list(matrix.reshape(len(ids), -1))}))
     return pd.concat(rows)
 
@@ -123,14 +127,14 @@ def run(name: str, changes: list[str]) -> None:
 def values(parts: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
     """Dataset IoU, and mean IoU over the images that show the class, of each resample; parts: N × 3 (TP, FP, FN)."""
     shown = (parts[:, 0] + parts[:, 2]) > 0
-    each = np.where(shown, evaluation.iou(*parts.T), 0)
-    return {"IoU": evaluation.iou(*(weights @ parts).T), "mean IoU": (weights @ each) / (weights @ shown)}
+    each = np.where(shown, iou(*parts.T), 0)
+    return {"IoU": iou(*(weights @ parts).T), "mean IoU": (weights @ each) / (weights @ shown)}
 
 
 def compare(names: list[str]) -> None:
     tables = {name: pd.read_parquet(RESULTS / f"{name}.parquet") for name in names}
     first = tables[names[0]]
-    weights = evaluation.bootstrap_weights(len(first), RESAMPLES, 0)
+    weights = bootstrap_weights(len(first), RESAMPLES, 0)
     weights = np.vstack([np.ones(len(first)), weights])
     rows = []
     for k, label in enumerate(first.attrs["classes"], start=1):
@@ -139,7 +143,7 @@ def compare(names: list[str]) -> None:
             if not table["image_id"].equals(first["image_id"]):
                 raise SystemExit(f"{name} was not judged on the images of {names[0]}")
             matrix = np.stack(table["confusion"]).reshape(len(table), len(first.attrs["classes"]) + 1, -1)
-            parts = np.stack([part[:, k] for part in evaluation.outcomes(matrix)], -1).astype(float)
+            parts = np.stack([part[:, k] for part in outcomes(matrix)], -1).astype(float)
             found[name] = values(parts, weights)
         for name in names:
             for metric, drawn in found[name].items():
@@ -150,7 +154,7 @@ def compare(names: list[str]) -> None:
 
 
 def _with_interval(drawn: np.ndarray) -> str:
-    low, high = evaluation.interval(drawn[1:])
+    low, high = interval(drawn[1:])
     return f"{drawn[0]:.3f} ({low:.3f} to {high:.3f})"
 
 

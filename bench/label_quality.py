@@ -18,14 +18,15 @@ import pandas as pd
 from scipy.special import softmax
 from sklearn.metrics import average_precision_score
 
-from segscope import schemas
-from segscope.dataset import read_examples, shards
-from segscope.exploration import Run
-from segscope.folds import fold_model, fold_of
-from segscope.label_quality import ranking_quality
-from segscope.labels import KINDS
-from segscope.masks import IGNORE, variant_classes
-from segscope.prediction import load_model, predict_batches
+from segscope.artefacts import schemas, tables
+from segscope.latent.explore import Run
+from segscope.model.dataset import read_examples, shards
+from segscope.model.folds import fold_model, fold_of
+from segscope.model.inference import predict_batches
+from segscope.model.saving import load_model
+from segscope.suspects.find import KINDS
+from segscope.suspects.ranking import ranking_quality
+from segscope.taxonomy import IGNORE, variant_classes
 
 
 def judges(run: Run, split: str, ids: np.ndarray) -> Iterator[tuple[object, np.ndarray]]:
@@ -57,7 +58,7 @@ def cleanlab_scores(run: Run, split: str, ids: np.ndarray) -> pd.Series:
 
 
 def table(run: Run) -> pd.DataFrame:
-    truth = schemas.read_parquet(run.folder / "data" / "truth.parquet", schemas.TRUTH)
+    truth = tables.read_parquet(run.folder / "data" / "truth.parquet", schemas.TRUTH)
     truth = truth[truth["planted"].isin(KINDS)]
     rows = []
     for split, issues in run.label_issues.groupby("split"):

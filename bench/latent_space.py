@@ -17,15 +17,17 @@ import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
-from segscope import schemas, separation
-from segscope.attention import Supporter, cluster_direction
-from segscope.dataset import read_examples, shards
-from segscope.exploration import Run
-from segscope.latent import LatentSpace, fit_latent_space, pool
-from segscope.model import BOTTLENECK, activations
-from segscope.neighbors import nearest, purity
-from segscope.overlays import contact_sheet, thumbnail
-from segscope.prediction import Batch, predict_batches
+from segscope.artefacts import schemas, tables
+from segscope.artefacts.overlays import contact_sheet, thumbnail
+from segscope.latent import separability
+from segscope.latent.attention import cluster_direction
+from segscope.latent.explore import Run
+from segscope.latent.neighbors import nearest, purity
+from segscope.latent.space import LatentSpace, fit_latent_space, pool
+from segscope.latent.support import Supporter
+from segscope.model.dataset import read_examples, shards
+from segscope.model.inference import Batch, predict_batches
+from segscope.model.unet import BOTTLENECK, activations
 
 DECODER = ("up_1_relu", "up_2_relu", "up_3_relu", "up_4_relu")
 CHOICES = {
@@ -63,8 +65,8 @@ def layers(run: Run) -> None:
     ids = np.concatenate(ids)
     of_layer = {name: np.concatenate([batch[i] for batch in pooled]) for i, name in enumerate(names)}
     schema = schemas.samples_schema(run.categories)
-    samples = schemas.read_parquet(run.folder / "artifacts" / "samples.parquet", schema).set_index("image_id").loc[ids]
-    group, dominant = separation.heavy_groups(samples), samples["dominant"].to_numpy()
+    samples = tables.read_parquet(run.folder / "artifacts" / "samples.parquet", schema).set_index("image_id").loc[ids]
+    group, dominant = separability.heavy_groups(samples), samples["dominant"].to_numpy()
     draws = np.random.default_rng(0).integers(0, len(ids), (RESAMPLES, len(ids)))
     chance = (pd.Series(dominant).value_counts(normalize=True) ** 2).sum()
     print(f"\n{run.params.variant}: {len(ids)} images; purity by chance {chance:.3f}")
@@ -75,7 +77,7 @@ def layers(run: Run) -> None:
             vectors = fit_latent_space(means, chosen, min(dimensions, means.shape[1])).transform(means)
             pure = purity(nearest(vectors, NEIGHBORS, 0).index, dominant)
             low, high = np.quantile(pure[draws].mean(1), (0.025, 0.975))
-            apart = separation.separability(vectors, group, 0), separation.silhouette(vectors, group, 0)
+            apart = separability.separability(vectors, group, 0), separability.silhouette(vectors, group, 0)
             figures = f"{apart[0]:.3f} | {apart[1]:.3f} | {pure.mean():.3f} ({low:.3f} to {high:.3f})"
             print(f"| {title} | {vectors.shape[1]} | {figures} |")
 
@@ -101,7 +103,7 @@ def sanity(run: Run) -> None:
 
 def attention_sanity(run: Run) -> None:
     """The clusters' attention maps on all images."""
-    clusters = schemas.read_parquet(run.folder / "artifacts" / "clusters.parquet", schemas.CLUSTERS)
+    clusters = tables.read_parquet(run.folder / "artifacts" / "clusters.parquet", schemas.CLUSTERS)
     cluster_of = clusters.set_index("image_id")["cluster"]
     labels = cluster_of.loc[run.embeddings.index].to_numpy()
     models = {"trained": run.model} | {f"random {seed}": randomise(run.model, seed) for seed in range(RANDOM)}
@@ -213,8 +215,8 @@ def say(title: str, maps: dict[str, np.ndarray], lost: np.ndarray) -> None:
 
 def clusters(run: Run) -> None:
     """A table of the clusters, and a contact sheet of each."""
-    labels = schemas.read_parquet(run.folder / "artifacts" / "clusters.parquet", schemas.CLUSTERS)
-    profiles = schemas.read_parquet(run.folder / "artifacts" / "cluster_profiles.parquet", schemas.CLUSTER_PROFILES)
+    labels = tables.read_parquet(run.folder / "artifacts" / "clusters.parquet", schemas.CLUSTERS)
+    profiles = tables.read_parquet(run.folder / "artifacts" / "cluster_profiles.parquet", schemas.CLUSTER_PROFILES)
     folder = run.folder / "contact-sheets"
     folder.mkdir(exist_ok=True)
     for c, rows in profiles.groupby("cluster"):

@@ -1,108 +1,71 @@
-"""predict: what the model makes of every image, its metrics, and the labels it contradicts."""
-
-from collections.abc import Callable
-from pathlib import Path
+"""predict: what the model makes of every image, its metrics, what drives them, and the labels it contradicts."""
 
 import keras
 import numpy as np
 import pandas as pd
 
-from segscope import evaluation, labels, plots, schemas, stage
-from segscope.confusions import category_table
-from segscope.dataset import read_examples, shards
-from segscope.files import atomic_folder, write_json
-from segscope.folds import fold_model, fold_of
-from segscope.judgement import Judgement, find_confusions, judge, metrics, pixel_counts
-from segscope.label_quality import ranking_quality
-from segscope.masks import variant_classes
-from segscope.params import Params
-from segscope.prediction import load_model
-
-ARTIFACTS = Path("artifacts")
-
-
-def main(params: Params) -> None:
-    keras.utils.set_random_seed(params.predict.seed)
-    categories = schemas.read_parquet("data/categories.parquet", schemas.CATEGORIES)
-    samples = schemas.read_parquet(ARTIFACTS / "samples.parquet", schemas.samples_schema(categories))
-    instances = schemas.read_parquet(ARTIFACTS / "instances.parquet", schemas.INSTANCES)
-    truth = schemas.read_parquet("data/truth.parquet", schemas.TRUTH)
-    classes = params.variants[params.variant]
-    names = ["background", *classes]
-    class_of = variant_classes(classes, categories)
-    size = params.data.image_size
-    model = load_model(ARTIFACTS / "model.keras", len(names), size)
-
-    def look(model: keras.Model, split: str, images: pd.DataFrame, annotations: pd.DataFrame | None) -> Judgement:
-        only = None if len(images) == (samples["split"] == split).sum() else images["image_id"].to_numpy()
-        examples = read_examples(shards(ARTIFACTS / "dataset", split), size, only)
-        title, batch = f"predict {split}", params.predict.batch_size
-        return judge(model, examples, images, annotations, categories, class_of, names, title, batch)
-
-    judged, measured, confused = {}, {}, {}
-    for split, images in samples.groupby("split"):
-        # The model has seen the train split's labels: it cannot judge them.
-        judged[split] = look(model, split, images, instances if split == "val" else None)
-        measured[split] = metrics(judged[split], categories, class_of, names, params.predict)
-        confused[split] = find_confusions(judged[split], categories, class_of, names, params.predict)
-        measured[split]["false_positives"] = {
-            name: {category: values["share"] for category, values in found["categories"].items()}
-            for name, found in confused[split].items()
-        }
-    suspects = {"val": judged["val"].suspects}
-    if params.labels.folds > 1:
-        suspects["train"] = train_suspects(params, look, samples[samples["split"] == "train"], instances, len(names))
-    for split, found in suspects.items():
-        measured[split]["suspects"] = {kind: int((found["kind"] == kind).sum()) for kind in labels.KINDS}
-        if quality := ranking_quality(found, truth[truth["split"] == split]):
-            measured[split]["planted_faults"] = quality
-    predictions = plots.by_split({split: found.predictions for split, found in judged.items()})
-    suspects = plots.by_split(suspects)
-    schema = schemas.predictions_schema(list(classes), len(categories))
-    schemas.write_parquet(ARTIFACTS / "predictions.parquet", predictions, schema)
-    schemas.write_parquet(ARTIFACTS / "label_issues.parquet", suspects, schemas.LABEL_ISSUES)
-    write_tables(judged, measured, categories, class_of, names)
-    write_json("metrics/predict.json", measured)
-    write_json(ARTIFACTS / "confusions.json", confused)
-    for found in confused["val"].values():
-        print(found["statement"])
+from segscope import stage
+from segscope.artefacts.files import atomic_folder, write_json
+from segscope.artefacts.measures import measure_table, of_split
+from segscope.evaluation.bootstrap import SEED
+from segscope.evaluation.confusions import confusion_measures, findings
+from segscope.evaluation.evaluate import evaluate
+from segscope.evaluation.per_image import image_scores
+from segscope.evaluation.plots import by_split, plot_tables
+from segscope.insights.insights import find_insights
+from segscope.model.folds import fold_model, fold_of
+from segscope.model.inference import Split, predict_split
+from segscope.model.saving import load_model
+from segscope.run import Run
+from segscope.suspects.find import SuspectFinder
+from segscope.suspects.ranking import suspect_measures
 
 
-def train_suspects(
-    params: Params, look: Callable[..., Judgement], train: pd.DataFrame, instances: pd.DataFrame, n_classes: int
-) -> pd.DataFrame:
-    """The suspects of the train split, each image judged by the model of the fold that did not see it."""
-    fold = fold_of(train["image_id"].to_numpy(), params.labels.folds)
-    found = []
-    for number in np.unique(fold):
-        model = load_model(fold_model(ARTIFACTS / "folds", number), n_classes, params.data.image_size)
-        found.append(look(model, "train", train[fold == number], instances).suspects)
-    return pd.concat(found).sort_values("score", ascending=False, kind="stable")
-
-
-def write_tables(
-    judged: dict[str, Judgement],
-    measured: dict[str, dict],
-    categories: pd.DataFrame,
-    class_of: np.ndarray,
-    names: list[str],
-) -> None:
-    """What `dvc plots` and the report draw, as CSV."""
-    counts = {split: pixel_counts(found, names) for split, found in judged.items()}
-    matrix = evaluation.confusion(counts["val"], evaluation.class_of_positions(class_of, categories)).sum(0)
-    curves = {split: evaluation.reliability_curve(found.reliability) for split, found in judged.items()}
-    pairs = {split: category_table(table, categories["name"], names) for split, table in counts.items()}
-    tables = {
-        "iou": plots.iou_table(measured, names),
-        "confusion": plots.confusion_table(matrix, names),
-        "loss": plots.loss_histogram({split: found.predictions["loss"] for split, found in judged.items()}),
-        "reliability": plots.by_split(curves),
-        "categories": plots.by_split(pairs),
-    }
-    with atomic_folder(ARTIFACTS / "plots") as folder:
-        for name, table in tables.items():
+def main(run: Run) -> None:
+    keras.utils.set_random_seed(SEED)
+    taxonomy, batch_size = run.taxonomy, run.params.predict.batch_size
+    shape = len(taxonomy.class_names), run.params.data.image_size
+    samples, instances, truth = (run.table(name) for name in ("samples", "instances", "truth"))
+    model = load_model(run.path("model"), *shape)
+    # The model has seen the train split's labels: it cannot judge them.
+    judged = {"val": SuspectFinder(samples, instances, taxonomy)}
+    evaluations = {}
+    for name, images in samples.groupby("split"):
+        look = judged[name].look if name in judged else None
+        split = Split(run.path("dataset"), name, len(images))
+        evaluations[name] = evaluate(predict_split(model, split, batch_size, bool(look)), taxonomy, look)
+    if run.params.labels.folds > 1:
+        judged["train"] = SuspectFinder(samples, instances, taxonomy)
+        train = samples.loc[samples["split"] == "train", "image_id"].to_numpy()
+        fold = fold_of(train, run.params.labels.folds)
+        for number in np.unique(fold):
+            model = load_model(fold_model(run.path("folds"), number), *shape)
+            split = Split(run.path("dataset"), "train", len(train[fold == number]), train[fold == number])
+            for batch in predict_split(model, split, batch_size, mirrored=True):
+                judged["train"].look(batch)
+    predictions = by_split({name: each.table for name, each in evaluations.items()})
+    suspects = pd.concat([finder.table() for finder in judged.values()], ignore_index=True)
+    confused = {name: findings(each.counts, taxonomy) for name, each in evaluations.items()}
+    val = predictions[predictions["split"] == "val"]
+    shown = samples.set_index("image_id").loc[val["image_id"]].reset_index()
+    insights = find_insights(shown, image_scores(val, taxonomy).reset_index(drop=True), run.params.insights.min_images)
+    rows = []
+    for name, each in evaluations.items():
+        rows += of_split(name, [*each.measures(), *confusion_measures(confused[name])])
+        rows += of_split(name, suspect_measures(suspects, truth, name) if name in judged else [])
+    measures = measure_table([*rows, *of_split("val", insights.measures())])
+    run.write("predictions", predictions)
+    run.write("label_issues", suspects)
+    run.write("associations", insights.associations)
+    run.write("insights", insights.insights)
+    run.write_measures("predict", measures)
+    write_json(run.path("confusions"), confused)
+    with atomic_folder(run.path("plots")) as folder:
+        for name, table in plot_tables(evaluations, measures).items():
             table.to_csv(folder / f"{name}.csv", index=False)
+    for statement in [*(each["statement"] for each in confused["val"].values()), *insights.statements()[:5]]:
+        print(statement)
 
 
 if __name__ == "__main__":
-    stage.run(main)
+    stage.main(main)

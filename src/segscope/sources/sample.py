@@ -17,10 +17,11 @@ from PIL import Image
 from scipy.ndimage import binary_dilation
 from tqdm import tqdm
 
-from segscope import coco, drawing
-from segscope.categories import COCO_CATEGORIES
-from segscope.drawing import Pen
-from segscope.masks import bbox
+from segscope.artefacts import rle
+from segscope.artefacts.rle import bbox
+from segscope.sources import drawing
+from segscope.sources.coco_categories import COCO_CATEGORIES
+from segscope.sources.drawing import Pen
 
 GROUP_SHARES = {"grayscale_file": 0.08, "colourless": 0.06, "low_light": 0.08, "crowd": 0.06}
 FAULTS = ("mislabeled", "missing", "inaccurate", "ambiguous")
@@ -146,7 +147,7 @@ def _draw_image(
     if plan.group:
         planted.append(Planted(image_id, split, plan.group))
     annotations = _annotate(scene, image_id)
-    if plan.fault:
+    if plan.fault and faulty is not None:
         planted.append(_plant_fault(plan.fault, annotations, faulty, image_id, split, rng))
     file_name = f"{image_id:012d}.jpg"
     _develop(scene.picture, plan, rng).save(root / split / file_name, quality=92)
@@ -179,10 +180,10 @@ def _cast(scene: str, rng: np.random.Generator) -> list[tuple[str, float]]:
     if scene == "street":
         first = ["car"] if rng.random() < 0.6 else ["person"]
         names = ["person", "car", "bus", "truck", "bicycle"]
-        rest = rng.choice(names, size=int(rng.integers(1, 6)), p=(0.34, 0.28, 0.13, 0.12, 0.13))
+        rest = rng.choice(names, size=int(rng.integers(1, 6)), p=(0.34, 0.28, 0.13, 0.12, 0.13)).tolist()
     else:
         first, rest = ["person"], ["person"] * int(rng.integers(0, 4))
-    cast = first + [str(name) for name in rest]
+    cast = first + rest
     depths = np.sort(rng.beta(1.3, 1.6, len(cast)))
     return [(cast[i], float(depth)) for i, depth in zip(rng.permutation(len(cast)), depths, strict=True)]
 
@@ -287,8 +288,10 @@ def _plant_fault(
 ) -> Planted:
     """Change the thing's annotation, in place, and say how."""
     (victim,) = (a for a in annotations if a.thing == thing)
-    true, box, annotation_id = victim.category, bbox(victim.mask), victim.annotation_id
+    box = bbox(victim.mask)
+    true: str | None = victim.category
     labelled: str | None = victim.category
+    annotation_id: int | None = victim.annotation_id
     if fault == "mislabeled":
         labelled = victim.category = "car" if true == "person" else "person"
     elif fault == "missing":
@@ -303,8 +306,8 @@ def _plant_fault(
         split,
         fault,
         annotation_id,
-        _IDS.get(labelled),
-        _IDS.get(true),
+        _IDS[labelled] if labelled else None,
+        _IDS[true] if true else None,
         box,
     )
 
@@ -325,7 +328,7 @@ def _as_coco(annotation: _Annotation, width: int, height: int) -> dict[str, Any]
         counts = [0, *runs.tolist()] if flat[0] else runs.tolist()
         segmentation = {"size": [height, width], "counts": counts}
     else:
-        segmentation = {"size": [height, width], "counts": coco.encode_rle(annotation.mask)}
+        segmentation = {"size": [height, width], "counts": rle.encode_rle(annotation.mask)}
     return {
         "id": annotation.annotation_id,
         "image_id": annotation.image_id,
@@ -339,7 +342,7 @@ def _as_coco(annotation: _Annotation, width: int, height: int) -> dict[str, Any]
 
 def _develop(picture: Image.Image, plan: _Plan, rng: np.random.Generator) -> Image.Image:
     """From drawing to photograph: final size, colour cast, light, noise, and the planted group's look."""
-    pixels = np.asarray(picture.resize(plan.size, Image.Resampling.LANCZOS), dtype=np.float32)
+    pixels: np.ndarray = np.asarray(picture.resize(plan.size, Image.Resampling.LANCZOS), dtype=np.float32)
     pixels = pixels * rng.uniform(0.92, 1.08, 3) * rng.uniform(0.85, 1.1)
     if plan.group == "low_light":
         pixels *= rng.uniform(0.14, 0.24)

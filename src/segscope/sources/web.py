@@ -10,12 +10,13 @@ from __future__ import annotations
 import shutil
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
+from typing import Any
 from urllib.parse import quote
 
 import pandas as pd
@@ -32,10 +33,10 @@ from tenacity import (
 )
 from tqdm import tqdm
 
+from segscope.artefacts.files import atomic_folder, atomic_path, sha256_of
+from segscope.artefacts.images import SizeMismatchError, open_image
 from segscope.errors import SegscopeError
-from segscope.files import atomic_folder, atomic_path, sha256_of
-from segscope.images import SizeMismatchError, open_image
-from segscope.inventory import known_checksums
+from segscope.sources.checksums import known_checksums
 
 # SHA-256 of cocodataset.org's annotations_trainval2014.zip (252,872,794 bytes) and -2017.zip (252,907,541 bytes).
 ARCHIVES = {
@@ -79,6 +80,10 @@ class CocoWeb:
     attempts: int = 6
     patience: float = 1.0
 
+    @property
+    def root(self) -> None:
+        """COCO plants no faults."""
+
     def annotation_file(self, split: str) -> Path:
         sha256 = self.archive_sha256 or ARCHIVES[self.year]
         target = self.cache / f"annotations-{sha256[:12]}" / f"instances_{split}{self.year}.json"
@@ -110,7 +115,7 @@ class CocoWeb:
                 pool.shutdown(cancel_futures=True)
         return failures
 
-    def _fetch_image(self, session: requests.Session, row, stop: Event) -> str | None:
+    def _fetch_image(self, session: requests.Session, row: Any, stop: Event) -> str | None:
         """Fetch and verify an image, unless it is there and whole; returns why it cannot be had, or None."""
         if _is_whole(row):
             return None
@@ -200,7 +205,7 @@ class CocoWeb:
         backoff = wait_random_exponential(multiplier=self.patience, max=30)
 
         def wait(state: RetryCallState) -> float:
-            asked = getattr(state.outcome.exception(), "retry_after", 0)
+            asked = getattr(state.outcome and state.outcome.exception(), "retry_after", 0)
             return max(backoff(state), min(asked, MAX_RETRY_AFTER))
 
         return Retrying(
@@ -221,7 +226,9 @@ def _session() -> requests.Session:
 
 
 @contextmanager
-def _response(session: requests.Session, url: str, headers: dict[str, str] | None = None):
+def _response(
+    session: requests.Session, url: str, headers: dict[str, str] | None = None
+) -> Iterator[requests.Response]:
     """The answer to a GET. Raises _TransientError, or _FetchError where another attempt would be in vain."""
     try:
         with session.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
@@ -295,7 +302,7 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _is_whole(row) -> bool:
+def _is_whole(row: Any) -> bool:
     """Whether the image is on disk, decodes, and is of the size it should be."""
     try:
         open_image(row.path, (row.width, row.height)).close()

@@ -1,0 +1,136 @@
+"""Writing files so that a killed process leaves none half written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from segscope.errors import SegscopeError
+
+MARKER = ".segscope"  # a file in a folder that `atomic_folder` made
+
+
+@contextmanager
+def atomic_path(path: Path | str) -> Iterator[Path]:
+    """Yield a temporary path beside `path` to write a file to; on success it replaces the file `path`.
+
+    On an error the temporary is removed and `path` stays as it was. A killed process leaves the temporary, and the
+    next one to write `path` removes it: its name is always the same.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # With all its endings: some writers choose the format by them.
+    temporary = path.with_name(f".{path.name}.partial{''.join(path.suffixes)}")
+    temporary.unlink(missing_ok=True)
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path | str) -> Iterator[Path]:
+    """Yield a new folder beside `path` to fill; on success it takes the place of `path`.
+
+    A folder that is there already is replaced only if this function made it, which a file named `.segscope` in it
+    says, and is removed only when the new one is in place. Raises SegscopeError for any other folder or file, for the
+    working folder and for its parents.
+    """
+    path = Path(path)
+    refuse_foreign(path)
+    new, old = (path.with_name(f".{path.name}.{state}") for state in ("partial", "replaced"))
+    refuse_foreign(new)
+    refuse_foreign(old)
+    for left_over in (new, old):
+        shutil.rmtree(left_over, ignore_errors=True)
+    new.mkdir(parents=True)
+    (new / MARKER).write_text("segscope made this folder and replaces it as a whole: keep nothing of yours in it.\n")
+    try:
+        yield new
+        _swap(new, path, old)
+    finally:
+        for left_over in (new, old):
+            shutil.rmtree(left_over, ignore_errors=True)
+
+
+def _swap(new: Path, path: Path, old: Path) -> None:
+    """Move `path`, if there is one, to `old` and `new` to `path`, or leave all as it was."""
+    replaced = path.exists()
+    if replaced:
+        os.replace(path, old)
+    try:
+        os.replace(new, path)
+    except OSError:
+        if replaced:
+            os.replace(old, path)
+        raise
+
+
+def refuse_foreign(folder: Path) -> None:
+    """Raise SegscopeError if there is anything at this path but a folder that `atomic_folder` made."""
+    if Path.cwd().is_relative_to(folder.resolve()):
+        raise SegscopeError(f"{folder} is the working folder or holds it: name another folder to write to")
+    if folder.is_symlink() or (folder.exists() and not (folder / MARKER).is_file()):
+        kind = "a folder" if folder.is_dir() else "a file"
+        raise SegscopeError(
+            f"{folder} is {kind} that segscope did not make, and is not replaced: name another, or remove it yourself"
+        )
+
+
+def output_folder(path: Path) -> Path:
+    """The folder, made if need be, to write files into whose names are ours to choose.
+
+    Raises SegscopeError if it holds anything and is none that this function or `atomic_folder` made.
+    """
+    if path.is_dir() and not any(path.iterdir()):
+        (path / MARKER).touch()
+    refuse_foreign(path)
+    path.mkdir(parents=True, exist_ok=True)
+    (path / MARKER).touch()
+    return path
+
+
+def megabytes(folder: Path) -> float:
+    """The size of all files below a folder, in 10⁶ bytes."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
+
+
+def refuse_existing(path: Path, overwrite: bool) -> None:
+    """Raise SegscopeError if `path` is a folder, or a file that nobody asked to overwrite."""
+    if path.is_dir():
+        raise SegscopeError(f"{path} is a folder: name a file to write")
+    if path.exists() and not overwrite:
+        raise SegscopeError(f"{path} exists already: name another file, or add --overwrite")
+
+
+def write_json(path: Path | str, document: Mapping[str, Any]) -> None:
+    """Write JSON, indented, keys in the order given; a value that is not finite becomes null."""
+    with atomic_path(path) as temporary:
+        text = json.dumps(_finite(document), indent=2, ensure_ascii=False, allow_nan=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value
+
+
+def sha256_of(path: Path | str) -> str:
+    """The file's SHA-256, in hexadecimal."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,98 @@
+"""COCO's run-length encoding of masks: checking, encoding and decoding. Letters: H × W pixels."""
+
+from __future__ import annotations
+
+import numpy as np
+from pycocotools import mask as rle
+
+from segscope.errors import SegscopeError
+
+MAX_COORDINATE = 100_000  # pixels; pycocotools' work and memory grow with a polygon's extent, in the frame or out of it
+
+
+def encode_rle(mask: np.ndarray) -> str:
+    """The `counts` of COCO's compressed RLE of a boolean H × W mask."""
+    return rle.encode(np.asfortranarray(mask, dtype=np.uint8))["counts"].decode("ascii")
+
+
+def segmentation_rle(segmentation: object, height: int, width: int) -> str:
+    """A COCO segmentation (polygons, uncompressed or compressed RLE) as the `counts` of a compressed RLE.
+
+    Polygons may reach out of the frame; one of fewer than three points covers nothing. Raises SegscopeError if it
+    is none of these, or of another size than the image. What is returned decodes within the image: pycocotools
+    itself trusts its input.
+    """
+    try:
+        if isinstance(segmentation, list):
+            polygons = [_polygon(p) for p in segmentation]
+            polygons = [p for p in polygons if len(p) >= 6]
+            if not polygons:
+                return encode_rle(np.zeros((height, width), bool))
+            return rle.merge(rle.frPyObjects(polygons, height, width))["counts"].decode("ascii")
+        if not isinstance(segmentation, dict):
+            raise ValueError("it has no segmentation")
+        size, counts = segmentation.get("size"), segmentation.get("counts")
+        if size != [height, width]:
+            raise ValueError(f"its RLE is of size {size}, the image {[height, width]}")
+        if isinstance(counts, list):
+            runs = np.asarray(counts)
+            if runs.ndim != 1 or runs.dtype.kind != "i":
+                raise ValueError("its RLE's counts are not integers")
+        elif isinstance(counts, str):
+            runs = rle_runs(counts)
+        else:
+            raise ValueError("its RLE has no counts")
+        if not len(runs) or runs.min() < 0 or runs.max() > height * width or runs.sum() != height * width:
+            raise ValueError("its RLE does not cover the image")
+        if isinstance(counts, str):
+            return counts
+        return rle.frPyObjects(segmentation, height, width)["counts"].decode("ascii")
+    except (TypeError, ValueError, OverflowError) as error:
+        raise SegscopeError(str(error)) from error
+
+
+def _polygon(points: object) -> np.ndarray:
+    if not isinstance(points, list):
+        raise ValueError("its polygons are not lists of numbers")
+    values = np.asarray(points, np.float64)
+    if values.ndim != 1 or not (np.abs(values) <= MAX_COORDINATE).all():
+        raise ValueError(f"a polygon's coordinates are not numbers within {MAX_COORDINATE} pixels")
+    return values
+
+
+def rle_runs(counts: str) -> np.ndarray:
+    """Run lengths in pixels (int64, background first, column by column) of a compressed RLE's `counts`.
+
+    The code is pycocotools' (https://github.com/cocodataset/cocoapi, common/maskApi.c, rleToString): five bits a
+    character, the sixth continues, the highest bit of the last is the sign; from the fourth number on, differences
+    to the last but one. Raises ValueError if the text is no such code.
+    """
+    codes = np.frombuffer(counts.encode("ascii"), np.uint8).astype(np.int64) - 48
+    if not len(codes) or codes.min() < 0 or codes.max() > 63 or codes[-1] & 32:
+        raise ValueError("its RLE is malformed")
+    ends = np.flatnonzero((codes & 32) == 0)
+    starts = np.concatenate(([0], ends[:-1] + 1))
+    lengths = ends - starts + 1
+    if lengths.max() > 7:  # more than 32 bits
+        raise ValueError("its RLE is malformed")
+    shifts = 5 * (np.arange(len(codes)) - np.repeat(starts, lengths))
+    runs = np.add.reduceat((codes & 31) << shifts, starts)
+    runs -= np.where(codes[ends] & 16, 1 << (5 * lengths), 0)
+    runs[1::2] = np.cumsum(runs[1::2])
+    runs[2::2] = np.cumsum(runs[2::2])
+    return runs
+
+
+def decode_rle(counts: str, height: int, width: int) -> np.ndarray:
+    """A compressed RLE as a boolean H × W mask."""
+    runs = rle_runs(counts)
+    return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T
+
+
+def bbox(mask: np.ndarray) -> list[float]:
+    """Left, top, width, height in pixels of a boolean mask; zeros if it is empty."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(rows):
+        return [0.0, 0.0, 0.0, 0.0]
+    left, top = columns[0], rows[0]
+    return [float(left), float(top), float(columns[-1] - left + 1), float(rows[-1] - top + 1)]

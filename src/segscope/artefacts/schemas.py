@@ -1,0 +1,251 @@
+"""The schema of each Parquet artefact, declared once and checked on write and on read."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pyarrow as pa
+
+from segscope.taxonomy import Taxonomy
+
+INDEX = pa.schema(
+    {
+        "image_id": pa.int64(),
+        "source_id": pa.int64(),  # the annotation file's own; image_id unless the splits share ids
+        "split": pa.string(),
+        "path": pa.string(),
+        "width": pa.int32(),
+        "height": pa.int32(),
+        "sha256": pa.string(),
+    }
+)
+CATEGORIES = pa.schema(
+    {
+        "category_id": pa.int32(),
+        "source_id": pa.int64(),  # the annotation file's own; category_id unless it does not fit a mask
+        "name": pa.string(),
+        "supercategory": pa.string(),
+    }
+)
+ANNOTATIONS = pa.schema(  # ordered by image_id, annotation_id
+    {
+        "image_id": pa.int64(),
+        "annotation_id": pa.int64(),
+        "category_id": pa.int32(),
+        "iscrowd": pa.bool_(),
+        "segmentation": pa.large_binary(),  # JSON as it came
+    }
+)
+SKIPPED = pa.schema(
+    {
+        "split": pa.string(),
+        "image_id": pa.int64(),
+        "annotation_id": pa.int64(),  # null: the whole image
+        "file_name": pa.string(),
+        "reason": pa.string(),
+        "detail": pa.string(),
+    }
+)
+CHECKSUMS = pa.schema(
+    {"path": pa.string(), "size": pa.int64(), "modified": pa.int64(), "sha256": pa.string()}  # modified: ns
+)
+TRUTH = pa.schema(
+    {
+        "image_id": pa.int64(),
+        "split": pa.string(),
+        "planted": pa.string(),
+        "annotation_id": pa.int64(),
+        "category_id": pa.int32(),
+        "true_category_id": pa.int32(),
+        "bbox": pa.list_(pa.float32(), 4),
+    }
+)
+INSTANCES = pa.schema(
+    {
+        "image_id": pa.int64(),
+        "annotation_id": pa.int64(),
+        "split": pa.string(),
+        "category_id": pa.int32(),  # 255: excluded
+        "area": pa.int64(),
+        "bbox": pa.list_(pa.float32(), 4),
+        "iscrowd": pa.bool_(),
+        "height": pa.int32(),
+        "width": pa.int32(),
+        "rle": pa.string(),
+    }
+)
+LABEL_ISSUES = pa.schema(
+    {
+        "image_id": pa.int64(),
+        "split": pa.string(),
+        "annotation_id": pa.int64(),
+        "kind": pa.string(),
+        "score": pa.float32(),
+        "labelled": pa.string(),
+        "suggested": pa.string(),
+        "bbox": pa.list_(pa.float32(), 4),  # left, top, width, height in the image's pixels
+        "probability": pa.float32(),  # of the suggested class, mean over the annotation or region
+        "depth": pa.float32(),  # pixels at the model's resolution, see segscope.suspects.find
+        "evidence": pa.string(),
+    }
+)
+_BIN = {
+    "low": pa.float64(),
+    "high": pa.float64(),
+    "images": pa.int32(),
+    "mean": pa.float64(),
+    "mean_low": pa.float64(),
+    "mean_high": pa.float64(),
+}
+ASSOCIATIONS = pa.schema(
+    {
+        "column": pa.string(),
+        "metric": pa.string(),
+        "images": pa.int32(),
+        "rho": pa.float64(),
+        "p_value": pa.float64(),
+        "bins": pa.list_(pa.struct(_BIN)),
+    }
+)
+INSIGHTS = pa.schema(
+    {
+        "kind": pa.string(),
+        "name": pa.string(),
+        "statement": pa.string(),
+        "query": pa.string(),
+        "images": pa.int32(),
+        "image_ids": pa.list_(pa.int64()),
+        "metric": pa.string(),
+        "inside": pa.float64(),
+        "rest": pa.float64(),
+        "low": pa.float64(),
+        "high": pa.float64(),
+        "p_value": pa.float64(),
+        "rho": pa.float64(),
+        "explained": pa.float64(),
+    }
+)
+MEASURES = pa.schema(
+    {
+        "stage": pa.string(),
+        "split": pa.string(),  # train, val, all; empty: of the run
+        "measure": pa.string(),
+        "value": pa.float64(),
+        "low": pa.float64(),  # of the 95 % interval; null: there is none
+        "high": pa.float64(),
+        "images": pa.int64(),  # that it is made of; null: of none, or it does not matter
+    }
+)
+NEIGHBORS = pa.schema({"image_id": pa.int64(), "rank": pa.int32(), "neighbor_id": pa.int64(), "distance": pa.float32()})
+CLUSTERS = pa.schema({"image_id": pa.int64(), "cluster": pa.int32(), "probability": pa.float32()})
+CLUSTER_PROFILES = pa.schema(
+    {
+        "cluster": pa.int32(),
+        "name": pa.string(),
+        "size": pa.int32(),
+        "kind": pa.string(),
+        "feature": pa.string(),
+        "inside": pa.float32(),
+        "rest": pa.float32(),
+        "lift": pa.float32(),
+        "recall": pa.float32(),
+        "low": pa.float32(),
+        "high": pa.float32(),
+        "p_value": pa.float64(),
+    }
+)
+
+_SAMPLE_FIELDS = {
+    "image_id": pa.int64(),
+    "split": pa.string(),
+    "width": pa.int32(),
+    "height": pa.int32(),
+    "brightness": pa.float32(),
+    "contrast": pa.float32(),
+    "sharpness": pa.float32(),
+    "saturation": pa.float32(),
+    "hue_std": pa.float32(),
+    "is_grayscale_file": pa.bool_(),
+    "is_colored": pa.bool_(),
+    "is_gray": pa.bool_(),
+    "low_light": pa.bool_(),
+    "n_instances": pa.int32(),
+    "n_crowds": pa.int32(),
+    "n_categories": pa.int32(),
+    "average_size": pa.float32(),
+    "smallest_size": pa.float32(),
+    "share.background": pa.float32(),
+    "dominant": pa.string(),
+}
+
+
+def samples_schema(categories: pd.DataFrame) -> pa.Schema:
+    """samples.parquet: the fixed fields, then count, crowd, share and size of each category and super-category."""
+    fields = dict(_SAMPLE_FIELDS)
+    for prefix in ("count", "crowd", "share", "size"):
+        kind = pa.int32() if prefix in ("count", "crowd") else pa.float32()
+        for group, column in (("", "name"), ("super.", "supercategory")):
+            for name in categories[column].unique():
+                fields[f"{prefix}.{group}{name}"] = kind
+    return pa.schema(fields)
+
+
+def predictions_schema(taxonomy: Taxonomy) -> pa.Schema:
+    """predictions.parquet. counts: class × category position, row by row."""
+    fields = {
+        "image_id": pa.int64(),
+        "split": pa.string(),
+        "mask": pa.binary(),
+        "loss_map": pa.binary(),  # PNG at half the resolution, levels of 1/32 nat
+        "loss": pa.float32(),
+        "pixel_accuracy": pa.float32(),
+        "confidence": pa.float32(),
+    }
+    for name in taxonomy.classes:
+        fields |= {f"iou.{name}": pa.float32(), f"confidence.{name}": pa.float32()}
+    fields["counts"] = pa.list_(pa.int32(), len(taxonomy.class_names) * len(taxonomy.category_names))
+    return pa.schema(fields)
+
+
+def embeddings_schema(dimensions: int) -> pa.Schema:
+    """embeddings.parquet: the latent vector and the map's coordinates."""
+    return pa.schema(
+        {
+            "image_id": pa.int64(),
+            "split": pa.string(),
+            "latent": pa.list_(pa.float32(), dimensions),
+            "x": pa.float32(),
+            "y": pa.float32(),
+        }
+    )
+
+
+def heatmaps_schema(image_size: int) -> pa.Schema:
+    """heatmaps.parquet: attention maps, H × W row by row; a map sums to the image's score."""
+    return pa.schema(
+        {
+            "cluster": pa.int32(),
+            "image_id": pa.int64(),
+            "score": pa.float32(),
+            "attention": pa.list_(pa.float32(), image_size * image_size),
+        }
+    )
+
+
+def supports_schema(image_size: int) -> pa.Schema:
+    """supports.parquet: what supports a class where it is wrongly predicted in an image.
+
+    region: PNG of these pixels. support: H × W row by row; its sum and constant are the score. on: the categories with
+    most of the positive support, and their shares.
+    """
+    return pa.schema(
+        {
+            "image_id": pa.int64(),
+            "class": pa.string(),
+            "pixels": pa.int32(),
+            "score": pa.float32(),
+            "constant": pa.float32(),
+            "region": pa.binary(),
+            "support": pa.list_(pa.float32(), image_size * image_size),
+            "on": pa.map_(pa.string(), pa.float32()),
+        }
+    )

@@ -1,0 +1,70 @@
+"""Parquet files that fit their schema, checked on write and on read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from segscope.artefacts.files import atomic_path
+from segscope.errors import SegscopeError
+
+
+def write_parquet(path: Path | str, frame: pd.DataFrame, schema: pa.Schema) -> None:
+    """Write a table of exactly `schema`. Raises SegscopeError if the frame does not fit it."""
+    with open_parquet(path, schema) as write:
+        write(frame)
+
+
+@contextmanager
+def open_parquet(path: Path | str, schema: pa.Schema) -> Iterator[Callable[[pd.DataFrame], None]]:
+    """Yield a function that appends rows of exactly `schema`; the file appears when all are written.
+
+    The function raises SegscopeError if its frame does not fit.
+    """
+    path = Path(path)
+    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+        yield lambda frame: writer.write_table(_to_table(path, frame, schema))
+
+
+def _to_table(path: Path, frame: pd.DataFrame, schema: pa.Schema) -> pa.Table:
+    if set(frame.columns) != set(schema.names):
+        odd = sorted(set(frame.columns) ^ set(schema.names))
+        raise SegscopeError(f"{path}: columns do not fit the schema: {', '.join(odd)}")
+    try:
+        table = pa.Table.from_pandas(frame[schema.names], schema=schema, preserve_index=False)
+    except pa.ArrowException as error:
+        raise SegscopeError(f"{path}: a value does not fit the schema: {error}") from error
+    return table.replace_schema_metadata(None)
+
+
+def read_parquet(path: Path | str, schema: pa.Schema) -> pd.DataFrame:
+    """Read a table of exactly `schema`. Raises SegscopeError if the file is missing or of another schema."""
+    return read_table(path, schema).to_pandas()
+
+
+def read_table(path: Path | str, schema: pa.Schema) -> pa.Table:
+    """As `read_parquet`, as an Arrow table: compact, for what need not be in pandas."""
+    return _read(path, path, schema)
+
+
+def parse_table(content: bytes, path: Path | str, schema: pa.Schema) -> pa.Table:
+    """As `read_table`, of a Parquet file's content; `path` names it in errors."""
+    return _read(pa.BufferReader(content), path, schema)
+
+
+def _read(source: Path | str | pa.BufferReader, path: Path | str, schema: pa.Schema) -> pa.Table:
+    try:
+        with pq.ParquetFile(source) as file:
+            table = file.read()
+    except (OSError, pa.ArrowException) as error:
+        raise SegscopeError(f"{path} cannot be read ({error}); run `dvc repro` to make it") from error
+    if not table.schema.equals(schema):
+        missing = sorted(set(schema.names) ^ set(table.schema.names))
+        what = f"columns {', '.join(missing)}" if missing else "a column's type"
+        raise SegscopeError(f"{path} has another schema ({what}); run `dvc repro --force` to make it anew")
+    return table

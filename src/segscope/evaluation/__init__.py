@@ -1,0 +1,1 @@
+"""Metrics, all from one array of counts per image, and their intervals."""

@@ -1,0 +1,76 @@
+"""The metrics of a split, each the ratio of two sums over images.
+
+Letters: N images, K classes (0 is background), C category positions (0 is unlabelled).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from segscope.artefacts.measures import Measure
+from segscope.evaluation.bootstrap import bootstrap_weights, interval
+from segscope.evaluation.counts import confusion, iou, outcomes
+from segscope.taxonomy import Taxonomy
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A metric: the sum of above over images, divided by that of below; float64[N] each.
+
+    shown: bool[N], the images that the metric is about.
+    """
+
+    above: np.ndarray
+    below: np.ndarray
+    shown: np.ndarray
+
+    def value(self) -> float:
+        """The metric over all images, NaN where nothing is below."""
+        return float(_divided(self.above.sum(), self.below.sum()))
+
+    def resampled(self, weights: np.ndarray) -> np.ndarray:
+        """The metric of each bootstrap resample, float64[…] of weights … × N."""
+        return _divided(weights @ self.above, weights @ self.below)
+
+
+def _divided(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    return np.divide(above, below, out=np.full(np.shape(above), np.nan), where=below > 0)
+
+
+def ratios(counts: np.ndarray, loss: np.ndarray, taxonomy: Taxonomy) -> dict[str, Ratio]:
+    """loss, pixel_accuracy, iou.CLASS and mean_iou.CLASS of each class but background, recall.CATEGORY.
+
+    counts: int N × K × C, pixels by predicted class and category. loss: float[N], NaN of images without a counted
+    pixel. mean_iou: over the images whose ground truth shows the class. recall: of the pixels of a category, the share
+    predicted as its yardstick class; of categories that any image shows.
+    """
+    tp, fp, fn = (part.astype(float) for part in outcomes(confusion(counts, taxonomy.class_of_position)))
+    known, pixels = np.isfinite(loss), (tp + fn).sum(1)
+    found = {
+        "loss": Ratio(np.where(known, loss, 0), known.astype(float), known),
+        "pixel_accuracy": Ratio(tp.sum(1), pixels, pixels > 0),
+    }
+    each = iou(tp, fp, fn)
+    shown = tp + fn > 0
+    for k, name in enumerate(taxonomy.classes, start=1):
+        found[f"iou.{name}"] = Ratio(tp[:, k], (tp + fp + fn)[:, k], shown[:, k])
+    for k, name in enumerate(taxonomy.classes, start=1):
+        found[f"mean_iou.{name}"] = Ratio(np.where(shown, each, 0)[:, k], shown[:, k].astype(float), shown[:, k])
+    position = {name: i for i, name in enumerate(taxonomy.category_names)}
+    for name, k in taxonomy.yardsticks.items():
+        pixels = counts[:, :, position[name]].sum(1).astype(float)
+        if pixels.any():
+            found[f"recall.{name}"] = Ratio(counts[:, k, position[name]].astype(float), pixels, pixels > 0)
+    return found
+
+
+def ratio_measures(found: Mapping[str, Ratio]) -> list[Measure]:
+    """Each metric with its 95 % bootstrap interval over images."""
+    weights = bootstrap_weights(len(next(iter(found.values())).above))
+    return [
+        Measure(name, ratio.value(), ratio.shown.sum(), *interval(ratio.resampled(weights)))
+        for name, ratio in found.items()
+    ]

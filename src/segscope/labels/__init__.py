@@ -1,0 +1,1 @@
+"""From annotations to masks, and what is known of each image."""

@@ -1,0 +1,136 @@
+"""From an image file and its annotations to a training record and all that is known of the image, in parallel.
+
+What cannot be used is left out and listed, never an exception in the middle of a run: an annotation without the
+image losing its others, an image without the run losing the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from joblib import delayed
+from pycocotools import mask as rle_api
+
+from segscope.artefacts.images import SizeMismatchError, encode_png, open_image, resize_image
+from segscope.artefacts.parallel import workers
+from segscope.artefacts.records import example
+from segscope.artefacts.rle import segmentation_rle
+from segscope.artefacts.schemas import INSTANCES
+from segscope.artefacts.skipped import skip, skipped_table
+from segscope.errors import SegscopeError
+from segscope.labels.masks import compose_mask, visible_pixels
+from segscope.labels.metadata import PHOTOGRAPHY, content, photography
+
+
+class Job(NamedTuple):
+    """An image to convert; annotations are rows of annotation_id, category_id, iscrowd, segmentation (JSON)."""
+
+    image_id: int
+    path: str
+    width: int
+    height: int
+    annotations: list[dict[str, Any]]
+
+
+class Converted(NamedTuple):
+    """What came of an image. record: a serialised tf.train.Example; None if the image cannot be used.
+
+    skipped: rows of `skip`. instances: columns by name. pixels: int64[256], of each value of the mask.
+    """
+
+    image_id: int
+    record: bytes | None
+    skipped: list[dict[str, Any]]
+    instances: dict[str, list] | None = None
+    pixels: np.ndarray | None = None
+    photography: dict[str, float | bool] | None = None
+
+
+def jobs(images: pd.DataFrame, annotations: pa.Table) -> Iterator[Job]:
+    """A job for each image (image_id, path, width, height) with its annotations, which are ordered by image_id."""
+    ids = annotations["image_id"].to_numpy()
+    starts, ends = (np.searchsorted(ids, images["image_id"], side) for side in ("left", "right"))
+    rows = annotations.select(["annotation_id", "category_id", "iscrowd", "segmentation"])
+    for image, start, end in zip(images.itertuples(), starts, ends, strict=True):
+        yield Job(image.image_id, image.path, image.width, image.height, rows.slice(start, end - start).to_pylist())
+
+
+def convert_all(jobs: Iterable[Job], size: int, crowd: str) -> Iterator[Converted]:
+    """Convert images on all cores, in order.
+
+    Jobs are drawn as they are needed, so that they need not be in memory together.
+    """
+    return workers()(delayed(convert)(job, size, crowd) for job in jobs)
+
+
+def convert(job: Job, size: int, crowd: str) -> Converted:
+    """Convert one image. size: side in pixels of the record's square picture and mask. crowd: as `compose_mask`."""
+    try:
+        image = open_image(job.path, (job.width, job.height))
+    except SegscopeError as error:
+        reason = "size_mismatch" if isinstance(error, SizeMismatchError) else "unreadable_image"
+        return Converted(job.image_id, None, [skip(reason, str(error), job.image_id, None, job.path)])
+    instances, skipped = decode_instances(job)
+    mask = compose_mask(instances, job.height, job.width, crowd, size)
+    picture = resize_image(image, size)
+    record = example({"image_id": job.image_id, "image": encode_png(picture), "mask": encode_png(mask)})
+    pixels = visible_pixels(instances, job.height, job.width, crowd)
+    return Converted(job.image_id, record, skipped, instances, pixels, photography(image))
+
+
+def decode_instances(job: Job) -> tuple[dict[str, list], list[dict[str, Any]]]:
+    """The image's usable annotations as columns of instances.parquet, and what was skipped.
+
+    area (pixels) and bbox (left, top, width, height) are those of the mask, not the annotation's own.
+    """
+    rows, counts, skipped = [], [], []
+    for row in job.annotations:
+        try:
+            segmentation = msgspec.json.decode(row["segmentation"])
+            counts.append(segmentation_rle(segmentation, job.height, job.width))
+            rows.append(row)
+        except (SegscopeError, msgspec.DecodeError, UnicodeDecodeError) as error:
+            skipped.append(skip("bad_segmentation", str(error), job.image_id, row["annotation_id"], job.path))
+    encoded = [{"size": [job.height, job.width], "counts": c.encode("ascii")} for c in counts]
+    return {
+        "annotation_id": [row["annotation_id"] for row in rows],
+        "category_id": [row["category_id"] for row in rows],
+        "area": rle_api.area(encoded).astype(np.int64).tolist() if rows else [],
+        "bbox": rle_api.toBbox(encoded).tolist() if rows else [],
+        "iscrowd": [row["iscrowd"] for row in rows],
+        "height": [job.height] * len(rows),
+        "width": [job.width] * len(rows),
+        "rle": counts,
+    }, skipped
+
+
+def tabulate(
+    results: Sequence[Converted], images: pd.DataFrame, categories: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Rows of samples.parquet, of instances.parquet and of `skipped_table` from converted images.
+
+    images: image_id, split, width, height of these and maybe others.
+    """
+    skipped = skipped_table(row for result in results for row in result.skipped)
+    usable = [
+        (r.image_id, r.instances, r.pixels, r.photography)
+        for r in results
+        if r.instances is not None and r.pixels is not None
+    ]
+    ids, of_image, counts, looks = zip(*usable, strict=True) if usable else ((), (), (), ())
+    shown = images.set_index("image_id").loc[list(ids), ["split", "width", "height"]].reset_index()
+    columns = [name for name in INSTANCES.names if name not in ("image_id", "split")]
+    instances = pd.DataFrame({c: list(chain.from_iterable(each[c] for each in of_image)) for c in columns})
+    instances = instances.astype({"category_id": np.int64, "area": np.int64, "iscrowd": bool, "bbox": object})
+    of = np.repeat(np.arange(len(usable)), [len(each["area"]) for each in of_image])
+    instances = instances.assign(**{c: shown[c].to_numpy()[of] for c in ("image_id", "split")})
+    pixels = np.stack(counts) if usable else np.zeros((0, 256), np.int64)
+    look = pd.DataFrame(looks, columns=list(PHOTOGRAPHY)).astype(PHOTOGRAPHY)
+    samples = pd.concat([shown, look, content(shown, instances, pixels, categories)], axis=1)
+    return samples, instances, skipped

@@ -1,0 +1,1 @@
+"""The latent space: vectors, map, neighbours, clusters, attention."""

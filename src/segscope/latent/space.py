@@ -1,0 +1,105 @@
+"""The latent space: an affine map from activations to vectors.
+
+Letters: N images, C channels of all chosen layers together, D latent dimensions, H × W pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from sklearn.decomposition import PCA
+
+from segscope.artefacts.files import atomic_path
+from segscope.errors import SegscopeError
+
+
+@dataclass(frozen=True)
+class LatentSpace:
+    """z = components · ((pooled − mean) / scale), pooled being the layers' spatial means one after the other.
+
+    mean, scale: float64[C]. components: float64 D × C.
+    """
+
+    layers: tuple[str, ...]
+    mean: np.ndarray
+    scale: np.ndarray
+    components: np.ndarray
+
+    def transform(self, pooled: np.ndarray) -> np.ndarray:
+        """Latent vectors N × D of spatial means N × C."""
+        return (pooled - self.mean) / self.scale @ self.components.T
+
+    def write_back(self, direction: np.ndarray, activations: Sequence[np.ndarray], size: int) -> np.ndarray:
+        """Where in the images the score z · direction comes from: attention maps, float64 N × size × size.
+
+        The score is linear in the activations' deviation from the average image, so each cell's part of it is
+        exact: the sum over a map is the image's score. activations: of each layer, N × h × w × c, h and w
+        dividing `size`; a cell's part is spread evenly over its pixels.
+        """
+        gradient = direction @ self.components / self.scale
+        maps = np.zeros((len(activations[0]), size, size))
+        start = 0
+        for layer in activations:
+            _, height, width, channels = layer.shape
+            part = slice(start, start + channels)
+            start += channels
+            cells = (layer @ gradient[part] - self.mean[part] @ gradient[part]) / (height * width)
+            maps += spread(cells, size)
+        return maps
+
+
+def spread(cells: np.ndarray, size: int) -> np.ndarray:
+    """Each cell's value spread evenly over its pixels: N × size × size of N × h × w, h and w dividing `size`."""
+    rows, columns = size // cells.shape[1], size // cells.shape[2]
+    return np.repeat(np.repeat(cells, rows, 1), columns, 2) / (rows * columns)
+
+
+def pool(activations: Sequence[np.ndarray]) -> np.ndarray:
+    """Spatial means of each layer (N × h × w × c), one after the other: float64 N × C."""
+    return np.concatenate([layer.mean((1, 2), dtype=np.float64) for layer in activations], axis=1)
+
+
+def fit_latent_space(pooled: np.ndarray, layers: Sequence[str], dimensions: int) -> LatentSpace:
+    """Standardise each channel, then PCA. Raises SegscopeError if there are too few images."""
+    if len(pooled) <= dimensions:
+        raise SegscopeError(
+            f"embed.dimensions: {dimensions} latent dimensions need more images than the {len(pooled)} there are"
+        )
+    scale = pooled.std(0)
+    # A channel that is constant but for rounding carries nothing; scaling it up would make noise of it.
+    scale[scale < 1e-6 * max(scale.max(), 1e-12)] = np.inf
+    mean = pooled.mean(0)
+    # By the covariance: exact enough for the leading few of some hundred channels, and far faster for many images.
+    pca = PCA(dimensions, svd_solver="covariance_eigh").fit((pooled - mean) / scale)
+    return LatentSpace(tuple(layers), mean, scale, pca.components_)
+
+
+def embedding_table(ids: np.ndarray, splits: np.ndarray, vectors: np.ndarray, xy: np.ndarray) -> pd.DataFrame:
+    """Rows of embeddings.parquet of N images: ids int64[N], splits object[N], vectors N × D, xy N × 2."""
+    return pd.DataFrame({"image_id": ids, "split": splits, "latent": list(vectors), "x": xy[:, 0], "y": xy[:, 1]})
+
+
+def save_latent_space(path: Path | str, space: LatentSpace) -> None:
+    """Write the space as an .npz file."""
+    with atomic_path(path) as temporary:
+        np.savez(
+            temporary,
+            layers=np.array(space.layers),
+            mean=space.mean,
+            scale=space.scale,
+            components=space.components,
+        )
+
+
+def load_latent_space(path: Path | str) -> LatentSpace:
+    """Read what `save_latent_space` wrote. Raises SegscopeError if it cannot."""
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            layers = tuple(str(name) for name in data["layers"])
+            return LatentSpace(layers, data["mean"], data["scale"], data["components"])
+    except (OSError, ValueError, KeyError) as error:
+        raise SegscopeError(f"{path} cannot be read ({error}); run `dvc repro embed`") from error

@@ -1,0 +1,131 @@
+"""What in an image supports a class where the model sees it. Letters: N images, H × W pixels, K classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+
+import keras
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from segscope.artefacts.images import encode_png
+from segscope.evaluation.per_image import pixel_counts
+from segscope.latent.attention import by_category, most_on
+from segscope.latent.space import spread
+from segscope.model.unet import BOTTLENECK, SKIP_LAYERS
+from segscope.taxonomy import IGNORE, Taxonomy
+
+
+@dataclass(frozen=True)
+class Support:
+    """maps: float64 N × H × W. score: float64[N]. constant: float64[N]; a map's sum and it are the score."""
+
+    maps: np.ndarray
+    score: np.ndarray
+    constant: np.ndarray
+
+
+class Supporter:
+    """Support maps of a U-Net of `segscope.model`: what in an image makes the model see a class somewhere.
+
+    The score is the class's logit less the mean of all classes', averaged over a region. Its gradient with respect to
+    what the decoder is given (the bottleneck and the skip connections), times that, is how much each cell gives to the
+    score: gradient × input, Shrikumar et al. 2016 (https://arxiv.org/abs/1605.01713). The decoder's biases are the
+    constant.
+    """
+
+    def __init__(self, model: keras.Model):
+        given = [model.get_layer(name).output for name in (BOTTLENECK, *SKIP_LAYERS)]
+        self._encoder = keras.Model(model.input, given)
+        self._decoder = keras.Model(given, model.output)
+        self.size = model.input_shape[1]
+
+    def given(self, pictures: np.ndarray) -> list[np.ndarray]:
+        """What the decoder is given of float32 N × H × W × 3 pictures, RGB 0…255."""
+        return self._encoder.predict_on_batch(pictures)
+
+    def predict(self, pictures: np.ndarray) -> np.ndarray:
+        """The classes of the pictures' pixels, int64 N × H × W."""
+        return self._decoder.predict_on_batch(self.given(pictures)).argmax(-1)
+
+    def score(self, given: Sequence[np.ndarray], k: int, regions: np.ndarray) -> tf.Tensor:
+        """The score of class k, float32[N]. regions: bool N × H × W, none of them empty."""
+        logits = self._decoder(list(given), training=False)
+        margin = logits[..., k] - tf.reduce_mean(logits, -1)
+        weight = regions / regions.sum((1, 2), keepdims=True)
+        return tf.reduce_sum(margin * tf.cast(weight, margin.dtype), (1, 2))
+
+    def support(self, pictures: np.ndarray, k: int, regions: np.ndarray) -> Support:
+        """What supports class k in the regions, bool N × H × W, of the pictures."""
+        given = [tf.convert_to_tensor(layer) for layer in self.given(pictures)]
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(given)
+            score = self.score(given, k, regions)
+        gradients = tape.gradient(score, given)
+        parts = [
+            spread((layer.numpy() * gradient.numpy()).sum(-1, dtype=np.float64), self.size)
+            for layer, gradient in zip(given, gradients, strict=True)
+        ]
+        maps = reduce(np.add, parts)
+        value = score.numpy().astype(np.float64)
+        return Support(maps, value, value - maps.sum((1, 2)))
+
+
+def most_wrong(predictions: pd.DataFrame, taxonomy: Taxonomy, most: int) -> dict[int, list[int]]:
+    """By class, the images with most pixels wrongly predicted as it, at most `most`, the worst first.
+
+    predictions: rows of predictions.parquet.
+    """
+    counts = pixel_counts(predictions, taxonomy)
+    ids = predictions["image_id"].to_numpy()
+    chosen = {}
+    for k in range(1, len(taxonomy.class_names)):
+        wrong = counts[:, k, taxonomy.class_of_position != k].sum(1)
+        order = np.argsort(-wrong, kind="stable")[:most]
+        chosen[k] = ids[order[wrong[order] > 0]].tolist()
+    return chosen
+
+
+def explain_errors(
+    supporter: Supporter,
+    examples: tf.data.Dataset,
+    images: Mapping[int, Sequence[int]],
+    taxonomy: Taxonomy,
+) -> pd.DataFrame:
+    """What supports each class where it is predicted wrongly, as rows of supports.parquet, in the images' order.
+
+    examples: of `read_examples`. images: of `most_wrong`.
+    """
+    names = taxonomy.category_names
+    wanted = tf.constant(sorted({i for ids in images.values() for i in ids}), tf.int64)
+    chosen = examples.filter(lambda image_id, picture, mask: tf.reduce_any(image_id == wanted))
+    rows = {}
+    for image_id, picture, mask in chosen.as_numpy_iterator():
+        pixels = picture[None].astype(np.float32)
+        predicted = supporter.predict(pixels)
+        for k, ids in images.items():
+            if image_id not in ids:
+                continue
+            region = wrong_regions(predicted, taxonomy.class_of_id[mask][None], k)
+            found = supporter.support(pixels, k, region)
+            attention, _ = by_category(found.maps, taxonomy.position_of_id[mask][None], len(names))
+            rows[k, int(image_id)] = {
+                "image_id": image_id,
+                "class": taxonomy.class_names[k],
+                "pixels": region.sum(),
+                "score": found.score[0],
+                "constant": found.constant[0],
+                "region": encode_png(region[0].astype(np.uint8)),
+                "support": found.maps[0].ravel(),
+                "on": list(most_on(attention, names).items()),
+            }
+    columns = ["image_id", "class", "pixels", "score", "constant", "region", "support", "on"]
+    return pd.DataFrame([rows[k, i] for k, ids in images.items() for i in ids], columns=columns)
+
+
+def wrong_regions(predicted: np.ndarray, target: np.ndarray, k: int) -> np.ndarray:
+    """Pixels predicted as class k that are of another class, bool …; predicted, target: uint8 … (or 255 in target)."""
+    return (predicted == k) & (target != k) & (target != IGNORE)

@@ -1,0 +1,1 @@
+"""The network: encoder, training, inference, export."""

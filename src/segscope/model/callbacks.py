@@ -1,0 +1,141 @@
+"""What happens after each epoch of a training: checkpoint and log."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from dvclive import Live
+from tqdm import tqdm
+
+from segscope.artefacts.files import atomic_path
+from segscope.model.history import best_row, epoch_row, split_of
+
+Logs = Mapping[str, Any] | None
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Keeps the history, the last and the best weights in a folder after every epoch, and stops in time.
+
+    Keras's BackupAndRestore and EarlyStopping do not keep the history, nor the best epoch, over a restart.
+
+    history: one row an epoch. The best epoch is that of `best_row`; training stops `patience` epochs after it. What is
+    in the folder belongs to `fingerprint`; of another training, it is removed.
+    """
+
+    def __init__(self, folder: Path, fingerprint: str, patience: int):
+        super().__init__()
+        self._folder, self.fingerprint, self._patience = folder, fingerprint, patience
+        self.history: list[dict[str, float]] = self._read()
+        if not self.history:
+            self.remove()
+
+    def _read(self) -> list[dict[str, float]]:
+        try:
+            state = json.loads((self._folder / "state.json").read_text(encoding="utf-8"))
+            return state["history"] if state["fingerprint"] == self.fingerprint else []
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return []
+
+    @property
+    def finished(self) -> bool:
+        """Whether no epoch was better for `patience` epochs."""
+        return bool(self.history) and len(self.history) - self.best_epoch() >= self._patience
+
+    def resume(self, model: keras.Model) -> int:
+        """Load the last epoch's weights and optimizer into a compiled model; returns the number of epochs done."""
+        if self.history:
+            model.optimizer.build(model.trainable_variables)
+            model.load_weights(self._weights("last", len(self.history)))
+        return len(self.history)
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        row = epoch_row(epoch + 1, float(self.model.optimizer.learning_rate), logs or {})
+        self.history.append(row)
+        if not np.isfinite(row["objective"]):
+            return
+        names = {"last": epoch + 1, "best": self.best_epoch()}
+        for name, number in names.items():
+            if number == epoch + 1:
+                with atomic_path(self._weights(name, number)) as temporary:
+                    self.model.save_weights(temporary)
+        # The state names the weights, so it is written after them, and the weights it named are removed after it.
+        with atomic_path(self._folder / "state.json") as temporary:
+            temporary.write_text(json.dumps({"fingerprint": self.fingerprint, "history": self.history}))
+        for file in set(self._folder.glob("*.weights.h5")) - {self._weights(*item) for item in names.items()}:
+            file.unlink()
+        self.model.stop_training = self.finished
+
+    def best_epoch(self) -> int:
+        """The number of the best epoch, from 1."""
+        return int(best_row(self.history)["epoch"])
+
+    def restore_best(self, model: keras.Model) -> None:
+        """Load the best epoch's weights."""
+        model.load_weights(self._weights("best", self.best_epoch()))
+
+    def remove(self) -> None:
+        """Forget everything; what else is in the folder stays."""
+        for name in ("state.json", "*.weights.h5", ".state.json.partial*", ".*.weights.h5.partial*"):
+            for file in self._folder.glob(name):
+                file.unlink()
+        with contextlib.suppress(OSError):
+            self._folder.rmdir()
+
+    def _weights(self, name: str, epoch: int) -> Path:
+        return self._folder / f"{name}-{epoch:04d}.weights.h5"
+
+
+class LiveLog(keras.callbacks.Callback):
+    """Writes each epoch's numbers with DVCLive, those of a resumed training's earlier epochs first."""
+
+    def __init__(self, folder: Path, checkpoint: Checkpoint):
+        super().__init__()
+        self._folder, self._checkpoint = folder, checkpoint
+
+    def on_train_begin(self, logs: Logs = None) -> None:
+        self._live = Live(str(self._folder), report=None, save_dvc_exp=False, dvcyaml=None)
+        for row in self._checkpoint.history:
+            self._log(row)
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        self._log(self._checkpoint.history[-1])
+
+    def _log(self, row: Mapping[str, float]) -> None:
+        for key, value in row.items():
+            if key == "learning_rate":
+                self._live.log_metric(key, value)
+            elif key != "epoch":
+                self._live.log_metric("/".join(split_of(key)), value)
+        self._live.next_step()
+
+    def on_train_end(self, logs: Logs = None) -> None:
+        self._live.end()
+
+
+class Progress(keras.callbacks.Callback):
+    """On a terminal a bar over the epoch's batches; after each epoch its numbers, by the names of the history.
+
+    Keras's own would call the objective loss.
+    """
+
+    def __init__(self, checkpoint: Checkpoint):
+        super().__init__()
+        self._checkpoint = checkpoint
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        self._title = f"epoch {epoch + 1} of {self.params['epochs']}"
+        self._bar = tqdm(total=self.params["steps"], desc=self._title, unit="batch", leave=False, disable=None)
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        self._bar.update()
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        self._bar.close()
+        numbers = (f"{key} {value:.4g}" for key, value in self._checkpoint.history[-1].items() if key != "epoch")
+        print(f"{self._title}: {', '.join(numbers)}", flush=True)

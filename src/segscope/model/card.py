@@ -1,0 +1,100 @@
+"""The model card: a Markdown file beside the model that says what it is, for people and for programs.
+
+Its front matter is YAML, as Hugging Face's model cards have it (Mitchell et al. 2019, Model Cards for Model Reporting,
+https://arxiv.org/abs/1810.03993).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from segscope.errors import SegscopeError
+
+_FENCE = "---\n"
+
+
+def write_card(
+    path: Path,
+    classes: Mapping[str, Sequence[str]],
+    image_size: int,
+    parameters: Mapping[str, int],
+    training: Mapping[str, object],
+    data: Mapping[str, object],
+    metrics: Mapping[str, Any],
+) -> None:
+    """Write the card.
+
+    classes: without background. parameters: numbers of trained and frozen weights. training: the train params. data:
+    what the model learned from. metrics: the best epoch and its numbers of each split, as `history.best_metrics` has
+    them.
+    """
+    facts = {
+        "library_name": "keras",
+        "pipeline_tag": "image-segmentation",
+        "classes": ["background", *classes],
+        "image_size": image_size,
+        "parameters": dict(parameters),
+        "data": dict(data),
+        "training": dict(training),
+        "metrics": {split: _rounded(metrics[split]) for split in ("train", "val")},
+    }
+    held = "\n".join(f"| {name} | {', '.join(categories)} |" for name, categories in classes.items())
+    rows = "\n".join(
+        f"| {key} | {metrics['train'].get(key, float('nan')):.3f} | {value:.3f} |"
+        for key, value in metrics["val"].items()
+    )
+    text = f"""# Semantic segmentation: {", ".join(classes)}
+
+MobileNetV2 and a {training["decoder"]} decoder with skip connections. Input: RGB, float32, 0 to 255,
+{image_size} × {image_size} pixels, resized by an anti-aliased filter. Output: logits of the classes, in the
+order of `classes` above.
+
+| class | COCO categories and super-categories |
+| --- | --- |
+{held}
+
+Learned from {data["train"]} images, judged by {data["val"]} others. Epoch {metrics["epoch"]} was kept:
+
+| metric | train, during the epoch | val |
+| --- | --- | --- |
+{rows}
+
+`objective` is what was optimised: cross-entropy weighted by class; `loss` is without weights. The best epoch was chosen
+by the val split, so its numbers are slightly optimistic. A train number is a mean over the epoch's batches, on
+augmented images where there is augmentation. Metrics of both splits' images as they are, with intervals, are in
+`artifacts/measures.parquet`.
+
+Made for looking into what such a model perceives and where it fails. Small objects are below its resolution. It has not
+been judged on anything but the images above: measure before relying on it.
+"""
+    front = yaml.safe_dump(facts, sort_keys=False, allow_unicode=True)
+    path.write_text(f"{_FENCE}{front}{_FENCE}\n{text}", encoding="utf-8")
+
+
+def _rounded(values: Mapping[str, float]) -> dict[str, float]:
+    return {key: round(float(value), 4) for key, value in values.items()}
+
+
+def read_facts(path: Path) -> dict[str, Any]:
+    """The front matter of the card at `path`. Raises SegscopeError if there is no such card."""
+    try:
+        _, front, _ = path.read_text(encoding="utf-8").split(_FENCE, 2)
+        return dict(yaml.safe_load(front))
+    except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
+        raise SegscopeError(f"the model card {path} cannot be read ({error}); run `dvc repro train`") from error
+
+
+def read_card(path: Path) -> tuple[list[str], int]:
+    """The class names, background first, and the image size, of the card at `path`.
+
+    Raises SegscopeError if there is no such card, or it lacks them.
+    """
+    facts = read_facts(path)
+    try:
+        return [str(name) for name in facts["classes"]], int(facts["image_size"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise SegscopeError(f"the model card {path} does not say {error}; run `dvc repro train`") from error

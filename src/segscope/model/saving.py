@@ -1,0 +1,61 @@
+"""A trained model as a file."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import keras
+
+from segscope.artefacts.files import atomic_path
+from segscope.errors import SegscopeError
+
+
+def save_model(model: keras.Model, path: Path) -> None:
+    """Write the model, computing in 32 bits, as a .keras file.
+
+    Equal models give equal bytes: no date, no time, nothing of the machine or of what the process made before.
+    """
+    with atomic_path(path) as temporary:
+        in_float32(model).save(temporary)
+        _remove_times(temporary)
+
+
+def _remove_times(path: Path) -> None:
+    """Write a .keras file, which is a zip archive, anew without the date and the files' times that Keras puts in."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in sorted(archive.namelist())}
+    metadata = json.loads(members["metadata.json"])
+    del metadata["date_saved"]
+    members["metadata.json"] = json.dumps(metadata).encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(zipfile.ZipInfo(name), content)  # a ZipInfo's own time is always 1980
+
+
+def in_float32(model: keras.Model) -> keras.Model:
+    """The same model, computing in 32 bits: what reads it needs no support for 16 bits."""
+
+    def as_float32(layer: keras.layers.Layer) -> keras.layers.Layer:
+        return layer.__class__.from_config(layer.get_config() | {"dtype": "float32"})
+
+    # A clone of the layers alone: of a compiled model, Keras would clone the loss, too. Unnamed, it would be numbered.
+    layers = keras.Model(model.input, model.output, name=model.name)
+    copy = keras.models.clone_model(layers, clone_function=as_float32)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def load_model(path: Path, n_classes: int, image_size: int) -> keras.Model:
+    """The trained model. Raises SegscopeError if it cannot be read, or is not of this variant and size."""
+    try:
+        model = keras.models.load_model(path, compile=False)
+    except (OSError, ValueError, TypeError) as error:
+        raise SegscopeError(f"model {path} cannot be read ({error}); run `dvc repro train`") from error
+    if model.output_shape[1:] != (image_size, image_size, n_classes):
+        raise SegscopeError(
+            f"model {path} gives {model.output_shape[1:]}, the params ask for {(image_size, image_size, n_classes)}; "
+            "run `dvc repro train`"
+        )
+    return model

@@ -1,0 +1,212 @@
+"""Training: what a training learns from and how, and the fit itself. Letters: N images, K classes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import ceil
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from segscope.artefacts.files import sha256_of
+from segscope.artefacts.measures import Measure, measure_table, of_split
+from segscope.errors import SegscopeError
+from segscope.model import unet as network
+from segscope.model.callbacks import Checkpoint, LiveLog, Progress
+from segscope.model.dataset import Examples, count_pixels, training_batches, validation_batches
+from segscope.model.folds import fold_of
+from segscope.model.history import best_metrics
+from segscope.model.objective import PixelCrossEntropy, PixelLoss, SegmentationMetrics, class_weights
+from segscope.params import Train
+from segscope.taxonomy import Taxonomy
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """A training: the examples it learns from and is measured on, each class's weight in the objective, the options."""
+
+    train: Examples
+    val: Examples
+    class_weights: Mapping[str, float]
+    options: Train
+
+    @property
+    def images(self) -> dict[str, int]:
+        """The number of images of each split."""
+        return {"train": len(self.train.image_ids), "val": len(self.val.image_ids)}
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """The number of batches that hold every example once."""
+        return ceil(self.images["train"] / self.options.batch_size)
+
+
+def prepare_training(
+    files: Mapping[str, Sequence[str]], image_size: int, taxonomy: Taxonomy, options: Train
+) -> Training:
+    """The training on all examples of the train files, with class weights by their pixels.
+
+    files: TFRecord files of train and of val. Raises SegscopeError if a class has no pixel in the train files.
+    """
+    class_of_id, names = taxonomy.class_of_id, taxonomy.class_names
+    counted = {split: count_pixels(files[split], image_size, class_of_id, len(names)) for split in ("train", "val")}
+    examples = {split: Examples(files[split], ids, image_size, class_of_id) for split, (ids, _) in counted.items()}
+    weights = class_weights(counted["train"][1], options.class_weights, names).tolist()
+    return Training(examples["train"], examples["val"], dict(zip(names, weights, strict=True)), options)
+
+
+def fold_trainings(training: Training, folds: int) -> list[Training]:
+    """For each fold of train's images the training that leaves it out, class weights as they are; none for one fold."""
+    fold = fold_of(training.train.image_ids, folds)
+    return [
+        replace(training, train=replace(training.train, image_ids=training.train.image_ids[fold != number]))
+        for number in range(folds if folds > 1 else 0)
+    ]
+
+
+def make_deterministic(seed: int) -> None:
+    """Seed Python, numpy and TensorFlow, and keep TensorFlow to deterministic kernels."""
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+
+
+def build_model(kind: str, weights: Path | None, image_size: int, n_classes: int, options: Train) -> keras.Model:
+    """The U-Net on the encoder that `segscope.model.encoder.read_encoder` describes.
+
+    In mixed precision it computes in 16 bits, but variables and logits are float32.
+    """
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(options.precision)
+    try:
+        if weights and kind == "torch":
+            with np.load(weights) as arrays:
+                encoder = network.torch_encoder(image_size, arrays)
+        else:
+            encoder = network.keras_encoder(image_size, "imagenet" if kind == "imagenet" else weights)
+        return network.unet(encoder, n_classes, options.decoder)
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def count_parameters(model: keras.Model) -> dict[str, int]:
+    """The number of trained and of frozen weights."""
+    kinds = {"trained": model.trainable_variables, "frozen": model.non_trainable_variables}
+    return {
+        kind: sum(int(variable.shape.num_elements()) for variable in variables) for kind, variables in kinds.items()
+    }
+
+
+def strategy() -> tf.distribute.Strategy:
+    """Every GPU of the machine if there are several, else what TensorFlow chooses by itself."""
+    several = len(tf.config.list_physical_devices("GPU")) > 1
+    return tf.distribute.MirroredStrategy() if several else tf.distribute.get_strategy()
+
+
+def fingerprint(settings: Mapping[str, object], files: Sequence[Path]) -> str:
+    """A checksum of all that decides a training: settings, files read, this program's and TensorFlow's code."""
+    # Of the whole package: what decides the weights is spread over it, and more of it may come to.
+    code = sorted(Path(__file__).parent.glob("*.py"))
+    contents = [sha256_of(file) for file in (*code, *files)]
+    text = json.dumps([dict(settings), contents, keras.__version__, tf.__version__], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def optimizer(options: Train, steps_per_epoch: int) -> keras.optimizers.Optimizer:
+    """Adam, at a constant learning rate or one that falls to 0 along a cosine over all epochs."""
+    rate = options.learning_rate
+    if options.schedule == "cosine":
+        rate = keras.optimizers.schedules.CosineDecay(rate, steps_per_epoch * options.epochs)
+    return keras.optimizers.Adam(rate)
+
+
+def train(
+    training: Training, encoder: tuple[str, Path | None], checkpoint_folder: Path, log_folder: Path
+) -> tuple[keras.Model, pd.DataFrame, Checkpoint]:
+    """The trained model, its history and its checkpoint, from the same start whatever was trained before.
+
+    encoder: as `segscope.model.encoder.read_encoder` gives it. The rest as `fit`.
+    """
+    kind, weights = encoder
+    examples, options = training.train, training.options
+    make_deterministic(options.seed)
+    with strategy().scope():
+        model = build_model(kind, weights, examples.image_size, len(training.class_weights), options)
+    settings = {
+        "encoder": kind,
+        "classes": list(training.class_weights),
+        "class_of_id": examples.class_of_id.tolist(),
+        "size": examples.image_size,
+        "images": [examples.image_ids.tolist(), training.val.image_ids.tolist()],
+        **options.model_dump(),
+    }
+    read = [*map(Path, (*examples.files, *training.val.files)), *([weights] if weights else [])]
+    checkpoint = Checkpoint(checkpoint_folder, fingerprint(settings, read), options.patience)
+    return model, fit(model, training, checkpoint, log_folder), checkpoint
+
+
+def fit(model: keras.Model, training: Training, checkpoint: Checkpoint, log_folder: Path) -> pd.DataFrame:
+    """Train in place, or go on where a killed training stopped, and restore the best epoch's weights.
+
+    Each epoch is written to the checkpoint and to DVCLive's log folder. Returns the history (`segscope.model.history`).
+    Raises SegscopeError if the objective stops being finite.
+    """
+    options, steps, names = training.options, training.steps_per_epoch, list(training.class_weights)
+    with model.distribute_strategy.scope():
+        model.compile(
+            optimizer(options, steps),
+            PixelCrossEntropy(list(training.class_weights.values())),
+            metrics=[SegmentationMetrics(names), PixelLoss()],
+        )
+        done = checkpoint.resume(model)
+    if done:
+        print(f"going on after epoch {done}")
+    model.fit(
+        training_batches(training.train, options, done * steps),
+        validation_data=validation_batches(training.val, options.batch_size),
+        initial_epoch=done,
+        # Of a training that had ended when it was killed, only the log is written again.
+        epochs=done if checkpoint.finished else options.epochs,
+        steps_per_epoch=steps,
+        shuffle=False,
+        verbose=0,
+        callbacks=[
+            keras.callbacks.TerminateOnNaN(),
+            checkpoint,
+            LiveLog(log_folder, checkpoint),
+            Progress(checkpoint),
+        ],
+    )
+    history = pd.DataFrame(checkpoint.history)
+    if not np.isfinite(history["objective"]).all():
+        checkpoint.remove()
+        raise SegscopeError(
+            f"training diverged in epoch {len(history)} (the objective is not finite): lower train.learning_rate "
+            f"({options.learning_rate})"
+        )
+    checkpoint.restore_best(model)
+    return history
+
+
+def training_measures(training: Training, model: keras.Model, history: pd.DataFrame) -> pd.DataFrame:
+    """The measures of a training.
+
+    Of the best epoch, the objective of each split, and what was measured of train while its weights changed, on
+    augmented images: `running_…`. val's loss and IoUs of that epoch are those that the predict stage measures.
+    """
+    best = best_metrics(history)
+    rows = [Measure("epochs", best["epochs"]), Measure("epoch", best["epoch"])]
+    rows += [Measure(f"parameters.{kind}", number) for kind, number in count_parameters(model).items()]
+    rows += [Measure(f"class_weight.{name}", weight) for name, weight in training.class_weights.items()]
+    for split, images in training.images.items():
+        rows += of_split(split, [Measure("objective", best[split]["objective"], images)])
+    running = [Measure("running_loss", best["train"]["loss"])]
+    for kind in ("iou", "mean_iou"):
+        names = list(training.class_weights)[1:]
+        running += [Measure(f"running_{kind}.{name}", best["train"][f"{kind}_{name}"]) for name in names]
+    return measure_table(rows + of_split("train", running))

@@ -1,0 +1,134 @@
+"""The network: a MobileNetV2 encoder and a decoder with skip connections (a U-Net).
+
+Letters: N images, H × W pixels, K classes with background first.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import layers
+
+from segscope.errors import SegscopeError
+
+SKIP_LAYERS = ("block_13_expand_relu", "block_6_expand_relu", "block_3_expand_relu", "block_1_expand_relu")
+BOTTLENECK = "block_16_project"
+DECODER_FILTERS = {"transposed": (512, 256, 128, 64), "separable": (256, 128, 96, 64)}
+
+# PyTorch's ImageNet normalisation, in units of 0…255.
+_TORCH_MEAN = (123.675, 116.28, 103.53)
+_TORCH_STD = (58.395, 57.12, 57.375)
+
+
+def _torch_layer(layer: layers.Layer) -> layers.Layer:
+    """The same layer with PyTorch's padding and epsilon.
+
+    Keras pads stride-2 convolutions at the bottom right, PyTorch on both sides. Conv1 pads by itself in
+    Keras; here its padding is applied before it, so that it must not pad again.
+    """
+    config = layer.get_config()
+    if isinstance(layer, layers.ZeroPadding2D):
+        config["padding"] = ((1, 1), (1, 1))
+    elif isinstance(layer, layers.BatchNormalization):
+        config["epsilon"] = 1e-5
+    elif layer.name == "Conv1":
+        config["padding"] = "valid"
+    return layer.__class__.from_config(config)
+
+
+def _weighted_layers(encoder: keras.Model) -> tuple[list[layers.Layer], list[layers.Layer]]:
+    convolutions = [x for x in encoder.layers if isinstance(x, layers.Conv2D | layers.DepthwiseConv2D)]
+    norms = [x for x in encoder.layers if isinstance(x, layers.BatchNormalization)]
+    return convolutions, norms
+
+
+def torch_encoder(image_size: int, arrays: Mapping[str, np.ndarray]) -> keras.Model:
+    """MobileNetV2 without top that computes exactly what PyTorch's does.
+
+    `arrays` as `segscope.model.weights.encoder_arrays` makes them. Input: float32 N × H × W × 3, RGB 0…255.
+    """
+    inputs = keras.Input((image_size, image_size, 3), name="image")
+    x = layers.Normalization(mean=_TORCH_MEAN, variance=np.square(_TORCH_STD), name="preprocess")(inputs)
+    x = layers.ZeroPadding2D(1, name="Conv1_pad")(x)
+    base = keras.applications.MobileNetV2((image_size, image_size, 3), include_top=False, weights=None)
+    tensors = {id(base.input): x}
+    for layer in base.layers[1:]:
+        if isinstance(layer.input, list):
+            x = _torch_layer(layer)([tensors[id(tensor)] for tensor in layer.input])
+        else:
+            x = _torch_layer(layer)(tensors[id(layer.input)])
+        tensors[id(layer.output)] = x
+    encoder = keras.Model(inputs, x, name="encoder")
+    convolutions, norms = _weighted_layers(encoder)
+    for i, (convolution, norm) in enumerate(zip(convolutions, norms, strict=True)):
+        convolution.set_weights([arrays[f"conv_{i:02d}"]])
+        norm.set_weights(list(arrays[f"bn_{i:02d}"]))
+    return encoder
+
+
+def keras_encoder(image_size: int, weights: str | Path | None) -> keras.Model:
+    """MobileNetV2 with Keras's own padding, normalisation and weights (`imagenet`, a file, or None: random)."""
+    inputs = keras.Input((image_size, image_size, 3), name="image")
+    x = layers.Rescaling(1 / 127.5, offset=-1, name="preprocess")(inputs)
+    try:
+        with warnings.catch_warnings():
+            # Keras only warns of layers that a file does not fit, and leaves them random.
+            warnings.filterwarnings("error", message="Skipping")
+            base = keras.applications.MobileNetV2(
+                input_tensor=x, include_top=False, weights=str(weights) if weights else None
+            )
+    except Exception as error:
+        # Keras raises bare Exception or ValueError for a failed download and for a file of another network.
+        raise SegscopeError(f"the encoder's weights {weights} cannot be loaded: {error}") from error
+    return keras.Model(inputs, base.output, name="encoder")
+
+
+def unet(encoder: keras.Model, n_classes: int, decoder: str) -> keras.Model:
+    """Put a decoder on a frozen encoder. Output: float32 logits, N × H × W × K.
+
+    Both decoders double the size four times, with a skip connection of the encoder each time (Ronneberger et al. 2015,
+    https://arxiv.org/abs/1505.04597). `transposed`: pix2pix's blocks of a transposed convolution (Isola et al. 2017,
+    https://arxiv.org/abs/1611.07004), then a transposed convolution to the classes. `separable`: bilinear
+    up-sampling, then a depthwise separable convolution over it and the skip connection.
+    """
+    encoder.trainable = False
+    x = encoder.get_layer(BOTTLENECK).output
+    step = {"transposed": _transposed_step, "separable": _separable_step}[decoder]
+    for i, (filters, skip) in enumerate(zip(DECODER_FILTERS[decoder], SKIP_LAYERS, strict=True), start=1):
+        x = step(x, encoder.get_layer(skip).output, filters, i)
+    if decoder == "transposed":
+        logits = layers.Conv2DTranspose(n_classes, 3, strides=2, padding="same", dtype="float32", name="logits")(x)
+    else:
+        # The classes at half the size: four times less to compute, and bilinear logits are as sharp as the labels.
+        x = layers.Conv2D(n_classes, 3, padding="same", dtype="float32", name="half_logits")(x)
+        logits = layers.UpSampling2D(interpolation="bilinear", dtype="float32", name="logits")(x)
+    return keras.Model(encoder.input, logits, name="segscope")
+
+
+def _transposed_step(x: keras.KerasTensor, skip: keras.KerasTensor, filters: int, i: int) -> keras.KerasTensor:
+    x = layers.Conv2DTranspose(filters, 3, strides=2, padding="same", use_bias=False, name=f"up_{i}_conv")(x)
+    x = layers.BatchNormalization(name=f"up_{i}_bn")(x)
+    x = layers.ReLU(name=f"up_{i}_relu")(x)
+    return layers.Concatenate(name=f"skip_{i}")([x, skip])
+
+
+def _separable_step(x: keras.KerasTensor, skip: keras.KerasTensor, filters: int, i: int) -> keras.KerasTensor:
+    x = layers.UpSampling2D(interpolation="bilinear", name=f"up_{i}_size")(x)
+    x = layers.Concatenate(name=f"skip_{i}")([x, skip])
+    x = layers.SeparableConv2D(filters, 3, padding="same", use_bias=False, name=f"up_{i}_conv")(x)
+    # Keras's momentum of 0.99 needs hundreds of steps; a small dataset's first epochs are a few dozen.
+    x = layers.BatchNormalization(momentum=0.9, name=f"up_{i}_bn")(x)
+    return layers.ReLU(name=f"up_{i}_relu")(x)
+
+
+def activations(model: keras.Model, layer_names: tuple[str, ...]) -> keras.Model:
+    """A model of the same input whose outputs are the named layers' activations, then the logits."""
+    try:
+        outputs = [model.get_layer(name).output for name in layer_names]
+    except ValueError as error:
+        raise SegscopeError(f"embed.layers: {error}") from error
+    return keras.Model(model.input, [*outputs, model.output])

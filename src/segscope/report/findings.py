@@ -1,0 +1,105 @@
+"""Everything the report shows, read from a run's artefacts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from segscope.artefacts.measures import Measures
+from segscope.evaluation.per_image import image_scores
+from segscope.latent.separability import heavy_groups
+from segscope.model.card import read_facts
+from segscope.params import Params
+from segscope.run import Run
+from segscope.taxonomy import Taxonomy
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Tables as their artefacts' schemas say.
+
+    scores: `image_scores` of the predictions' images, in their order. heavy: `heavy_groups` of the samples. confused:
+    `confusions.findings` of the val split. pairs: `confusions.category_table` of it. produced: how the run was made, in
+    a line.
+    """
+
+    params: Params
+    taxonomy: Taxonomy
+    produced: str
+    samples: pd.DataFrame
+    heavy: np.ndarray
+    index: pd.DataFrame
+    instances: pd.DataFrame
+    predictions: pd.DataFrame
+    scores: pd.DataFrame
+    label_issues: pd.DataFrame
+    embeddings: pd.DataFrame
+    neighbors: pd.DataFrame
+    clusters: pd.DataFrame
+    profiles: pd.DataFrame
+    heatmaps: pd.DataFrame
+    supports: pd.DataFrame
+    associations: pd.DataFrame
+    insights: pd.DataFrame
+    history: pd.DataFrame
+    confusion: pd.DataFrame
+    confused: Mapping[str, Any]
+    pairs: pd.DataFrame
+    measures: Measures
+
+
+def read_findings(run: Run) -> Findings:
+    """Read what the earlier stages found. Raises SegscopeError if an artefact is missing."""
+    samples, predictions = run.table("samples"), run.table("predictions")
+    tables = (
+        "index",
+        "instances",
+        "label_issues",
+        "embeddings",
+        "neighbors",
+        "clusters",
+        "heatmaps",
+        "supports",
+        "associations",
+        "insights",
+    )
+    return Findings(
+        params=run.params,
+        taxonomy=run.taxonomy,
+        produced=produced(run),
+        samples=samples,
+        heavy=heavy_groups(samples),
+        predictions=predictions,
+        scores=image_scores(predictions, run.taxonomy),
+        profiles=run.table("cluster_profiles"),
+        history=pd.read_csv(run.path("training") / "history.csv"),
+        confusion=pd.read_csv(run.path("plots") / "confusion.csv"),
+        confused=run.json("confusions")["val"],
+        pairs=pd.read_csv(run.path("plots") / "categories.csv").query("split == 'val'"),
+        measures=run.measures("predict", "embed", "cluster"),
+        **{name: run.table(name) for name in tables},
+    )
+
+
+def produced(run: Run) -> str:
+    """How the run was made: what decides most, and the MD5 sums by which dvc.lock knows its model and images.
+
+    No revision: that would change when nothing else does. `git log -S SUM -- dvc.lock` finds it.
+    """
+    training = read_facts(run.path("model_card"))["training"]
+    model, images = (_md5(run, name) for name in ("model", "index"))
+    return (
+        f"Variant {run.params.variant}, source {run.params.data.source}, {run.params.data.image_size} pixels, "
+        f"{training['recipe']} recipe, {training['epochs']} epochs at most, seed {training['seed']}; "
+        f"model {model}, images {images} (their sums in dvc.lock)."
+    )
+
+
+def _md5(run: Run, name: str) -> str:
+    with run.path(name).open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

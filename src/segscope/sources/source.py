@@ -1,0 +1,110 @@
+"""Where images and annotations come from: one interface, three kinds.
+
+A source names, for each split, an annotation file and where its images are; `fetch` makes sure that the chosen
+images are there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import pandas as pd
+
+from segscope.artefacts import schemas
+from segscope.artefacts.tables import read_parquet
+from segscope.errors import SegscopeError
+from segscope.params import Data
+from segscope.sources.subset import leave_out
+from segscope.sources.web import CocoWeb
+
+SPLITS = ("train", "val")
+TRUTH = "truth.parquet"
+
+
+class Source(Protocol):
+    """What the download stage asks of a source; `split` is `train` or `val`.
+
+    root: a directory of this machine that may say what was planted in it; None of the web's.
+    """
+
+    @property
+    def root(self) -> Path | None: ...
+
+    def annotation_file(self, split: str) -> Path:
+        """The split's COCO instances file, fetched if need be."""
+
+    def image_path(self, split: str, file_name: str) -> Path:
+        """Where the image of that name is, or will be."""
+
+    def fetch(self, images: pd.DataFrame, allowed: int) -> dict[str, str]:
+        """Make sure that images (split, file_name, path, width, height) are on disk.
+
+        Returns why not, by path, of each that cannot be had; after more than `allowed` of them it may stop early.
+        """
+
+
+@dataclass(frozen=True)
+class Directory:
+    """Annotation files and images below one directory of this machine, read in place.
+
+    annotations, images: paths below `root` in which `{split}` stands for the split's own name in `names`.
+    """
+
+    root: Path
+    names: dict[str, str]
+    annotations: str
+    images: str
+
+    def annotation_file(self, split: str) -> Path:
+        file = self.root / self.annotations.replace("{split}", self.names[split])
+        if not file.is_file():
+            raise SegscopeError(f"there is no {file}: look at data.root, data.splits and data.annotations")
+        return file
+
+    def image_path(self, split: str, file_name: str) -> Path:
+        return self.root / self.images.replace("{split}", self.names[split]) / file_name
+
+    def fetch(self, images: pd.DataFrame, allowed: int) -> dict[str, str]:
+        del allowed
+        return {path: "not in the directory" for path in images["path"] if not Path(path).is_file()}
+
+
+def fetch_images(source: Source, images: pd.DataFrame, max_missing: float) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The images that are on disk, and the rest as rows of skipped.parquet.
+
+    Raises SegscopeError if more than a share of `max_missing` is missing.
+    """
+    allowed = int(max_missing * len(images))
+    why = source.fetch(images, allowed)
+    if len(why) > allowed:
+        named = "\n  ".join(f"{path}: {reason}" for path, reason in sorted(why.items())[:20])
+        raise SegscopeError(
+            f"of {len(images)} images {len(why)} are missing, more than data.max_missing ({max_missing:.2%}) allows:"
+            f"\n  {named}" + ("\n  …" if len(why) > 20 else "")
+        )
+    return leave_out(images, images["path"].isin(why), "missing_file", images["path"].map(why))
+
+
+def read_truth(root: Path | None) -> pd.DataFrame:
+    """The faults planted in a directory's annotations, of its truth.parquet; none where there is no such file."""
+    file = root / TRUTH if root else None
+    return read_parquet(file, schemas.TRUTH) if file and file.is_file() else schemas.TRUTH.empty_table().to_pandas()
+
+
+def open_source(data: Data, sample_root: Path) -> Source:
+    """The source that `data.source` names; the sample is to be drawn below `sample_root`."""
+    if data.source == "sample":
+        return Directory(sample_root, {s: s for s in SPLITS}, "annotations/instances_{split}.json", "{split}")
+    if data.source == "directory":
+        if not Path(data.root).is_dir():
+            raise SegscopeError(f"data.root: {data.root!r} is not a directory")
+        return Directory(Path(data.root), data.splits.model_dump(), data.annotations, data.images)
+    return CocoWeb(
+        data.source.removeprefix("coco"),
+        Path(data.cache_dir) / data.source,
+        data.annotations_url.rstrip("/"),
+        data.images_url.rstrip("/"),
+        data.archive_sha256,
+    )

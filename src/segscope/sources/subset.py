@@ -1,0 +1,161 @@
+"""The images that a run is about: chosen from the annotation files of all splits, under ids that are unique.
+
+Tables of images: split, image_id, source_id, file_name, width, height (pixels), from `choose` on also path.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from segscope.artefacts.measures import Measure, measure_table, of_split
+from segscope.artefacts.skipped import count_skipped, skipped_table
+from segscope.errors import SegscopeError
+from segscope.params import Data
+from segscope.sources.coco import CocoSplit
+from segscope.taxonomy import resolve_categories
+
+
+def common_categories(splits: Mapping[str, CocoSplit]) -> pd.DataFrame:
+    """The splits' categories. Raises SegscopeError, naming a difference, if they are not the same in all."""
+    (first, one), *others = splits.items()
+    for name, other in others:
+        if not one.categories.equals(other.categories):
+            rows = pd.concat([one.categories, other.categories]).drop_duplicates(keep=False)
+            odd = rows[["source_id", "name"]].drop_duplicates().itertuples(index=False)
+            listed = ", ".join(f"{row.source_id} {row.name}" for row in list(odd)[:5])
+            raise SegscopeError(f"the annotation files of {first} and {name} list different categories: {listed}")
+    return one.categories
+
+
+def separate_ids(splits: Mapping[str, CocoSplit]) -> dict[str, CocoSplit]:
+    """The splits under image ids that are unique over all of them.
+
+    Where files share ids, as those of many exports do, a later file's ids are raised by a power of ten;
+    `source_id` stays the file's own.
+    """
+    ids = pd.concat([split.images["image_id"] for split in splits.values()])
+    if ids.is_unique:
+        return dict(splits)
+    step = 10 ** (len(str(ids.abs().max())) + 1)
+    if step * len(splits) > np.iinfo(np.int64).max:
+        raise SegscopeError("the annotation files share image ids, and these are too large to be told apart")
+    return {name: _raised(split, number * step) for number, (name, split) in enumerate(splits.items())}
+
+
+def _raised(split: CocoSplit, by: int) -> CocoSplit:
+    tables = {
+        name: getattr(split, name).assign(image_id=lambda t: t["image_id"] + by)
+        for name in ("images", "annotations", "skipped")
+    }
+    return replace(split, **tables)
+
+
+def choose(
+    splits: Mapping[str, CocoSplit], contains: Sequence[str], match: str, max_images: Mapping[str, int], seed: int
+) -> pd.DataFrame:
+    """The subset's images, as `select_images` chooses them in each split.
+
+    Raises SegscopeError if a name of `contains` does not exist, or no image of a split fits.
+    """
+    chosen = []
+    for name, split in splits.items():
+        wanted = [set(resolve_categories([category], split.categories)) for category in contains]
+        images = select_images(split, wanted, match, max_images[name], seed)
+        if images.empty:
+            raise SegscopeError(f"no image of split {name} fits data.contains {list(contains)}, data.match {match}")
+        chosen.append(images.assign(split=name))
+    return pd.concat(chosen, ignore_index=True)
+
+
+def subset(
+    splits: Mapping[str, CocoSplit], path_of: Callable[[str, str], Path], options: Data
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The images that `options` ask for, with their paths, and the rows of skipped.parquet.
+
+    path_of: where the image of a split and file name is. An image whose file an earlier split has is left out.
+    """
+    images = choose(splits, options.contains, options.match, options.max_images.model_dump(), options.seed)
+    images["path"] = [path_of(*row).as_posix() for row in images[["split", "file_name"]].values]
+    images, shared = leave_out(images, in_earlier_split(images), "in_earlier_split", "an earlier split has this file")
+    return images, pd.concat([*(split.skipped.assign(split=name) for name, split in splits.items()), shared])
+
+
+def require_splits(images: pd.DataFrame, skipped: pd.DataFrame, splits: Iterable[str]) -> None:
+    """Raise SegscopeError, saying why images were left out, if a split has none."""
+    for split in sorted(set(splits) - set(images["split"])):
+        reasons = count_skipped(skipped[skipped["split"] == split])
+        raise SegscopeError(f"no image of split {split} is left: {reasons}")
+
+
+def annotations_of(index: pd.DataFrame, splits: Mapping[str, CocoSplit]) -> pd.DataFrame:
+    """The images' annotations, as rows of annotations.parquet."""
+    table = pd.concat([split.annotations for split in splits.values()])
+    table = table[table["image_id"].isin(index["image_id"])].sort_values(["image_id", "annotation_id"])
+    return table.assign(segmentation=table["segmentation"].map(bytes))
+
+
+def source_measures(
+    splits: Mapping[str, CocoSplit], index: pd.DataFrame, annotations: pd.DataFrame, skipped: pd.DataFrame
+) -> pd.DataFrame:
+    """How many images and annotations of each split there are, and were left out."""
+    rows: list[Measure] = []
+    for split, coco in splits.items():
+        images = index.loc[index["split"] == split, "image_id"]
+        reasons = count_skipped(skipped[skipped["split"] == split])
+        found = {
+            "images": len(images),
+            "annotations": int(annotations["image_id"].isin(images).sum()),
+            "images_in_source": len(coco.images),
+            "skipped": sum(reasons.values()),
+        }
+        found |= {f"skipped.{reason}": n for reason, n in reasons.items()}
+        rows += of_split(split, [Measure(name, value) for name, value in found.items()])
+    return measure_table(rows)
+
+
+def in_earlier_split(images: pd.DataFrame) -> pd.Series:
+    """Whether an image's file belongs to an earlier split too: measured there, it would flatter the model."""
+    return images.groupby("path")["split"].transform("first") != images["split"]
+
+
+def leave_out(
+    images: pd.DataFrame, out: pd.Series, reason: str, detail: pd.Series | str
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The images that stay, and the others as rows of skipped.parquet; out: boolean, by the images' index."""
+    left = images[out].assign(reason=reason, detail=detail if isinstance(detail, str) else detail[out])
+    return images[~out], skipped_table(left.to_dict("records")).assign(split=left["split"].to_numpy())
+
+
+def of_images(truth: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
+    """The rows of truth.parquet, whose image ids are the annotation files' own, of the images, with the images' ids."""
+    known = images[["split", "source_id", "image_id"]].rename(
+        columns={"source_id": "image_id", "image_id": "unique_id"}
+    )
+    own = truth.merge(known, on=["split", "image_id"])
+    return own.assign(image_id=own["unique_id"]).drop(columns="unique_id")
+
+
+def select_images(
+    split: CocoSplit, category_ids: Sequence[Collection[int]], match: str, max_images: int, seed: int
+) -> pd.DataFrame:
+    """The images of the subset, ordered by id.
+
+    category_ids holds one set of ids for each name the subset asks for; `match` is `all` (an image has an
+    annotation of each), `any` (of at least one) or `none` (every image is taken). Of more than `max_images` those
+    are taken whose hash of seed and id is smallest: a larger limit adds to the choice, and an image that comes or
+    goes changes at most one other.
+    """
+    images = split.images
+    if match != "none" and category_ids:
+        shown = split.annotations[["image_id", "category_id"]]
+        showing = [set(shown.loc[shown["category_id"].isin(wanted), "image_id"]) for wanted in category_ids]
+        chosen = set.intersection(*showing) if match == "all" else set.union(*showing)
+        images = images[images["image_id"].isin(chosen)]
+    ranks = images["source_id"].map(lambda i: hashlib.sha256(f"{seed} {i}".encode()).hexdigest())
+    return images.loc[ranks.sort_values().index[:max_images].sort_values()].reset_index(drop=True)

@@ -1,0 +1,1 @@
+"""Suspect labels: finding, ranking quality, export, planting faults."""

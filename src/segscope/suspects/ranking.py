@@ -1,0 +1,80 @@
+"""How well a ranking of suspect labels finds faults that are known, because they were planted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import average_precision_score
+
+from segscope.artefacts.measures import Measure
+from segscope.suspects.find import KINDS
+
+MATCH_IOU = 0.3
+
+
+def ranking_quality(found: pd.DataFrame, truth: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """How well the ranking finds planted faults, for each kind that was planted.
+
+    planted: their number n. average_precision: of the ranking of that kind, faults never listed counted as
+    missed. precision_at_n: share of faults among the n first. recall_at_2n: share of the faults among the 2n first.
+    found, truth: rows of label_issues and of truth.
+    """
+    quality = {}
+    for kind in KINDS:
+        planted = truth[truth["planted"] == kind]
+        ranked = found[found["kind"] == kind].sort_values("score", ascending=False, kind="stable")
+        if planted.empty:
+            continue
+        n, hit = len(planted), hits(ranked, planted)
+        precision = average_precision_score(hit, ranked["score"]) if hit.any() else 0.0
+        quality[kind] = {
+            "planted": n,
+            "average_precision": float(precision * hit.sum() / n),
+            "precision_at_n": float(hit[:n].sum() / n),
+            "recall_at_2n": float(hit[: 2 * n].sum() / n),
+        }
+    return quality
+
+
+def suspect_measures(found: pd.DataFrame, truth: pd.DataFrame, split: str) -> list[Measure]:
+    """suspects.KIND of a split: how many; where faults were planted, found.KIND: the average precision, and more.
+
+    found, truth: rows of label_issues.parquet and of truth.parquet, of all splits.
+    """
+    found, truth = found[found["split"] == split], truth[truth["split"] == split]
+    rows = [Measure(f"suspects.{kind}", int((found["kind"] == kind).sum())) for kind in KINDS]
+    for kind, quality in ranking_quality(found, truth).items():
+        rows.append(Measure(f"found.{kind}", quality.pop("average_precision")))
+        rows += [Measure(f"{name}.{kind}", value) for name, value in quality.items()]
+    return rows
+
+
+def hits(ranked: pd.DataFrame, planted: pd.DataFrame) -> np.ndarray:
+    """Whether each ranked suspect is a planted fault, each fault counted once; bool[len(ranked)].
+
+    A fault without an annotation is found by a region whose box overlaps its box by an IoU of 0.3 or more.
+    """
+    hit = np.zeros(len(ranked), bool)
+    open_faults = list(planted.itertuples())
+    for i, suspect in enumerate(ranked.itertuples()):
+        for fault in open_faults:
+            same = suspect.image_id == fault.image_id and (
+                box_iou(suspect.bbox, fault.bbox) >= MATCH_IOU
+                if suspect.kind == "missing"
+                else suspect.annotation_id == fault.annotation_id
+            )
+            if same:
+                hit[i] = True
+                open_faults.remove(fault)
+                break
+    return hit
+
+
+def box_iou(a: Sequence[float], b: Sequence[float]) -> float:
+    """Intersection over union of two boxes (left, top, width, height)."""
+    width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
+    height = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
+    shared = max(width, 0) * max(height, 0)
+    return float(shared / (a[2] * a[3] + b[2] * b[3] - shared)) if shared else 0.0

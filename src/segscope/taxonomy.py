@@ -1,0 +1,107 @@
+"""Which class a category, a category position or a mask value is of, and how they are called.
+
+Letters: K classes (0 is background, then the variant's in order), C category positions (0 is unlabelled, then the
+categories in order).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from segscope.errors import SegscopeError
+
+# Mask values that are no category id.
+BACKGROUND = 0
+IGNORE = 255
+UNLABELLED = "unlabelled"
+
+
+@dataclass(frozen=True, eq=False)
+class Taxonomy:
+    """The classes of a variant over the categories of a dataset.
+
+    categories: category_id, name, supercategory. classes: class → names of categories or super-categories, without
+    background. What is derived raises SegscopeError if a name is unknown, or two classes claim one category.
+    """
+
+    categories: pd.DataFrame
+    classes: Mapping[str, Sequence[str]]
+
+    @cached_property
+    def class_names(self) -> list[str]:
+        """The K classes."""
+        return ["background", *self.classes]
+
+    @cached_property
+    def category_names(self) -> list[str]:
+        """What the C category positions are called."""
+        return [UNLABELLED, *self.categories["name"]]
+
+    @cached_property
+    def category_ids(self) -> dict[str, list[int]]:
+        """The category ids of each class but background."""
+        return {name: resolve_categories(of, self.categories) for name, of in self.classes.items()}
+
+    @cached_property
+    def class_of_id(self) -> np.ndarray:
+        """Lookup table uint8[256]: mask value → class; 255 stays 255."""
+        table = np.zeros(256, np.uint8)
+        for number, (name, category_ids) in enumerate(self.category_ids.items(), start=1):
+            for category_id in category_ids:
+                if table[category_id]:
+                    other = self.class_names[table[category_id]]
+                    raise SegscopeError(f"category {category_id} belongs to two classes: {other} and {name}")
+                table[category_id] = number
+        table[IGNORE] = IGNORE
+        return table
+
+    @cached_property
+    def position_of_id(self) -> np.ndarray:
+        """Lookup table uint8[256]: mask value → category position; 255 stays 255."""
+        table = np.zeros(256, np.uint8)
+        table[self.categories["category_id"]] = np.arange(1, len(self.categories) + 1)
+        table[IGNORE] = IGNORE
+        return table
+
+    @cached_property
+    def class_of_position(self) -> np.ndarray:
+        """Each category position's class, uint8[C]."""
+        return self.class_of_id[[BACKGROUND, *self.categories["category_id"]]]
+
+    @cached_property
+    def yardsticks(self) -> dict[str, int]:
+        """Category → the class that its recall is measured by, for each category that has one.
+
+        It is the class that holds the category, or else the one that holds another category of its super-category: so
+        bus is measured by the class that holds car in every variant.
+        """
+        own = pd.Series(self.class_of_position[1:], index=self.categories.index)
+        held = own[own > 0].groupby(self.categories["supercategory"]).first()
+        classes = own.where(own > 0, self.categories["supercategory"].map(held))
+        return {name: int(k) for name, k in zip(self.categories["name"], classes, strict=True) if k > 0}
+
+
+def resolve_categories(names: Iterable[str], categories: pd.DataFrame) -> list[int]:
+    """Category ids of names, each a category or a super-category (a category of that name goes first).
+
+    Raises SegscopeError naming what exists.
+    """
+    ids: list[int] = []
+    for name in names:
+        for column in ("name", "supercategory"):
+            found = categories.loc[categories[column] == name, "category_id"].tolist()
+            if found:
+                ids.extend(found)
+                break
+        else:
+            raise SegscopeError(
+                f"{name!r} is neither a category nor a super-category of the data; categories: "
+                f"{', '.join(categories['name'])}; super-categories: "
+                f"{', '.join(categories['supercategory'].unique())}"
+            )
+    return ids

@@ -1,0 +1,127 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from segscope.artefacts.files import atomic_folder, atomic_path, output_folder, refuse_existing, sha256_of, write_json
+from segscope.errors import SegscopeError
+
+
+def write_half(target: Path) -> None:
+    with atomic_path(target) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError("disk full")
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    with pytest.raises(RuntimeError, match="disk full"):
+        write_half(target)
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_json_has_plain_finite_values(tmp_path):
+    write_json(tmp_path / "m.json", {"a": np.float32(0.5), "b": float("nan"), 3: [np.int64(2)], "c": {"d": None}})
+    expected = '{\n  "a": 0.5,\n  "b": null,\n  "3": [\n    2\n  ],\n  "c": {\n    "d": null\n  }\n}\n'
+    assert (tmp_path / "m.json").read_text() == expected
+
+
+def test_sha256_of_a_known_text(tmp_path):
+    (tmp_path / "abc").write_bytes(b"abc")
+    assert sha256_of(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def folder_of(path: Path, name: str = "keep.txt") -> Path:
+    """A user's folder with a file in it."""
+    path.mkdir(parents=True, exist_ok=True)
+    (path / name).write_text("mine")
+    return path
+
+
+def fill(path: Path, name: str = "index.html") -> None:
+    with atomic_folder(path) as folder:
+        (folder / name).write_text("made")
+
+
+def test_a_folder_that_segscope_made_is_replaced_whole(tmp_path):
+    for name in ("first", "second"):
+        fill(tmp_path / "folder", name)
+    assert sorted(p.name for p in tmp_path.rglob("*")) == [".segscope", "folder", "second"]
+
+
+def test_a_failed_write_leaves_the_old_folder_and_no_other(tmp_path):
+    fill(tmp_path / "folder", "first")
+
+    def fill_half() -> None:
+        with atomic_folder(tmp_path / "folder") as folder:
+            (folder / "second").touch()
+            raise RuntimeError("disk full")
+
+    with pytest.raises(RuntimeError, match="disk full"):
+        fill_half()
+    assert sorted(p.name for p in tmp_path.rglob("*")) == [".segscope", "first", "folder"]
+
+
+@pytest.mark.parametrize("name", ["folder", ".folder.partial", ".folder.replaced"])
+def test_a_folder_of_the_users_is_never_replaced(tmp_path, name):
+    own = folder_of(tmp_path / name)
+    with pytest.raises(SegscopeError, match="is a folder that segscope did not make"):
+        fill(tmp_path / "folder")
+    assert (own / "keep.txt").read_text() == "mine"
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+
+
+def test_neither_a_file_nor_a_link_is_replaced_by_a_folder(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    fill(tmp_path / "target")
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    for name in ("file", "link"):
+        with pytest.raises(SegscopeError, match="segscope did not make"):
+            fill(tmp_path / name)
+    assert (tmp_path / "file").read_text() == "mine"
+    assert (tmp_path / "target" / "index.html").exists()
+
+
+@pytest.mark.parametrize("name", [".", "..", "../..", "sub/.."])
+def test_the_working_folder_and_its_parents_are_never_replaced(tmp_path, monkeypatch, name):
+    here = folder_of(tmp_path / "a" / "b")
+    fill(tmp_path / "made")
+    for folder in (tmp_path, tmp_path / "a", here):  # not even if segscope had made them
+        (folder / ".segscope").touch()
+    (here / "sub").mkdir()
+    monkeypatch.chdir(here)
+    with pytest.raises(SegscopeError, match="is the working folder or holds it"):
+        fill(Path(name))
+    assert (here / "keep.txt").read_text() == "mine"
+
+
+def test_a_killed_writers_folders_are_removed(tmp_path):
+    for name in (".folder.partial", ".folder.replaced"):
+        fill(tmp_path / "other", "half")
+        (tmp_path / "other").rename(tmp_path / name)
+    fill(tmp_path / "folder")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["folder"]
+
+
+def test_files_are_written_into_an_empty_folder_or_an_own_one(tmp_path):
+    (tmp_path / "empty").mkdir()
+    for name in ("new/sub", "empty", "empty"):
+        output_folder(tmp_path / name)
+        (tmp_path / name / "mask.png").touch()
+    own = folder_of(tmp_path / "photographs", "a-mask.png")
+    with pytest.raises(SegscopeError, match="that segscope did not make"):
+        output_folder(own)
+    with pytest.raises(SegscopeError, match="is a file that segscope did not make"):
+        output_folder(own / "a-mask.png")
+
+
+def test_an_existing_file_is_overwritten_only_when_asked(tmp_path):
+    own = folder_of(tmp_path / "folder") / "keep.txt"
+    refuse_existing(tmp_path / "new.txt", overwrite=False)
+    refuse_existing(own, overwrite=True)
+    with pytest.raises(SegscopeError, match=r"keep\.txt exists already: name another file, or add --overwrite"):
+        refuse_existing(own, overwrite=False)
+    with pytest.raises(SegscopeError, match="is a folder: name a file to write"):
+        refuse_existing(tmp_path / "folder", overwrite=True)

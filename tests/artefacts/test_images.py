@@ -1,0 +1,84 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from segscope.artefacts.images import (
+    EXIF_ORIENTATION,
+    SizeMismatchError,
+    decode_png,
+    encode_png,
+    open_image,
+    resize_image,
+    to_rgb,
+)
+from segscope.errors import SegscopeError
+
+WIDTH, HEIGHT = 40, 30
+PIXELS = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+PICTURE = Image.fromarray(PIXELS)
+
+
+def save(path: Path, picture: Image.Image, **options: object) -> Path:
+    picture.save(path, **options)
+    return path
+
+
+def test_shrinking_is_anti_aliased():
+    stripes = np.zeros((256, 256, 3), np.uint8)
+    stripes[:, ::2] = 254
+    assert np.ptp(np.asarray(resize_image(Image.fromarray(stripes), 64))[:, 2:-2]) <= 2
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK"])
+def test_pictures_of_every_mode_become_rgb(tmp_path, mode):
+    picture = PICTURE.convert(mode)
+    path = save(
+        tmp_path / ("a.jpg" if mode == "CMYK" else "a.png"), picture, **({"quality": 95} if mode == "CMYK" else {})
+    )
+    with Image.open(path) as opened:
+        expected = np.asarray(opened.convert("RGB"))
+    assert np.array_equal(to_rgb(open_image(path)), expected)
+
+
+def test_colours_under_transparency_stay(tmp_path):
+    palette = Image.new("P", (WIDTH, HEIGHT), 1)
+    palette.putpalette([0, 0, 0, 200, 10, 30])
+    path = save(tmp_path / "a.png", palette, transparency=1)
+    assert np.unique(np.asarray(to_rgb(open_image(path))).reshape(-1, 3), axis=0).tolist() == [[200, 10, 30]]
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_sixteen_bits_become_eight(tmp_path, suffix):
+    deep = np.arange(HEIGHT * WIDTH, dtype=np.uint16).reshape(HEIGHT, WIDTH) * 54
+    path = save(tmp_path / f"a.{suffix}", Image.fromarray(deep))
+    opened = open_image(path, (WIDTH, HEIGHT))
+    assert opened.mode == "L"
+    assert np.array_equal(opened, deep >> 8)
+
+
+def test_floating_point_pixels_are_refused(tmp_path):
+    path = save(tmp_path / "a.tif", Image.fromarray(PIXELS[..., 0].astype(np.float32)))
+    with pytest.raises(SegscopeError, match="floating-point"):
+        open_image(path)
+
+
+def test_an_exif_rotation_is_not_applied(tmp_path):
+    exif = Image.Exif()
+    exif[EXIF_ORIENTATION] = 6
+    path = save(tmp_path / "a.jpg", PICTURE, exif=exif)
+    assert open_image(path, (WIDTH, HEIGHT)).size == (WIDTH, HEIGHT)
+    with pytest.raises(SizeMismatchError, match=r"is 40×30, its annotations are of 30×40 \(turned as its EXIF"):
+        open_image(path, (HEIGHT, WIDTH))
+
+
+def test_a_misleading_extension_is_no_matter(tmp_path):
+    path = save(tmp_path / "a.jpg", PICTURE, format="PNG")
+    assert np.array_equal(open_image(path, (WIDTH, HEIGHT)), PIXELS)
+
+
+@pytest.mark.parametrize("shape", [(HEIGHT, WIDTH), (HEIGHT, WIDTH, 3)])
+def test_png_gives_back_what_it_was_given(shape):
+    array = np.resize(PIXELS, shape)
+    assert np.array_equal(decode_png(encode_png(array)), array)

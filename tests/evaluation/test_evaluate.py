@@ -1,0 +1,138 @@
+import dataclasses
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import pytest
+from small import TAXONOMY
+
+from segscope.artefacts.images import decode_png
+from segscope.artefacts.measures import measure_table
+from segscope.artefacts.schemas import predictions_schema
+from segscope.artefacts.tables import read_parquet, write_parquet
+from segscope.evaluation.calibration import reliability_counts
+from segscope.evaluation.evaluate import Evaluation, evaluate
+from segscope.evaluation.loss import loss_maps
+from segscope.evaluation.per_image import image_table
+from segscope.evaluation.plots import by_split
+from segscope.evaluation.predicted import Predicted
+
+VALUES = [0, 1, 3, 6, 18, 255]  # of a mask
+NAMES = [
+    "images",
+    "loss",
+    "pixel_accuracy",
+    *("iou.person", "iou.car", "mean_iou.person", "mean_iou.car"),
+    *("recall.person", "recall.car", "recall.bus"),
+    "calibration_error",
+    "confidence",
+]
+
+
+def batch_of(n: int, values: list[int] = VALUES, size: int = 16) -> Predicted:
+    """Images 10, 11, … whose masks hold the values."""
+    rng = np.random.default_rng(n)
+    masks = rng.choice(values, (n, size, size)).astype(np.uint8)
+    probabilities = rng.dirichlet(np.ones(3), masks.shape).astype(np.float32)
+    return Predicted(np.arange(10, 10 + n), masks, probabilities)
+
+
+def parts_of(batch: Predicted, *ends: int) -> list[Predicted]:
+    """The batch in several, up to these positions."""
+    ends = [0, *ends, len(batch.masks)]
+    fields = batch.image_ids, batch.masks, batch.probabilities
+    return [Predicted(*(f[a:b] for f in fields)) for a, b in pairwise(ends)]
+
+
+@pytest.fixture(scope="module")
+def batch() -> Predicted:
+    return batch_of(12)
+
+
+@pytest.fixture(scope="module")
+def whole(batch) -> Evaluation:
+    return evaluate([batch], TAXONOMY)
+
+
+@pytest.mark.parametrize("ends", [(5,), (1, 2, 11), tuple(range(1, 12))])
+def test_batches_are_measured_as_one(batch, whole, ends):
+    seen = []
+    found = evaluate(iter(parts_of(batch, *ends)), TAXONOMY, seen.append)
+    assert np.concatenate([each.image_ids for each in seen]).tolist() == batch.image_ids.tolist()
+    pd.testing.assert_frame_equal(found.table, whole.table)
+    assert np.array_equal(found.reliability, whole.reliability)
+    assert np.array_equal(found.counts, whole.counts)
+    assert found.measures() == whole.measures()
+
+
+def test_the_order_of_images_changes_no_value(batch, whole):
+    order = np.random.default_rng(0).permutation(12)
+    found = evaluate([Predicted(batch.image_ids[order], batch.masks[order], batch.probabilities[order])], TAXONOMY)
+    assert found.table["image_id"].tolist() == batch.image_ids[order].tolist()
+    for row, expected in zip(found.measures(), whole.measures(), strict=True):
+        assert (row.measure, row.value) == (expected.measure, pytest.approx(expected.value))
+
+
+def test_a_row_is_of_its_image(batch, whole):
+    assert whole.table["image_id"].tolist() == batch.image_ids.tolist()
+    target = TAXONOMY.class_of_id[batch.masks]
+    figures = image_table(batch.probabilities, TAXONOMY.position_of_id[batch.masks], TAXONOMY)
+    pd.testing.assert_frame_equal(whole.table[figures.columns], figures)
+    for mask, p in zip(whole.table["mask"], batch.probabilities, strict=True):
+        assert np.array_equal(decode_png(mask), p.argmax(-1))
+    for drawn, expected in zip(whole.table["loss_map"], loss_maps(batch.probabilities, target), strict=True):
+        assert np.array_equal(decode_png(drawn), expected)
+    assert np.array_equal(whole.reliability, reliability_counts(batch.probabilities, target))
+
+
+def test_the_counts_hold_every_pixel_that_is_not_ignored(batch, whole):
+    assert whole.counts.shape == (12, 3, 5)
+    positions = [np.bincount(mask.ravel(), minlength=256)[VALUES[:5]] for mask in batch.masks]
+    assert whole.counts.sum(1).tolist() == np.stack(positions).tolist()
+    assert whole.counts[..., 0].sum(1).tolist() == [int((mask == 0).sum()) for mask in batch.masks]
+
+
+def test_the_table_fits_its_schema(whole, tmp_path):
+    schema = predictions_schema(TAXONOMY)
+    write_parquet(tmp_path / "predictions.parquet", by_split({"val": whole.table}), schema)
+    read = read_parquet(tmp_path / "predictions.parquet", schema)
+    again = dataclasses.replace(whole, table=read)
+    assert np.array_equal(again.counts, whole.counts)
+    assert [row.value for row in again.measures()] == pytest.approx([row.value for row in whole.measures()], rel=1e-6)
+
+
+def test_all_metrics_are_measured_once(whole):
+    rows = whole.measures()
+    assert [row.measure for row in rows] == NAMES
+    assert rows[0].value == 12
+    assert set(measure_table(rows)["measure"]) == set(NAMES)
+    for row in rows[1:-1]:
+        assert row.low < row.value < row.high
+        assert row.images == 12
+
+
+@pytest.mark.filterwarnings("error")
+def test_where_everything_is_ignored_only_the_images_are_known():
+    table = measure_table(evaluate([batch_of(3, [255])], TAXONOMY).measures())
+    assert table[["measure", "value"]].to_numpy().tolist() == [["images", 3]]
+
+
+@pytest.mark.filterwarnings("error")
+def test_where_no_image_shows_a_class_its_metrics_are_unknown():
+    table = measure_table(evaluate([batch_of(3, [0, 1, 18])], TAXONOMY).measures())
+    assert set(table["measure"]) == {name for name in NAMES if not name.endswith((".car", ".bus"))}
+
+
+@pytest.mark.filterwarnings("error")
+def test_one_image_has_values_without_intervals():
+    table = measure_table(evaluate([batch_of(1)], TAXONOMY).measures())
+    assert table["measure"].tolist() == NAMES
+    assert table[["low", "high"]].isna().all(axis=None)
+
+
+@pytest.mark.filterwarnings("error")
+def test_of_an_empty_split_only_the_number_of_images_is_known():
+    found = evaluate([], TAXONOMY)
+    assert found.counts.shape == (0, 3, 5)
+    table = measure_table(found.measures())
+    assert table[["measure", "value"]].to_numpy().tolist() == [["images", 0]]

@@ -1,0 +1,196 @@
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+from small import CATEGORIES, TAXONOMY
+
+from segscope.artefacts.images import decode_png
+from segscope.artefacts.schemas import CLUSTER_PROFILES, heatmaps_schema, supports_schema
+from segscope.artefacts.tables import write_parquet
+from segscope.latent import attention, support
+from segscope.latent.clusters import profile_clusters
+from segscope.latent.space import fit_latent_space, pool
+from segscope.model.training import build_model
+from segscope.model.unet import BOTTLENECK, SKIP_LAYERS
+from segscope.params import Train
+from segscope.taxonomy import Taxonomy
+
+RNG = np.random.default_rng(0)
+SIZE = 64
+
+
+@pytest.fixture(scope="module")
+def model() -> keras.Model:
+    keras.utils.set_random_seed(0)
+    return build_model("none", None, SIZE, 3, Train())
+
+
+@pytest.fixture(scope="module")
+def supporter(model) -> support.Supporter:
+    return support.Supporter(model)
+
+
+@pytest.fixture(scope="module")
+def pictures() -> np.ndarray:
+    return RNG.uniform(0, 255, (2, SIZE, SIZE, 3)).astype(np.float32)
+
+
+def test_exemplars_are_the_members_highest_on_the_clusters_direction():
+    vectors = np.array([[0.0, 0], [1, 0], [9, 0], [8, 0], [7, 0], [2, 1]])
+    labels = np.array([-1, 1, 0, 0, 0, 1])
+    chosen = attention.choose_exemplars(vectors, labels, 2)
+    assert {cluster: positions.tolist() for cluster, positions in chosen.items()} == {0: [2, 3], 1: [1, 5]}
+
+
+def test_attended_maps_sum_to_scores_and_what_lies_under_them_is_counted_by_category():
+    layers = [RNG.gamma(1, 1, (12, 4, 4, 6))]
+    masks = RNG.choice([0, 1, 3, 6, 18, 255], (12, 8, 8)).astype(np.uint8)
+    ids, labels = np.arange(50, 62), np.array([0] * 5 + [1] * 4 + [-1] * 3)
+    space = fit_latent_space(pool(layers), ("a",), 4)
+    vectors = space.transform(pool(layers))
+    batches = [(ids[part], masks[part], [layers[0][part]]) for part in (slice(7, 12), slice(0, 7))]
+    maps, under = attention.attend(batches, space, attention.Points(ids, vectors, labels), TAXONOMY, 3)
+    assert maps.groupby("cluster").size().tolist() == [3, 3]
+    for c, (positive, pixels) in under.items():
+        inside = labels == c
+        direction = attention.cluster_direction(vectors, inside)
+        rows = maps[maps["cluster"] == c]
+        scores = vectors @ direction
+        assert np.allclose(rows["score"], np.sort(scores[inside])[::-1][:3])
+        assert np.allclose([m.sum() for m in rows["attention"]], rows["score"])
+        assert rows["image_id"].tolist() == ids[inside][np.argsort(-scores[inside])][:3].tolist()
+        full = np.maximum(space.write_back(direction, [layers[0][inside]], 8), 0)
+        for position, category in enumerate((0, 1, 3, 6, 18)):
+            assert positive[position] == pytest.approx(full[masks[inside] == category].sum())
+            assert pixels[position] == (masks[inside] == category).sum()
+
+
+def test_the_profile_of_what_lies_under_the_attention():
+    table = attention.attention_profile(
+        np.array([1.0, 3.0, 0.0]), np.array([75, 25, 0]), ["unlabelled", "bus", "dog"]
+    ).set_index("feature")
+    assert table.index.tolist() == ["unlabelled", "bus"]
+    assert table["inside"].tolist() == [0.25, 0.75]
+    assert table.loc["bus", "lift"] == pytest.approx(3)
+
+
+@pytest.mark.filterwarnings("error")
+def test_under_an_attention_on_ignored_pixels_nothing_lies():
+    assert attention.attention_profile(np.zeros(3), np.zeros(3), ["unlabelled", "bus", "dog"]).empty
+    maps, positions = RNG.normal(size=(2, 8, 8)), np.full((2, 8, 8), 255, np.uint8)
+    positive, pixels = attention.by_category(maps, positions, 3)
+    assert positive.tolist() == pixels.tolist() == [0, 0, 0]
+    assert all(np.isnan(share) for share in attention.most_on(positive, ["unlabelled", "bus", "dog"]).values())
+
+
+def test_attention_follows_the_profiles_with_their_names_and_sizes(tmp_path):
+    labels = np.array([0] * 8 + [1] * 6 + [-1] * 26)
+    facts = pd.DataFrame({"gray": labels == 0})
+    numbers = pd.DataFrame({"n": np.arange(40.0)})
+    profiles = profile_clusters(labels, facts, numbers, numbers)
+    under = {0: (np.array([1.0, 3, 0, 0, 0]), np.array([75.0, 25, 0, 0, 0])), 1: (np.ones(5), np.ones(5))}
+    table = attention.attention_rows(under, profiles, TAXONOMY)
+    pd.testing.assert_frame_equal(table[: len(profiles)], profiles, check_dtype=False)
+    rows = table[len(profiles) :]
+    assert set(rows["kind"]) == {"attention"}
+    assert rows["cluster"].tolist() == [0] * 2 + [1] * 5
+    assert rows["name"].tolist() == ["gray"] * 2 + ["mixed"] * 5
+    assert rows["size"].tolist() == [8] * 2 + [6] * 5
+    assert rows["feature"].tolist() == ["unlabelled", "person", *TAXONOMY.category_names]
+    write_parquet(tmp_path / "profiles.parquet", table, CLUSTER_PROFILES)
+
+
+@pytest.mark.filterwarnings("error")
+def test_without_clusters_nothing_is_attended(tmp_path):
+    layers = [RNG.gamma(1, 1, (12, 4, 4, 6))]
+    space = fit_latent_space(pool(layers), ("a",), 4)
+    points = attention.Points(np.arange(12), space.transform(pool(layers)), np.full(12, -1))
+    batches = [(points.image_ids, np.zeros((12, 8, 8), np.uint8), layers)]
+    maps, under = attention.attend(batches, space, points, TAXONOMY, 3)
+    assert under == {}
+    write_parquet(tmp_path / "heatmaps.parquet", maps, heatmaps_schema(8))
+    none = pd.DataFrame({"a": [0.0] * 12})
+    profiles = profile_clusters(points.labels, none.astype(bool), none, none)
+    assert attention.attention_rows(under, profiles, TAXONOMY).empty
+
+
+def test_most_of_the_attention_by_hand():
+    found = attention.most_on(np.array([1.0, 0, 4, 2, 3]), TAXONOMY.category_names)
+    assert found == {"car": 0.4, "dog": pytest.approx(0.3), "bus": 0.2}
+
+
+def test_the_score_is_the_margin_of_the_models_own_logits_in_the_region(model, supporter, pictures):
+    regions = np.zeros((2, SIZE, SIZE), bool)
+    regions[0, 10:20, 10:30] = regions[1, 40:, :] = True
+    logits = model.predict(pictures, verbose=0)
+    margin = logits[..., 2] - logits.mean(-1)
+    found = supporter.support(pictures, 2, regions)
+    expected = [margin[i][regions[i]].mean() for i in range(2)]
+    assert np.allclose(found.score, expected, rtol=1e-3, atol=1e-4)
+    assert np.allclose(found.maps.sum((1, 2)) + found.constant, found.score, rtol=1e-6)
+    assert np.array_equal(supporter.predict(pictures), logits.argmax(-1))
+
+
+def test_support_is_the_gradient_of_what_the_decoder_is_given_times_it(model, supporter, pictures):
+    """By central differences: scaling what the decoder is given up and down changes the score by the maps' sum."""
+    regions = np.ones((2, SIZE, SIZE), bool)
+    found = supporter.support(pictures, 1, regions)
+    given = supporter.given(pictures)
+    step = 1e-2
+    up, down = (
+        supporter.score([layer * scale for layer in given], 1, regions).numpy() for scale in (1 + step, 1 - step)
+    )
+    assert np.allclose(found.maps.sum((1, 2)), (up - down) / (2 * step), rtol=0.02, atol=1e-3)
+
+
+def test_support_of_an_affine_decoder_is_exact():
+    """One cell feeds the score: all support lies on its pixels."""
+    inputs = x = keras.Input((32, 32, 3))
+    given = []
+    for name in (*SKIP_LAYERS[::-1], BOTTLENECK):
+        x = keras.layers.AveragePooling2D(2, name=name)(x)
+        weighed = keras.layers.Rescaling(0.0 if given else 1.0)(x)
+        given.append(keras.layers.UpSampling2D(32 // x.shape[1])(weighed))
+    model = keras.Model(inputs, keras.layers.Add()(given))
+    picture = np.zeros((1, 32, 32, 3), np.float32)
+    picture[0, :, :, 1] = RNG.uniform(1, 2, (32, 32))
+    region = np.zeros((1, 32, 32), bool)
+    region[0, 4:6, 8:10] = True
+    found = support.Supporter(model).support(picture, 1, region)
+    assert found.maps[0][region[0]].sum() == pytest.approx(found.score[0], rel=1e-5)
+    assert found.score[0] == pytest.approx(picture[0, 4:6, 8:10, 1].mean() * 2 / 3, rel=1e-5)
+    assert np.abs(found.maps[0][~region[0]]).max() < 1e-6
+
+
+def test_the_most_wrong_images_by_hand():
+    # Three images, two classes and three categories (unlabelled, person, car): pixels predicted as car …
+    counts = [[[0] * 3, [0] * 3, of_car] for of_car in ([5, 0, 90], [1, 30, 0], [0, 0, 70])]
+    predictions = pd.DataFrame({"image_id": [7, 8, 9], "counts": [np.ravel(c) for c in counts]})
+    taxonomy = Taxonomy(CATEGORIES[:2], TAXONOMY.classes)
+    assert support.most_wrong(predictions, taxonomy, 5) == {1: [], 2: [8, 7]}
+    assert support.most_wrong(predictions, taxonomy, 1) == {1: [], 2: [8]}
+
+
+def test_wrong_pixels_are_explained_image_by_image(supporter, pictures, tmp_path):
+    predicted = supporter.predict(pictures)
+    k = int(np.bincount(predicted[predicted > 0]).argmax())
+    masks = np.zeros((2, SIZE, SIZE), np.uint8)
+    masks[:, :5] = {1: 1, 2: 3}[k]
+    examples = tf.data.Dataset.from_tensor_slices(([11, 12], pictures.astype(np.uint8), masks))
+    examples = examples.map(lambda i, p, m: (tf.cast(i, tf.int64), p, m))
+    table = support.explain_errors(supporter, examples, {1: [], 2: []} | {k: [12]}, TAXONOMY)
+    (row,) = table.to_dict("records")
+    seen = supporter.predict(pictures.astype(np.uint8).astype(np.float32))[1] == k
+    seen[:5] = False
+    assert (row["image_id"], row["class"], row["pixels"]) == (12, ["person", "car"][k - 1], seen.sum())
+    assert np.array_equal(decode_png(row["region"]) > 0, seen)
+    assert row["support"].sum() + row["constant"] == pytest.approx(row["score"], rel=1e-5)
+    on = dict(row["on"])
+    assert len(on) == 3
+    assert set(on) >= {"unlabelled", ["person", "car"][k - 1]}
+    assert sum(on.values()) == pytest.approx(1)
+    write_parquet(tmp_path / "supports.parquet", table, supports_schema(SIZE))
+    write_parquet(
+        tmp_path / "none.parquet", support.explain_errors(supporter, examples, {}, TAXONOMY), supports_schema(SIZE)
+    )

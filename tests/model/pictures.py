@@ -1,0 +1,54 @@
+"""Eight pictures with masks, as the masks stage writes them, and a small model to train on them."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from segscope.artefacts.images import encode_png
+from segscope.artefacts.records import example, open_shard
+from segscope.model.dataset import shards
+from segscope.model.training import Training, prepare_training
+from segscope.params import Train
+from segscope.taxonomy import Taxonomy
+
+CATEGORIES = pd.DataFrame({"category_id": [1, 3], "name": ["person", "car"], "supercategory": ["person", "vehicle"]})
+TAXONOMY = Taxonomy(CATEGORIES, {"person": ["person"], "car": ["car"]})
+NAMES = TAXONOMY.class_names
+SIZE = 16
+
+
+def write_examples(folder: Path, images: np.ndarray, masks: np.ndarray, split: str = "train") -> list[str]:
+    """Write images, uint8 N × H × W × 3, and masks of category ids, uint8 N × H × W; returns the files."""
+    with open_shard(folder, split, 0, 1) as writer:
+        for i, (image, mask) in enumerate(zip(images, masks, strict=True)):
+            encoded = {"image": encode_png(Image.fromarray(image)), "mask": encode_png(mask)}
+            writer.write(example({"image_id": i, **encoded}))
+    return shards(folder, split)
+
+
+def write_pictures(folder: Path, size: int = SIZE) -> list[str]:
+    """Of each, the left half is category 1 and red, the right half category 3 and blue or nothing."""
+    masks = np.zeros((8, size, size), np.uint8)
+    masks[:, :, : size // 2] = 1
+    masks[1::2, : size // 2, size // 2 :] = 3
+    masks[:, -1] = 255
+    images = np.zeros((*masks.shape, 3), np.uint8)
+    shade = np.broadcast_to(250 - np.arange(8)[:, None, None], masks.shape)
+    images[..., 0] = np.where(masks == 1, shade, 0)
+    images[..., 2] = np.where(masks == 3, shade, 0)
+    return write_examples(folder, images, masks)
+
+
+def training_of(files: list[str], val: list[str] | None = None, size: int = SIZE, **options) -> Training:
+    """A training on the files, measured on them or on others, without class weights."""
+    chosen = Train(**({"batch_size": 4, "class_weights": "none", "patience": 100} | options))
+    return prepare_training({"train": files, "val": val or files}, size, TAXONOMY, chosen)
+
+
+def tiny_model() -> keras.Model:
+    image = keras.Input((SIZE, SIZE, 3), name="image")
+    scaled = keras.layers.Rescaling(1 / 255, name="scale")(image)
+    return keras.Model(image, keras.layers.Conv2D(3, 1, name="logits")(scaled), name="tiny")

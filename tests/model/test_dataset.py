@@ -1,0 +1,97 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+from pictures import SIZE, TAXONOMY, write_pictures
+
+from segscope.errors import SegscopeError
+from segscope.model.dataset import (
+    Examples,
+    augmented,
+    count_pixels,
+    read_examples,
+    shards,
+    training_batches,
+    validation_batches,
+)
+from segscope.params import Train
+
+
+@pytest.fixture
+def files(tmp_path):
+    return write_pictures(tmp_path)
+
+
+def examples(files, image_ids=range(8)) -> Examples:
+    return Examples(files, np.array(image_ids), SIZE, TAXONOMY.class_of_id)
+
+
+def test_examples_are_read_as_written(files):
+    rows = list(read_examples(files, SIZE))
+    assert [int(i) for i, _, _ in rows] == list(range(8))
+    _, image, mask = rows[1]
+    assert mask.numpy()[0].tolist() == [1] * 8 + [3] * 8
+    assert image.numpy()[0, 0].tolist() == [249, 0, 0]
+
+
+def test_a_split_without_files_is_an_error(tmp_path):
+    with pytest.raises(SegscopeError, match="no TFRecord file of split val"):
+        shards(tmp_path, "val")
+
+
+def test_pixels_are_counted_without_the_ignored(files):
+    image_ids, pixels = count_pixels(files, SIZE, TAXONOMY.class_of_id, 3)
+    assert image_ids.tolist() == list(range(8))
+    assert pixels.tolist() == [8 * 7 * 8 + 4 * 8 * 8, 8 * 15 * 8, 4 * 8 * 8]
+
+
+def reds(batches, n) -> list[list[int]]:
+    """The numbers of the pictures of n batches, told by their red."""
+    return [(250 - images.numpy()[:, :, :, 0].max((1, 2))).astype(int).tolist() for images, _ in batches.take(n)]
+
+
+def flips(seed: int) -> Train:
+    return Train(batch_size=4, augment="flip", seed=seed)
+
+
+def test_each_pass_takes_every_example_once_in_another_order(files):
+    order = reds(training_batches(examples(files), flips(0)), 6)
+    passes = [order[i] + order[i + 1] for i in (0, 2, 4)]
+    assert all(sorted(numbers) == list(range(8)) for numbers in passes)
+    assert len({tuple(numbers) for numbers in passes}) == 3
+    assert reds(training_batches(examples(files), flips(1)), 6) != order
+
+
+def test_only_the_examples_named_are_taken(files):
+    some = examples(files, [1, 4, 6, 7])
+    order = reds(training_batches(some, flips(0)), 2)
+    assert [sorted(numbers) for numbers in order] == [[1, 4, 6, 7]] * 2
+    assert reds(validation_batches(some, 3), 9) == [[1, 4, 6], [7]]
+
+
+def test_a_stream_that_begins_later_goes_on_as_the_whole_one(files):
+    options = Train(batch_size=3, augment="flip_crop")
+    whole = list(training_batches(examples(files), options).take(9))
+    later = list(training_batches(examples(files), options, first=5).take(4))
+    for (image, mask), (other_image, other_mask) in zip(whole[5:], later, strict=True):
+        assert np.array_equal(image, other_image)
+        assert np.array_equal(mask, other_mask)
+
+
+@pytest.mark.parametrize("augment", ["none", "flip", "flip_crop"])
+def test_augmentation_varies_picture_and_mask_alike(files, augment):
+    for i, image, mask in read_examples(files, SIZE):
+        new_image, new_mask = augmented(tf.cast(image, tf.float32), mask, augment, tf.constant([int(i), 7], tf.int64))
+        red = new_image.numpy()[..., 0] > 125
+        person = new_mask.numpy() == 1
+        ignored = new_mask.numpy() == 255
+        assert red[~ignored].shape == person[~ignored].shape
+        # Bilinear and nearest resizing differ by at most a pixel along an edge.
+        assert (red != person)[~ignored].mean() <= (0 if augment != "flip_crop" else 0.13)
+
+
+def test_augmentation_is_seeded_and_varies(files):
+    _, image, mask = next(iter(read_examples(files, SIZE)))
+    image = tf.cast(image, tf.float32)
+    results = [augmented(image, mask, "flip_crop", tf.constant([s, 0], tf.int64))[0].numpy() for s in (1, 1, 2, 3, 4)]
+    assert np.array_equal(results[0], results[1])
+    assert len({r.tobytes() for r in results}) > 2

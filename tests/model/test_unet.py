@@ -1,0 +1,93 @@
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import h5py
+import keras
+import numpy as np
+import pytest
+from keras.src.legacy.saving import legacy_h5_format
+
+from segscope.errors import SegscopeError
+from segscope.model import unet as network
+from segscope.model.encoder import read_encoder
+from segscope.model.training import build_model
+from segscope.params import Train
+
+REFERENCE = Path(__file__).parent.parent / "data" / "encoder_reference.npz"
+SIZE = 64
+
+
+def test_the_converted_encoder_computes_what_pytorch_does(encoder_folder):
+    with np.load(REFERENCE) as reference, np.load(read_encoder(encoder_folder)[1]) as arrays:
+        encoder = network.torch_encoder(SIZE, arrays)
+        features = encoder.predict(reference["image"].astype(np.float32), verbose=0)
+        expected = reference["features"]
+    assert np.abs(features - expected).max() <= 1e-4 * np.abs(expected).max()
+    assert np.linalg.norm(features - expected) <= 1e-4 * np.linalg.norm(expected)
+
+
+def test_the_unet_has_the_references_shape(encoder_folder):
+    model = build_model(*read_encoder(encoder_folder), SIZE, 3, Train(decoder="transposed"))
+    assert model.output_shape == (None, SIZE, SIZE, 3)
+    shapes = {name: model.get_layer(name).output.shape[1:] for name in ("up_1_relu", "up_4_relu", network.BOTTLENECK)}
+    assert shapes == {"up_1_relu": (4, 4, 512), "up_4_relu": (32, 32, 64), network.BOTTLENECK: (2, 2, 320)}
+
+
+def test_the_separable_decoder_gives_logits_of_every_pixel(encoder_folder):
+    model = build_model(*read_encoder(encoder_folder), SIZE, 4, Train())
+    assert model.output_shape == (None, SIZE, SIZE, 4)
+    assert [model.get_layer(f"up_{i}_relu").output.shape[1] for i in range(1, 5)] == [4, 8, 16, 32]
+
+
+@pytest.mark.parametrize(("decoder", "last"), [("transposed", "logits"), ("separable", "half_logits")])
+def test_only_the_decoder_is_trained(encoder_folder, decoder, last):
+    model = build_model(*read_encoder(encoder_folder), SIZE, 3, Train(decoder=decoder))
+    before = {v.path: v.numpy() for v in model.variables}
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    rng = np.random.default_rng(0)
+    model.fit(rng.uniform(0, 255, (2, SIZE, SIZE, 3)), rng.integers(0, 3, (2, SIZE, SIZE)), verbose=0)
+    changed = {v.path.split("/")[0] for v in model.variables if not np.array_equal(before[v.path], v.numpy())}
+    assert changed == {f"up_{i}_{part}" for i in range(1, 5) for part in ("conv", "bn")} | {last}
+
+
+@pytest.fixture
+def served_weights(tmp_path, monkeypatch):
+    """Keras's weights host, replaced by a local server with random weights under the file name Keras asks for."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    keras.utils.set_random_seed(1)
+    base = keras.applications.MobileNetV2((224, 224, 3), include_top=False, weights=None)
+    name = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
+    with h5py.File(folder / name, "w") as file:  # the format of the files that Keras's host serves
+        legacy_h5_format.save_weights_to_hdf5_group(file, base)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=folder))
+    Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setattr(
+        "keras.src.applications.mobilenet_v2.BASE_WEIGHT_PATH", f"http://127.0.0.1:{server.server_port}/"
+    )
+    (tmp_path / "keras").mkdir()
+    monkeypatch.setattr("keras.src.utils.file_utils.config.keras_home", lambda: str(tmp_path / "keras"))
+    yield base
+    server.shutdown()
+
+
+def test_imagenet_is_kerass_own_download_with_its_preprocessing(served_weights):
+    encoder = network.keras_encoder(224, "imagenet")
+    image = np.random.default_rng(0).uniform(0, 255, (1, 224, 224, 3)).astype(np.float32)
+    expected = served_weights.predict(keras.applications.mobilenet_v2.preprocess_input(image.copy()), verbose=0)
+    assert np.allclose(encoder.predict(image, verbose=0), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_weights_file_of_another_network_is_an_error(tmp_path):
+    other = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    other.save_weights(tmp_path / "other.weights.h5")
+    with pytest.raises(SegscopeError, match=r"other\.weights\.h5 cannot be loaded"):
+        network.keras_encoder(SIZE, tmp_path / "other.weights.h5")
+
+
+def test_an_unknown_layer_is_an_error():
+    model = build_model("none", None, SIZE, 3, Train())
+    with pytest.raises(SegscopeError, match=r"embed\.layers: No such layer: up_9"):
+        network.activations(model, ("up_9",))

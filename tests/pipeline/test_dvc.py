@@ -1,0 +1,171 @@
+"""What a DVC user takes for granted: nothing stale is called up to date, nothing that did not change runs again,
+equal inputs give equal bytes, and an experiment runs its own code."""
+
+import json
+import shutil
+import sys
+import time
+
+import pytest
+import yaml
+from project import STAGES, call, copy_of, metrics, run, set_params
+
+
+def stale(project, *arguments: str) -> list[str]:
+    status = json.loads(run(project, "dvc", "status", "--json", *arguments))
+    return [stage for stage in STAGES if stage in status]
+
+
+def append(project, file: str, text: str = "\n# changed\n") -> None:
+    path = project / file
+    path.write_text(path.read_text() + text)
+
+
+@pytest.mark.parametrize(
+    ("file", "expected"),
+    [
+        ("src/segscope/params.py", STAGES),
+        ("src/segscope/artefacts/schemas.py", STAGES),
+        ("src/segscope/model/folds.py", ["train", "predict"]),
+        ("src/segscope/model/dataset.py", ["train", "predict", "embed", "cluster"]),
+        ("src/segscope/evaluation/per_image.py", ["predict", "cluster", "report"]),
+        ("src/segscope/report/assets/style.css", ["report"]),
+        ("src/segscope/report/compare_assets/compare.js", []),
+        ("src/segscope/cli.py", []),
+    ],
+)
+def test_a_change_of_code_makes_stale_what_it_can_affect(project, file, expected):
+    append(project, file)
+    assert stale(project) == expected
+
+
+def test_only_the_variant_that_is_run_matters(project):
+    variants = yaml.safe_load((project / "params.yaml").read_text())["variants"]
+    set_params(
+        project, variants=variants | {"supercategory": {"person": ["person"], "ride": ["bus"]}, "more": {"a": ["bus"]}}
+    )
+    assert stale(project) == []
+    set_params(project, variants=variants | {"category": {"person": ["person"], "car": ["car", "truck"]}})
+    assert stale(project) == ["train", "predict", "embed", "cluster", "report"]
+
+
+@pytest.fixture(scope="module")
+def again(finished, tmp_path_factory):
+    """The finished run in another folder, its outputs made anew, each stage watched for the params that it reads."""
+    folder = copy_of(finished, tmp_path_factory.mktemp("another place") / "again")
+    for stage in yaml.safe_load((folder / "dvc.yaml").read_text())["stages"].values():
+        for out in map(folder.joinpath, stage["outs"]):
+            shutil.rmtree(out) if out.is_dir() else out.unlink()
+    (folder / "watch.py").write_text(WATCH)
+    read = {}
+    for stage in STAGES:
+        run(folder, sys.executable, "watch.py", f"stages/{stage}.py", "read.txt")
+        read[stage] = set((folder / "read.txt").read_text().split())
+    (folder / "watch.py").unlink()
+    (folder / "read.txt").unlink()
+    return folder, read
+
+
+def test_equal_inputs_give_equal_bytes(again):
+    """dvc.lock holds a sum of every output, and the metrics files are in git."""
+    folder, _ = again
+    assert json.loads(run(folder, "dvc", "status", "--json")) == {}
+    assert run(folder, "git", "status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_reads_the_params_that_it_declares_and_no_other(again, stage):
+    folder, read = again
+    declared = yaml.safe_load((folder / "dvc.yaml").read_text())["stages"][stage]["params"]
+    declared = {"variants" if name.startswith("variants.") else name for name in declared}
+
+    def covers(a: str, b: str) -> bool:
+        return a == b or b.startswith(f"{a}.")
+
+    assert {name for name in read[stage] if not any(covers(d, name) for d in declared)} == set()
+    unread = {d for d in declared if not any(covers(d, name) for name in read[stage])}
+    of_other_sources = ("root", "splits", "annotations", "images", "annotations_url", "images_url", "archive_sha256")
+    assert unread - {f"data.{key}" for key in of_other_sources} == set()
+
+
+def test_an_experiment_runs_its_own_code(project):
+    """Queued with a change of the library, and started when the workspace has it no more."""
+    module = project / "src" / "segscope" / "sources" / "subset.py"
+    code = module.read_text()
+    assert code.count('"images": len(images)') == 1
+    module.write_text(code.replace('"images": len(images)', '"images": 12345'))
+    run(project, "dvc", "exp", "run", "--queue", "--name", "changed", "download")
+    module.write_text(code)
+    run(project, "dvc", "queue", "start")
+    wait_for(project, "changed")
+    shown = json.loads(run(project, "dvc", "exp", "show", "--json"))
+    (experiment,) = shown[1]["experiments"]
+    metrics = experiment["revs"][0]["data"]["metrics"]["metrics/download.json"]["data"]
+    assert metrics["val"]["images"] == 12345
+    assert module.read_text() == code
+
+
+def wait_for(project, name: str, seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        said = run(project, "dvc", "queue", "status")
+        if "Success" in said:
+            return
+        assert "Failed" not in said, call(project, "dvc", "queue", "logs", name).stdout
+        time.sleep(1)
+    raise AssertionError(said)
+
+
+def test_a_worktree_runs_its_own_code(project, tmp_path):
+    run(project, "git", "worktree", "add", "--quiet", str(tmp_path / "other"))
+    append(tmp_path / "other", "src/segscope/stage.py", "\nprint('another tree', flush=True)\n")
+    assert "another tree" in run(tmp_path / "other", "dvc", "repro", "download")
+
+
+def test_metrics_are_few(finished):
+    def values(document: dict) -> int:
+        return sum(values(value) if isinstance(value, dict) else 1 for value in document.values())
+
+    assert sum(values(metrics(finished, stage)) for stage in STAGES) <= 60
+
+
+WATCH = """
+import runpy, sys
+from pydantic import BaseModel
+from segscope import params_file
+
+seen, loaded = set(), []
+paths = {}
+
+def watch(group, prefix):
+    paths[id(group)] = prefix
+    for name in type(group).model_fields:
+        value = object.__getattribute__(group, name)
+        if isinstance(value, BaseModel):
+            watch(value, f"{prefix}{name}.")
+
+def get(self, name):
+    value = object.__getattribute__(self, name)
+    prefix = paths.get(id(self))
+    if prefix is not None and name in type(self).model_fields and not isinstance(value, BaseModel):
+        seen.add(prefix + name)
+    if prefix is not None and name in ("model_dump", "model_copy", "__dict__"):
+        seen.update(prefix + field for field in type(self).model_fields)
+    return value
+
+BaseModel.__getattribute__ = get
+load = params_file.load_params
+
+def load_and_watch(*arguments):
+    found = load(*arguments)
+    watch(found, "")
+    loaded.append(found)
+    seen.clear()
+    return found
+
+params_file.load_params = load_and_watch
+script, out = sys.argv[1:]
+runpy.run_path(script, run_name="__main__")
+with open(out, "w") as file:
+    print(*sorted(seen), file=file)
+"""

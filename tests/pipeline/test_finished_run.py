@@ -1,0 +1,337 @@
+"""A finished run: what a user finds in it, and what they do with it next."""
+
+import json
+import shutil
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from PIL import Image
+from project import ROOT, STAGES, call, measures, metrics, new_project, run, set_params
+
+from segscope.cli import main
+from segscope.labels.exclusion import exclusion_yaml
+from segscope.model.card import read_card
+from segscope.model.folds import fold_of
+
+
+def test_the_pipeline_ends_in_a_report_and_all_metrics(finished):
+    page = (finished / "reports" / "index.html").read_text()
+    assert "These images are drawn" in page
+    masks = metrics(finished, "masks")
+    assert metrics(finished, "report") == {"images": masks["train"]["images"] + masks["val"]["images"]}
+    for line in page.split('src="')[1:]:
+        assert (finished / "reports" / line.split('"')[0]).is_file()
+    assert 0 <= metrics(finished, "predict")["val"]["iou"]["person"] <= 1
+
+
+def test_a_second_run_does_nothing_and_says_so(finished):
+    assert "Data and pipelines are up to date." in run(finished, "dvc", "repro")
+
+
+def test_artefacts_fit_together(finished):
+    artefacts = finished / "artifacts"
+    ids = set(pd.read_parquet(finished / "data" / "index.parquet")["image_id"])
+    for name in ("samples", "predictions", "embeddings", "clusters"):
+        table = pd.read_parquet(artefacts / f"{name}.parquet")
+        assert set(table["image_id"]) == ids
+        assert table["image_id"].is_unique
+    assert set(pd.read_parquet(artefacts / "neighbors.parquet")["neighbor_id"]) <= ids
+    predictions = pd.read_parquet(artefacts / "predictions.parquet")
+    assert {sum(counts) for counts in predictions["counts"]} == {64 * 64}
+
+
+def test_attention_of_the_run_sums_to_its_scores(finished):
+    maps = pd.read_parquet(finished / "artifacts" / "heatmaps.parquet")
+    clusters = pd.read_parquet(finished / "artifacts" / "clusters.parquet").set_index("image_id")["cluster"]
+    vectors = pd.read_parquet(finished / "artifacts" / "embeddings.parquet").set_index("image_id")["latent"]
+    assert len(maps)
+    stacked = np.stack(vectors).astype(float)
+    for cluster, rows in maps.groupby("cluster"):
+        inside = (clusters.loc[vectors.index] == cluster).to_numpy()
+        direction = stacked[inside].mean(0) - stacked[~inside].mean(0)
+        direction /= np.linalg.norm(direction)
+        expected = np.stack(vectors.loc[rows["image_id"]]) @ direction
+        assert np.allclose([m.sum(dtype=float) for m in rows["attention"]], expected, rtol=1e-3, atol=1e-3)
+
+
+def test_wrong_pixels_are_explained(finished):
+    supports = pd.read_parquet(finished / "artifacts" / "supports.parquet")
+    predictions = pd.read_parquet(finished / "artifacts" / "predictions.parquet").set_index("image_id")
+    assert len(supports)
+    assert set(predictions.loc[supports["image_id"], "split"]) == {"val"}
+    total = [support.sum(dtype=float) for support in supports["support"]] + supports["constant"]
+    assert np.allclose(total, supports["score"], atol=1e-3)
+    assert "What supports wrong pixels" in (finished / "reports" / "index.html").read_text()
+
+
+def test_the_stages_measure_what_they_claim(finished):
+    found = measures(finished)
+    assert 0.5 < found.value("trustworthiness") <= 1
+    assert found.value("neighbor_recall") == 1
+    assert 0 <= found.value("neighbor_purity", "val") <= 1
+    for kind in ("seeds", "seeds_lowest", "subsamples", "subsamples_lowest"):
+        assert -1 <= found.value(f"stability.{kind}") <= 1
+    samples = pd.read_parquet(finished / "artifacts" / "samples.parquet")
+    assert found.value("gray") == samples["is_gray"].sum()
+    clusters = pd.read_parquet(finished / "artifacts" / "clusters.parquet")
+    assert found.value("clusters") == clusters["cluster"].max() + 1
+
+
+def ask(capsys, *command: str) -> str:
+    """What a command that succeeds prints."""
+    assert main(command) == 0
+    return capsys.readouterr().out
+
+
+def test_similar_images_of_an_id_and_of_a_file(finished, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(finished)
+    listed = pd.read_parquet("artifacts/neighbors.parquet").query("image_id == 3")["neighbor_id"]
+    said = ask(capsys, "similar", "3", "-k", "5", "--heat", "--out", str(tmp_path / "sheet.png"))
+    assert [int(line.split()[0]) for line in said.splitlines()[1:6]] == listed.head(5).tolist()
+    assert "what they share lies on" in said
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.format == "PNG"
+    index = pd.read_parquet("data/index.parquet").set_index("image_id")
+    shutil.copy(index.loc[3, "path"], tmp_path / "own.jpg")
+    said = ask(capsys, "similar", str(tmp_path / "own.jpg"), "-k", "3", "--out", str(tmp_path / "sheet.jpg"))
+    first = said.splitlines()[1].split()
+    assert int(first[0]) == 3  # the same pixels: its own twin, at no distance
+    assert float(first[2]) < 0.1
+    assert (tmp_path / "sheet.jpg").is_file()
+
+
+def test_what_supports_a_class_in_an_image(finished, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(finished)
+    row = pd.read_parquet("artifacts/supports.parquet").iloc[0]
+    command = ["explain", str(row["image_id"]), "--class", row["class"], "--out", str(tmp_path / "explained.jpg")]
+    said = ask(capsys, *command)
+    assert f"pixels are seen as {row['class']}" in said
+    assert "the support lies on" in said
+    assert (tmp_path / "explained.jpg").is_file()
+    assert main([*command, "--overwrite", "--box", "0", "0", "1", "1"]) == 1
+    assert f"error: the model predicts no pixel of {row['class']} there" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["similar", "999999"], "error: 999999 is neither a file nor an image_id of data/index.parquet"),
+        (["similar", "dvc.yaml"], "error: image dvc.yaml cannot be decoded"),
+        (["explain", "3", "--class", "zebra"], "error: variant category has no class zebra; choices: car, person"),
+        (["similar", "3", "--out", "dvc.yaml/a.jpg"], "error: dvc.yaml/a.jpg cannot be written"),
+    ],
+)
+def test_a_question_that_cannot_be_answered_says_why(finished, monkeypatch, capsys, command, message):
+    monkeypatch.chdir(finished)
+    assert main(command) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_a_number_that_cannot_be_is_refused(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["similar", "3", "-k", "0"])
+    assert "'0' is not a whole number from 1 on" in capsys.readouterr().err
+
+
+def test_a_question_to_no_run_says_what_to_run(tmp_path):
+    """As a user sees it: no traceback, exit status 1."""
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    result = call(tmp_path, "segscope", "similar", "3")
+    assert result.returncode == 1
+    assert "error: data/index.parquet cannot be read" in result.stderr
+    assert "run `dvc repro`" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_one_split_alone_can_be_shown_on_the_map_of_another_revision(project):
+    before = pd.read_parquet(project / "artifacts" / "embeddings.parquet").query("split == 'val'")
+    set_params(project, embed={"splits": ["val"], "align_to": "HEAD", "seed": 5})
+    run(project, "dvc", "repro")
+    artefacts = project / "artifacts"
+    val = set(pd.read_parquet(project / "data" / "index.parquet").query("split == 'val'")["image_id"])
+    for name in ("embeddings", "clusters"):
+        assert set(pd.read_parquet(artefacts / f"{name}.parquet")["image_id"]) == val
+    assert set(pd.read_parquet(artefacts / "neighbors.parquet")["neighbor_id"]) <= val
+    found = measures(project, "embed")
+    assert set(found.table["split"]) == {"", "all", "val"}
+    assert found.value("aligned.images") == len(val)
+    assert found.value("aligned.disparity") < 0.6
+    after = pd.read_parquet(artefacts / "embeddings.parquet")
+    old, new = (table.set_index("image_id")[["x", "y"]] for table in (before, after))
+    moved = np.hypot(*(new - old).to_numpy().T).mean()
+    assert moved < np.hypot(*(old - old.mean()).to_numpy().T).mean()
+
+
+def test_a_map_cannot_lie_on_that_of_no_revision(project):
+    set_params(project, embed={"align_to": "no-such-revision"})
+    result = call(project, sys.executable, "stages/embed.py")
+    assert result.returncode == 1
+    assert "error: artifacts/embeddings.parquet of revision no-such-revision cannot be read" in result.stderr
+
+
+def test_a_review_of_the_labels_changes_the_next_run(project):
+    """Review, exclude, run again, compare."""
+    issues = pd.read_parquet(project / "artifacts" / "label_issues.parquet")
+    assert set(issues["split"]) == {"val"}  # the model has seen train's labels
+    assert measures(project, "predict").find("suspects.missing", "train") is None
+    said = run(project, "segscope", "labels", "export", "--format", "csv")
+    assert f"label_issues-csv.csv: {len(issues)} suspects" in said
+    reviewed = pd.read_csv(project / "label_issues-csv.csv")
+    assert len(reviewed) == len(issues)
+    judged = pd.read_parquet(project / "artifacts" / "instances.parquet").query("split == 'val' and not iscrowd")
+    annotation = judged[judged["category_id"] == 1].nlargest(1, "area").iloc[0]
+    image = judged[judged["image_id"] != annotation["image_id"]]["image_id"].iloc[0]
+    text = exclusion_yaml([int(image)], {int(annotation["image_id"]): [int(annotation["annotation_id"])], 5: [1]})
+    (project / "data" / "exclude.yaml").write_text(text)
+    said = run(project, "dvc", "repro", "predict")
+    assert "Stage 'download' didn't change, skipping" in said
+    assert "data/exclude.yaml names 1 ids that this run does not have" in said
+    assert metrics(project, "masks")["val"]["skipped"] == 2
+    assert measures(project, "masks").value("skipped.excluded", "val") == 2
+    samples = pd.read_parquet(project / "artifacts" / "samples.parquet").set_index("image_id")
+    assert image not in samples.index
+    of_image = judged[(judged["image_id"] == annotation["image_id"]) & (judged["category_id"] == 1)]
+    assert samples.loc[annotation["image_id"], "count.person"] == len(of_image) - 1
+    counts = pd.read_parquet(project / "artifacts" / "predictions.parquet").set_index("image_id")["counts"]
+    assert sum(counts[annotation["image_id"]]) < 64 * 64  # its pixels count nowhere
+    diff = json.loads(run(project, "dvc", "metrics", "diff", "--json", "HEAD"))
+    assert diff["metrics/masks.json"]["val.images"] == {"old": 20, "new": 19, "diff": -1}
+
+
+def test_train_labels_are_judged_by_models_that_did_not_see_them(project):
+    set_params(project, labels={"folds": 2})
+    said = run(project, "dvc", "repro", "predict")
+    assert "a model for fold 1, counted from 0, of 2" in said
+    folds = json.loads((project / "artifacts" / "folds" / "folds.json").read_text())
+    assert folds["folds"] == 2
+    train = pd.read_parquet(project / "data" / "index.parquet").query("split == 'train'")["image_id"].to_numpy()
+    assert folds["images"] == np.bincount(fold_of(train, 2)).tolist()
+    issues = pd.read_parquet(project / "artifacts" / "label_issues.parquet")
+    assert set(issues["split"]) == {"train", "val"}
+    assert set(issues.loc[issues["split"] == "train", "image_id"]) <= set(train)
+    assert {"mislabeled", "missing"} <= set(pd.read_parquet(project / "data" / "truth.parquet")["planted"])
+    for kind in ("mislabeled", "missing"):
+        assert 0 <= measures(project, "predict").value(f"found.{kind}", "train") <= 1
+    assert not list((project / "artifacts").glob("checkpoint*"))
+
+
+def test_what_drives_performance_is_found_and_selectable(finished):
+    insights = pd.read_parquet(finished / "artifacts" / "insights.parquet")
+    samples = pd.read_parquet(finished / "artifacts" / "samples.parquet").query("split == 'val'")
+    assert len(insights)
+    for row in insights.itertuples():
+        assert len(samples.query(row.query)) == row.images
+        assert set(samples.query(row.query)["image_id"]) == set(row.image_ids)
+    found = measures(finished, "predict")
+    assert sum(found.value(f"insights.{kind}", "val") for kind in ("association", "hard", "slice")) == len(insights)
+    assert found.find("inside.low light.loss", "val").images == samples["low_light"].sum()
+    associations = pd.read_parquet(finished / "artifacts" / "associations.parquet")
+    assert {"loss", "iou.person"} <= set(associations["metric"])
+
+
+def test_another_variant_reuses_the_data_and_can_be_compared(project):
+    set_params(project, variant="supercategory")
+    said = run(project, "dvc", "repro")
+    for stage in STAGES[:2]:
+        assert f"Stage '{stage}' didn't change, skipping" in said
+    for stage in STAGES[2:]:
+        assert f"Running stage '{stage}'" in said
+    difference = json.loads(run(project, "dvc", "metrics", "show", "--json"))
+    files = difference[""]["data"]
+    assert "vehicle" in files["metrics/predict.json"]["data"]["val"]["iou"]
+    assert "bus" in files["metrics/predict.json"]["data"]["val"]["recall"]
+    changed = json.loads(run(project, "dvc", "metrics", "diff", "--json", "HEAD"))
+    assert 0 < sum(map(len, changed.values())) <= 40
+    table = run(project, "segscope", "compare", "HEAD", "workspace", "--markdown")
+    assert "| val | HEAD | workspace | difference |" in table
+    assert "| recall.bus |" in table
+    assert "| cluster purity |" in table
+    run(project, "segscope", "compare", "HEAD", "workspace", "--out", "compared")
+    assert "20 val images judged by both" in (project / "compared" / "index.html").read_text()
+    assert list((project / "compared" / "images").iterdir())
+    nowhere = call(project, "segscope", "compare", "HEAD", "no-such-revision")
+    assert "error: data/index.parquet of revision no-such-revision cannot be read" in nowhere.stderr
+
+
+def test_plots_are_made_without_a_network(project):
+    run(project, "dvc", "plots", "show", "--out", "plots")
+    page = (project / "plots" / "index.html").read_text()
+    for title in (
+        "val/loss.tsv",
+        "learning_rate.tsv",
+        "IoU of each class",
+        "Confusion",
+        "Images by loss",
+        "Reliability",
+    ):
+        assert title in page
+
+
+def test_the_model_card_says_what_the_model_is(finished):
+    names, size = read_card(finished / "artifacts" / "model.md")
+    params = yaml.safe_load((finished / "params.yaml").read_text())
+    assert names == ["background", *params["variants"][params["variant"]]]
+    assert size == 64
+    text = (finished / "artifacts" / "model.md").read_text()
+    assert f"Epoch {metrics(finished, 'train')['epoch']} was kept" in text
+
+
+def test_false_positives_are_found_and_stated(finished):
+    found = json.loads((finished / "artifacts" / "confusions.json").read_text())
+    shares = measures(finished, "predict")
+    table = pd.read_csv(finished / "artifacts" / "plots" / "categories.csv").query("split == 'val'")
+    categories = pd.read_parquet(finished / "data" / "categories.parquet").set_index("name")["supercategory"]
+    params = yaml.safe_load((finished / "params.yaml").read_text())
+    assert found["val"]
+    for name, finding in found["val"].items():
+        assert finding["statement"].startswith(f"Pixels wrongly predicted as {name} are: ")
+        held = params["variants"][params["variant"]][name]
+        of_class = table["category"].isin(held) | table["category"].map(categories).isin(held)
+        wrong = table[(table["predicted"] == name) & ~of_class].set_index("category")["pixels"]
+        for category, share in (wrong / wrong.sum()).nlargest(len(finding["categories"])).items():
+            assert shares.value(f"false_positives.{name}.{category}", "val") == pytest.approx(share)
+
+
+def test_a_class_that_no_image_shows_is_a_clear_error(project):
+    set_params(project, variant="pets", variants={"pets": {"zebra": ["zebra"]}})
+    result = call(project, sys.executable, "stages/train.py")
+    assert result.returncode == 1
+    assert "error: the train split has no pixel of class zebra: choose other images" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_splits_of_one_image_are_trained_on_and_then_a_clear_error(coco_mini, tmp_path):
+    folder = new_project(tmp_path)
+    one = {"match": "all", "max_images": {"train": 1, "val": 1}}
+    set_params(folder, data={"source": "directory", "root": str(coco_mini)} | one)
+    result = call(folder, "dvc", "repro")
+    assert result.returncode != 0
+    assert measures(folder, "predict").value("images", "val") == 1
+    assert (
+        "embed.dimensions: 8 latent dimensions need more images than the 2 there are" in result.stdout + result.stderr
+    )
+    assert "Traceback" not in result.stdout + result.stderr
+
+
+def test_a_wrong_value_stops_the_run_with_one_clear_line(project):
+    set_params(project, train={"epochs": "many"})
+    result = call(project, "dvc", "repro", "train")
+    assert result.returncode != 0
+    assert "error: params.yaml is not valid:\n  train.epochs: 'many' is not allowed" in result.stdout + result.stderr
+    assert "Traceback" not in result.stdout + result.stderr
+
+
+def test_real_photographs_are_read_in_place(coco_mini, tmp_path):
+    folder = new_project(tmp_path)
+    data = {"source": "directory", "root": str(coco_mini), "match": "any"}
+    set_params(folder, data=data | {"max_images": {"train": 40, "val": 30}})
+    run(folder, "dvc", "repro", "masks")
+    index = pd.read_parquet(folder / "data" / "index.parquet")
+    assert len(index) == 70
+    assert index["sha256"].is_unique
+    assert index["path"].str.startswith(str(coco_mini)).all()
+    assert [file.name for file in (folder / "data" / "sample").iterdir()] == [".segscope"]
+    assert set(pd.read_parquet(folder / "artifacts" / "samples.parquet")["image_id"]) == set(index["image_id"])

@@ -1,0 +1,93 @@
+"""The project's pipeline as a user has it: a repository of its own, a tiny configuration, commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from segscope.artefacts.measures import Measures
+from segscope.run import Run
+
+ROOT = Path(__file__).parents[1]
+STAGES = ["download", "masks", "train", "predict", "embed", "cluster", "report"]
+ENVIRONMENT = os.environ | {
+    "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    "GIT_AUTHOR_NAME": "test",
+    "GIT_AUTHOR_EMAIL": "test@example.invalid",
+    "GIT_COMMITTER_NAME": "test",
+    "GIT_COMMITTER_EMAIL": "test@example.invalid",
+    "CUDA_VISIBLE_DEVICES": "",
+}
+
+
+def call(folder: Path, *command: str) -> subprocess.CompletedProcess:
+    return subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+
+
+def run(folder: Path, *command: str) -> str:
+    result = call(folder, *command)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout + result.stderr
+
+
+def set_params(folder: Path, **groups: object) -> None:
+    path = folder / "params.yaml"
+    params = yaml.safe_load(path.read_text())
+    for name, value in groups.items():
+        params[name] = params[name] | value if isinstance(value, dict) else value
+    path.write_text(yaml.safe_dump(params))
+
+
+def metrics(folder: Path, stage: str) -> dict:
+    return json.loads((folder / "metrics" / f"{stage}.json").read_text())
+
+
+def measures(folder: Path, *stages: str) -> Measures:
+    return Run(folder=folder).measures(*stages)
+
+
+def commit(folder: Path, message: str) -> None:
+    run(folder, "git", "add", ".")
+    run(folder, "git", "commit", "--quiet", "--allow-empty", "-m", message)
+
+
+def new_project(folder: Path) -> Path:
+    """The project's pipeline in a git repository of its own, without anything made before."""
+    for name in ("stages", "src", ".dvc"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("cache", "tmp", "__pycache__"))
+    (folder / "data" / "coco").mkdir(parents=True)
+    for name in ("dvc.yaml", "params.yaml", ".gitignore", ".dvcignore", "data/coco/README.md", "data/exclude.yaml"):
+        shutil.copy(ROOT / name, folder / name)
+    set_params(
+        folder,
+        data={"image_size": 64, "sample_images": {"train": 30, "val": 20}},
+        train={"epochs": 2},
+        embed={"dimensions": 8},
+        cluster={"min_cluster_size": 4, "stability_runs": 1, "explained": 2},
+    )
+    run(folder, "git", "init", "--quiet")
+    commit(folder, "start")
+    return folder
+
+
+def copy_of(project: Path, folder: Path) -> Path:
+    """A project to change, as far as the given one is."""
+    shutil.copytree(project, folder, symlinks=True)
+    return folder
+
+
+def first_two_stages(folder: Path, **data: object) -> Path:
+    """A folder in which the first two stages can run, without an encoder."""
+    shutil.copytree(ROOT / "stages", folder / "stages", ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "data").mkdir()
+    for name in ("params.yaml", "data/exclude.yaml"):
+        shutil.copy(ROOT / name, folder / name)
+    data |= {"sample_images": {"train": 2, "val": 2}}
+    set_params(folder, data=data, model={"encoder_weights": "none"})
+    return folder

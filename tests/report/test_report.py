@@ -1,0 +1,199 @@
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from browser import open_report
+from conftest import instances_of
+from PIL import Image
+
+from segscope.artefacts.images import encode_png
+from segscope.artefacts.measures import Measure, Measures, measure_table, of_split
+from segscope.labels.exclusion import Exclusion, read_exclusion
+from segscope.params import Data, Params, Report
+from segscope.report.findings import Findings
+from segscope.report.page import write_report
+from segscope.suspects.find import KINDS
+from segscope.taxonomy import Taxonomy
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+SIDE = 32  # pixels, of the model's pictures
+# No params file can name a variant so, but the data's categories are called as they are.
+PARAMS = Params(data=Data(source="directory", image_size=SIDE), report=Report(title=HOSTILE, thumbnail=64))
+CATEGORIES = pd.DataFrame({"category_id": [1], "source_id": [1], "name": [HOSTILE], "supercategory": [HOSTILE]})
+OF_A_SPLIT = [
+    Measure("images", 2),
+    Measure("loss", 0.4),
+    Measure("pixel_accuracy", 0.9),
+    Measure("confidence", 0.8),
+    Measure("calibration_error", 0.1, 2, 0.05, 0.15),
+    Measure(f"iou.{HOSTILE}", 0.5, 2, 0.4, 0.6),
+    Measure(f"mean_iou.{HOSTILE}", 0.55, 2, 0.4, 0.6),
+    *(Measure(f"suspects.{kind}", 1) for kind in KINDS),
+]
+# Of one grayscale file there is no interval.
+OF_VAL = [Measure("inside.grayscale file.loss", 0.5, 1), Measure("difference.grayscale file.loss", 0.25, 1)]
+OF_ALL = [Measure("neighbor_purity", 0.5), Measure("person_heavy", 1), Measure("vehicle_heavy", 1)]
+OF_THE_RUN = [
+    Measure("trustworthiness", 0.9),
+    Measure("unclustered", 0.5),
+    Measure("stability.seeds", 0.75),
+    Measure("stability.subsamples", 0.625),
+    Measure("gray", 1),
+    Measure("grayscale_files", 1),
+    Measure("gray_rgb_files", 0),
+]
+MEASURES = [
+    *of_split("train", OF_A_SPLIT),
+    *of_split("val", [*OF_A_SPLIT, *OF_VAL]),
+    *of_split("all", OF_ALL),
+    *OF_THE_RUN,
+]
+
+
+@pytest.fixture
+def findings(tmp_path) -> Findings:
+    """A run of two images whose every name tries to break out of its place."""
+    ids = [1, 2]
+    paths = []
+    for i in ids:
+        paths.append(str(tmp_path / f"{i}<b>.png"))
+        Image.new("RGB", (40, 30), (100, 50 * i, 0)).save(paths[-1])
+    square = [[4, 4, 24, 4, 24, 24, 4, 24]]
+    instances = instances_of([{"id": 7, "category_id": 1, "segmentation": square}], 30, 40).assign(image_id=1)
+    scores = pd.DataFrame({"loss": [0.5, 0.25], f"iou.{HOSTILE}": [0.5, np.nan]})
+    predictions = scores.assign(image_id=ids, split="val", pixel_accuracy=[0.9, 0.8], confidence=0.7)
+    predictions["mask"] = [encode_png(np.ones((SIDE, SIDE), np.uint8))] * 2
+    predictions["loss_map"] = [encode_png(np.full((SIDE // 2, SIDE // 2), 64, np.uint8))] * 2
+    profile = {"cluster": 0, "name": HOSTILE, "size": 2, "inside": 1.0, "rest": 0.5, "lift": 2.0}
+    profile |= {"recall": 0.4, "low": 0.1, "high": 0.2, "p_value": 0.001}
+    profiles = pd.DataFrame([profile | {"kind": k, "feature": HOSTILE} for k in ("fact", "performance", "attention")])
+    issue = {"image_id": 1, "split": "val", "annotation_id": 7, "kind": "mislabeled", "score": 0.9, "labelled": HOSTILE}
+    issue |= {"suggested": "background", "evidence": f"background 90% under {HOSTILE}"}
+    issues = pd.DataFrame([issue, issue | {"annotation_id": None, "kind": "missing"}])
+    issues["bbox"] = [[10.0, 15.0, 20.0, 6.0]] * 2
+    supports = {"image_id": [2], "class": [HOSTILE], "pixels": [64], "score": [1.5], "constant": [0.5]}
+    supports |= {"region": [encode_png(np.ones((SIDE, SIDE), np.uint8))], "support": [np.arange(SIDE**2) * 1.0]}
+    insight = {"kind": "hard", "statement": HOSTILE, "query": f"`{HOSTILE}` >= 1", "images": 2, "explained": 0.5}
+    bins = {"low": 0.0, "high": 9.0, "images": 2, "mean": 0.4, "mean_low": np.nan, "mean_high": np.nan}
+    associations = pd.DataFrame({"column": ["brightness"], "metric": ["loss"], "bins": [[bins]]})
+    return Findings(
+        params=PARAMS.model_copy(update={"variant": HOSTILE}),
+        taxonomy=Taxonomy(CATEGORIES, {HOSTILE: [HOSTILE]}),
+        produced=HOSTILE,
+        samples=pd.DataFrame(
+            {
+                "image_id": ids,
+                "split": "val",
+                "brightness": [9.0, 7.0],
+                "share.background": 0.5,
+                "n_instances": [1, 2],
+                "is_gray": [True, False],
+                "dominant": ["</script>" + HOSTILE, "none"],
+            }
+        ),
+        heavy=np.array([1, -1]),
+        index=pd.DataFrame({"image_id": ids, "path": paths, "width": 40, "height": 30}),
+        instances=instances.assign(image_id=1),
+        predictions=predictions,
+        scores=scores,
+        label_issues=issues,
+        embeddings=pd.DataFrame({"image_id": ids, "split": "val", "x": [0.0, 1.0], "y": [2.0, 3.0]}),
+        neighbors=pd.DataFrame({"image_id": ids, "neighbor_id": ids[::-1]}),
+        clusters=pd.DataFrame({"image_id": ids, "cluster": [0, -1]}),
+        profiles=profiles,
+        heatmaps=pd.DataFrame(
+            {"cluster": [0], "image_id": [1], "score": [1.0], "attention": [np.arange(SIDE**2) * 1.0]}
+        ),
+        supports=pd.DataFrame(supports | {"on": [[(HOSTILE, 0.9), ("unlabelled", 0.1)]]}),
+        associations=associations,
+        insights=pd.DataFrame([insight | {"image_ids": np.array(ids)}]),
+        history=pd.DataFrame({"epoch": [1], "loss": [0.5], "val_loss": [0.6]}),
+        confusion=pd.DataFrame({"actual": [HOSTILE], "predicted": [HOSTILE], "share": [1.0]}),
+        confused={HOSTILE: {"statement": f"Pixels wrongly predicted as {HOSTILE} are: {HOSTILE} 90%."}},
+        pairs=pd.DataFrame(
+            {"predicted": [HOSTILE], "category": [HOSTILE], "pixels": [9], "share_of_category": [1.0], "split": ["val"]}
+        ),
+        measures=Measures(measure_table(MEASURES)),
+    )
+
+
+@pytest.fixture
+def report(findings, tmp_path):
+    return write_report(findings, tmp_path / "report"), tmp_path / "report"
+
+
+def test_names_from_the_data_are_text_never_markup(report):
+    _, folder = report
+    page = (folder / "index.html").read_text()
+    assert HOSTILE not in page
+    assert page.count("</script>") == 3
+    assert "&lt;img src=x onerror=alert(1)&gt;" in page
+    assert all("<" not in file.read_text() for file in (folder / "views").iterdir())
+
+
+def test_the_report_shows_what_was_found(report):
+    shown, folder = report
+    assert {measure.measure: measure.value for measure in shown} == {"images": 2, "clusters": 1, "suspects": 2}
+    page = (folder / "index.html").read_text()
+    data = json.loads(re.search(r'id="data">(.*?)</script>', page, re.S).group(1))
+    assert data["columns"]["loss"]["values"] == [0.5, 0.25]
+    assert data["columns"]["cluster"]["values"] == [0, -1]
+    assert data["columns"][f"iou.{HOSTILE}"]["values"] == [0.5, None]
+    assert data["columns"]["heavy"]["values"] == ["person-heavy", "neither"]
+    assert "share.background" not in data["columns"]  # the same for all
+    assert data["neighbors"] == [[1], [0]]
+    assert [issue["sample"] for issue in data["issues"]] == [0, 0]
+    assert re.search(r"expected calibration error\s+0\.100 <small>0\.050 to 0\.150<", page)
+    assert "agree by 0.75" in page
+    assert "too few to" in page
+    assert data["iou"]["val"] == {"value": [0.5], "low": [0.4], "high": [0.6]}
+    assert 'data-points="0 1"' in page
+    for name in re.findall(r'src="([^"]+)"', page):
+        assert (folder / name).is_file()
+
+
+def test_what_is_not_known_is_shown_as_such(findings, tmp_path):
+    known = measure_table(of_split("val", [Measure("calibration_error", 0.1, 2)]))
+    write_report(replace(findings, measures=Measures(known)), tmp_path / "report")
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert not re.search(r"\bnan\b", page, re.I)  # neither as text nor in the script's JSON
+    assert "Trustworthiness of the map: –." in page
+
+
+def test_the_page_lets_nothing_in(report):
+    _, folder = report
+    page = (folder / "index.html").read_text()
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]+)"', page)
+    assert policy.startswith("default-src 'none'; script-src 'self'")
+    for name in ("index.html", "report.js", "style.css"):
+        assert not re.search(r"https?://|//cdn", (folder / name).read_text())
+
+
+def test_hostile_names_show_as_text_in_a_browser(report):
+    _, folder = report
+    with open_report(folder) as page:
+        assert page.inner_text("h1") == HOSTILE
+        assert HOSTILE in page.inner_text("#top-insights")
+        page.select_option("#color-by", label="most pixels of")
+        page.wait_for_function("document.querySelector('#chart-map .legend')?.textContent.includes('onerror')")
+        page.click("#clusters .view")
+        page.wait_for_selector("#sample[open] #sample-view img")
+        assert HOSTILE in page.inner_text("#sample-suspects")
+        page.select_option("#sample-layer", label=f"attention: cluster 0: {HOSTILE}")
+        page.wait_for_selector("#sample-view .over")
+        assert page.locator("img[src=x]").count() == 0
+
+
+def test_marks_become_the_file_that_data_exclude_reads(report, tmp_path):
+    _, folder = report
+    with open_report(folder) as page:
+        page.check('fieldset[data-mark-annotation="7"] input[value=exclude]')
+        page.check('fieldset[data-mark-annotation=""] input[value=exclude]')
+        assert page.inner_text("#marks-count") == "1 annotations and 1 images to exclude, 0 to keep"
+        with page.expect_download() as download:
+            page.click("#export-marks")
+        download.value.save_as(tmp_path / "exclude.yaml")
+    assert read_exclusion(tmp_path / "exclude.yaml") == Exclusion(frozenset({1}), {1: frozenset({7})})

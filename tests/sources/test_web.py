@@ -1,0 +1,315 @@
+import json
+import shutil
+import ssl
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import trustme
+from conftest import as_mirror
+from PIL import Image
+from serving import FAULTS, serve
+
+from segscope.errors import SegscopeError
+from segscope.sources import web
+from segscope.sources.checksums import checksums
+from segscope.sources.coco import read_coco
+from segscope.sources.source import SPLITS
+from segscope.sources.web import CocoWeb
+
+ARCHIVE = "/annotations/annotations_trainval2017.zip"
+
+
+@pytest.fixture(autouse=True)
+def no_settings_of_the_environment(monkeypatch):
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "requests_ca_bundle", "curl_ca_bundle"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+def source(url: str, cache: Path, sha256: str, **options: object) -> CocoWeb:
+    options = {"patience": 0.01} | options
+    return CocoWeb("2017", cache / "coco2017", f"{url}/annotations", url, sha256, **options)
+
+
+def images_of(coco: CocoWeb) -> pd.DataFrame:
+    tables = []
+    for split in SPLITS:
+        images = read_coco(coco.annotation_file(split)).images
+        paths = [coco.image_path(split, name).as_posix() for name in images["file_name"]]
+        tables.append(images.assign(split=split, path=paths))
+    return pd.concat(tables, ignore_index=True)
+
+
+@pytest.fixture
+def small(small_coco, tmp_path):
+    """The small dataset laid out to be served, and its archive's checksum."""
+    served = tmp_path / "served"
+    return served, as_mirror(small_coco, served)
+
+
+def same_files(images: pd.DataFrame, served: Path) -> bool:
+    return all(
+        Path(row.path).read_bytes() == (served / f"{row.split}2017" / row.file_name).read_bytes()
+        for row in images.itertuples()
+    )
+
+
+def test_only_what_is_asked_for_is_fetched_and_only_once(small, tmp_path):
+    served, sha256 = small
+    with serve(served) as (url, server):
+        coco = source(url, tmp_path / "cache", sha256)
+        images = images_of(coco).query("image_id in (1, 3, 102)")
+        assert coco.fetch(images, 0) == {}
+        assert server.requests.total() == 4
+        images_of(coco)
+        assert coco.fetch(images, 0) == {}
+        assert server.requests.total() == 4
+    assert same_files(images, served)
+    assert sorted(p.name for p in (tmp_path / "cache" / "coco2017").iterdir()) == [
+        f"annotations-{sha256[:12]}",
+        "train2017",
+        "val2017",
+    ]
+    assert not list(tmp_path.rglob("escaped.txt"))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_bad_connection_delivers_every_file_whole(small, tmp_path, seed):
+    served, sha256 = small
+    with serve(served, rate=0.5, seed=seed) as (url, _):
+        coco = source(url, tmp_path / "cache", sha256, attempts=30)
+        images = images_of(coco)
+        assert coco.fetch(images, 0) == {}
+    assert same_files(images, served)
+
+
+def test_photographs_arrive_whole_over_a_bad_connection(coco_mini, tmp_path):
+    served = tmp_path / "served"
+    sha256 = as_mirror(coco_mini, served)
+    with serve(served, rate=0.4, seed=1) as (url, server):
+        coco = source(url, tmp_path / "cache", sha256, attempts=40)
+        images = images_of(coco)
+        assert coco.fetch(images, 0) == {}
+        assert set(server.faults) == set(FAULTS)
+    assert len(images) == 475
+    assert same_files(images, served)
+
+
+def test_a_line_that_is_too_bad_leaves_whole_files_and_names_the_others(coco_mini, tmp_path):
+    served = tmp_path / "served"
+    sha256 = as_mirror(coco_mini, served)
+    with serve(served) as (url, _):
+        images = images_of(source(url, tmp_path / "cache", sha256)).head(60)
+    with serve(served, rate=0.7, seed=1) as (url, _):
+        failures = source(url, tmp_path / "cache", sha256, attempts=2).fetch(images, 60)
+    missing = images["path"].isin(failures)
+    assert 5 < missing.sum() < 55
+    assert same_files(images[~missing], served)
+    assert not any(Path(path).exists() for path in failures)
+    with serve(served) as (url, server):
+        assert source(url, tmp_path / "cache", sha256).fetch(images, 0) == {}
+        assert server.requests.total() == missing.sum()
+    assert same_files(images, served)
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_an_archive_is_resumed_where_the_server_can(small, tmp_path, monkeypatch, ranges):
+    served, sha256 = small
+    monkeypatch.setattr("serving.FAULTS", ("truncate",))
+    monkeypatch.setattr(web, "CHUNK", 64)
+    archive = served / ARCHIVE.lstrip("/")
+    with serve(served, rate=0.9, seed=0, ranges=ranges) as (url, server):
+        source(url, tmp_path / "cache", sha256, attempts=40).annotation_file("val")
+        assert server.faults["truncate"] > 2
+        once = archive.stat().st_size + 64 * server.faults["truncate"]  # a broken chunk is lost
+        assert (server.sent[ARCHIVE] <= once) is ranges
+
+
+def test_what_came_of_an_archive_is_kept_for_the_next_run(small, tmp_path, monkeypatch):
+    served, sha256 = small
+    monkeypatch.setattr("serving.FAULTS", ("truncate",))
+    monkeypatch.setattr(web, "CHUNK", 64)
+    size = (served / ARCHIVE.lstrip("/")).stat().st_size
+    with (
+        serve(served, rate=1, ranges=False) as (url, _),
+        pytest.raises(SegscopeError, match=r"could not be fetched: .*; what came so far is kept, run again to go on"),
+    ):
+        source(url, tmp_path / "cache", sha256, attempts=3).annotation_file("val")
+    with serve(served) as (url, server):
+        source(url, tmp_path / "cache", sha256).annotation_file("val")
+        assert 0 < server.sent[ARCHIVE] < size
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_an_archive_of_another_checksum_is_refused(small, tmp_path, ranges):
+    served, _ = small
+    with (
+        serve(served, ranges=ranges) as (url, _),
+        pytest.raises(SegscopeError, match=r"SHA-256 is not 0000.*archive_sha256"),
+    ):
+        source(url, tmp_path / "cache", "0" * 64).annotation_file("val")
+    assert not [p for p in (tmp_path / "cache").rglob("*") if p.is_file()]
+
+
+def test_an_archive_damaged_on_disk_is_fetched_anew(small, tmp_path):
+    served, sha256 = small
+    partial = tmp_path / "cache" / "coco2017" / "annotations_trainval2017.zip"
+    partial.parent.mkdir(parents=True)
+    partial.write_bytes(b"damaged")
+    with serve(served) as (url, _):
+        assert len(read_coco(source(url, tmp_path / "cache", sha256).annotation_file("val")).images) == 4
+
+
+def test_cocos_own_archives_are_pinned(small, tmp_path):
+    served, _ = small
+    with (
+        serve(served) as (url, _),
+        pytest.raises(SegscopeError, match="SHA-256 is not 113a836d90195ee1f884e704da6304df"),
+    ):
+        source(url, tmp_path / "cache", None).annotation_file("val")
+
+
+def test_an_archive_without_the_annotations_is_an_error(small, tmp_path):
+    served, _ = small
+    archive = served / ARCHIVE.lstrip("/")
+    with web.zipfile.ZipFile(archive, "w") as opened:
+        opened.writestr("readme.txt", json.dumps({}))
+    with serve(served) as (url, _), pytest.raises(SegscopeError, match="is not COCO's annotations archive"):
+        source(url, tmp_path / "cache", web.sha256_of(archive)).annotation_file("train")
+
+
+def served_image(served: Path, name: str) -> Path:
+    """A file of the served train split that may be changed."""
+    folder = served / "train2017"
+    if folder.is_symlink():
+        original = folder.resolve()
+        folder.unlink()
+        shutil.copytree(original, folder)
+    return folder / name
+
+
+def test_images_that_cannot_be_had_are_named_with_the_reason(small, tmp_path, monkeypatch, capsys):
+    served, sha256 = small
+    served_image(served, "000000000001.jpg").unlink()
+    broken = served_image(served, "000000000002.jpg")
+    broken.write_bytes(broken.read_bytes()[:200])
+    Image.new("RGB", (30, 40)).save(served_image(served, "000000000003.jpg"))
+    served_image(served, "000000000004.jpg").write_bytes(bytes(5000))
+    monkeypatch.setattr(web, "MAX_IMAGE_BYTES", 4999)
+    with serve(served) as (url, server):
+        coco = source(url, tmp_path / "cache", sha256, attempts=3)
+        failures = coco.fetch(images_of(coco), 8)
+        assert server.requests["/train2017/000000000001.jpg"] == 1
+        assert server.requests["/train2017/000000000002.jpg"] == 3
+    assert {Path(path).name: reason for path, reason in failures.items()} == {
+        "000000000001.jpg": "HTTP 404",
+        "000000000002.jpg": "not a whole image",
+        "000000000003.jpg": "not of its annotations' size, 40×30",
+        "000000000004.jpg": "larger than 4999 bytes",
+    }
+    assert "000000000001.jpg: HTTP 404" in capsys.readouterr().err
+    assert not list((tmp_path / "cache" / "coco2017" / "train2017").iterdir())
+
+
+def test_too_many_failures_end_the_attempt_early(small, tmp_path):
+    served, sha256 = small
+    (served / "train2017").unlink()
+    with serve(served) as (url, server):
+        coco = source(url, tmp_path / "cache", sha256)
+        images = images_of(coco)
+        many = pd.concat([images[:1].assign(path=f"{images['path'][0]}-{i}") for i in range(2000)])
+        assert len(coco.fetch(many, 3)) == 4
+        assert server.requests.total() < 1000
+
+
+def test_a_damaged_image_is_fetched_again(small, tmp_path):
+    served, sha256 = small
+    memory = tmp_path / "cache" / "checksums.parquet"
+    with serve(served) as (url, server):
+        coco = source(url, tmp_path / "cache", sha256)
+        images = images_of(coco)
+        coco.fetch(images, 0)
+        checksums(images["path"].tolist(), memory)
+        damaged = Path(images["path"][0])
+        damaged.write_bytes(damaged.read_bytes()[:-200])
+        before = server.requests.total()
+        assert coco.fetch(images, 0) == {}
+        assert server.requests.total() == before + 1
+    assert same_files(images, served)
+
+
+def test_a_jpeg_without_its_end_is_taken_if_it_always_comes_so(small, tmp_path):
+    served, sha256 = small
+    file = served_image(served, "000000000001.jpg")
+    file.write_bytes(file.read_bytes() + b"1")
+    with serve(served) as (url, server):
+        coco = source(url, tmp_path / "cache", sha256)
+        assert coco.fetch(images_of(coco).head(1), 0) == {}
+        assert server.requests["/train2017/000000000001.jpg"] == 2
+
+
+def test_a_server_that_asks_to_wait_is_waited_for(small, tmp_path, monkeypatch):
+    served, sha256 = small
+    monkeypatch.setattr("serving.FAULTS", ("busy",))
+    with serve(served, rate=1, retry_after=1) as (url, server):
+        start = time.monotonic()
+        with pytest.raises(SegscopeError, match=r"could not be fetched: HTTP 503$"):
+            source(url, tmp_path / "cache", sha256, attempts=2).annotation_file("val")
+        assert server.requests[ARCHIVE] == 2
+        assert time.monotonic() - start >= 1
+
+
+def test_names_are_quoted_and_sub_folders_made(tmp_path):
+    served, name = tmp_path / "served", "a b/ä#1?.png"
+    (served / "val2017" / "a b").mkdir(parents=True)
+    Image.fromarray(np.zeros((3, 4, 3), np.uint8)).save(served / "val2017" / name)
+    with serve(served) as (url, _):
+        coco = source(url, tmp_path / "cache", "0" * 64)
+        path = coco.image_path("val", name)
+        row = {"split": "val", "file_name": name, "path": str(path), "width": 4, "height": 3}
+        assert coco.fetch(pd.DataFrame([row]), 0) == {}
+    assert path.is_file()
+
+
+def test_an_unreachable_server_is_a_clear_error(tmp_path):
+    with pytest.raises(SegscopeError, match=r"could not be fetched: the connection failed \(\w+\)"):
+        source("http://127.0.0.1:9", tmp_path, "0" * 64, attempts=2).annotation_file("val")
+
+
+def test_a_disk_that_cannot_be_written_is_a_clear_error(small, tmp_path):
+    served, sha256 = small
+    with serve(served) as (url, _):
+        coco = source(url, tmp_path / "cache", sha256)
+        images = images_of(coco)
+        (tmp_path / "cache" / "coco2017" / "train2017").write_text("a file in the way")
+        with pytest.raises(SegscopeError, match="cannot be written"):
+            coco.fetch(images, 0)
+
+
+def test_the_environments_proxy_is_used(small, tmp_path, monkeypatch):
+    served, sha256 = small
+    with serve(served) as (url, server):
+        monkeypatch.setenv("http_proxy", url)
+        coco = source("http://coco.invalid", tmp_path / "cache", sha256)
+        images = images_of(coco)
+        assert coco.fetch(images, 0) == {}
+        assert server.requests.total() == 9
+    with pytest.raises(SegscopeError, match=r"could not be fetched: the proxy failed \(\w+\)"):
+        source("http://coco.invalid", tmp_path / "other", sha256, attempts=1).annotation_file("val")
+
+
+def test_the_environments_authorities_are_trusted(small, tmp_path, monkeypatch):
+    served, sha256 = small
+    authority = trustme.CA()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    with serve(served, context) as (url, _):
+        with pytest.raises(SegscopeError, match=r"certificate is not trusted .* REQUESTS_CA_BUNDLE"):
+            source(url, tmp_path / "cache", sha256).annotation_file("val")
+        authority.cert_pem.write_to_path(tmp_path / "authority.pem")
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "authority.pem"))
+        coco = source(url, tmp_path / "cache", sha256)
+        assert coco.fetch(images_of(coco), 0) == {}

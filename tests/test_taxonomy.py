@@ -1,0 +1,94 @@
+import numpy as np
+import pandas as pd
+import pytest
+from small import CATEGORIES
+
+from segscope.errors import SegscopeError
+from segscope.taxonomy import Taxonomy, resolve_categories
+
+
+def of(**classes: list[str]) -> Taxonomy:
+    return Taxonomy(CATEGORIES, classes)
+
+
+def test_classes_and_positions_by_hand():
+    taxonomy = of(person=["person"], vehicle=["vehicle"])
+    assert taxonomy.class_names == ["background", "person", "vehicle"]
+    assert taxonomy.category_names == ["unlabelled", "person", "car", "bus", "dog"]
+    assert taxonomy.category_ids == {"person": [1], "vehicle": [3, 6]}
+    assert taxonomy.class_of_position.tolist() == [0, 1, 2, 2, 0]
+
+
+def test_mask_values_map_to_classes_and_to_positions_and_ignore_stays():
+    taxonomy = of(person=["person"], vehicle=["vehicle"])
+    assert taxonomy.class_of_id[[0, 1, 3, 6, 18, 255]].tolist() == [0, 1, 2, 2, 0, 255]
+    assert taxonomy.position_of_id[[0, 1, 3, 6, 18, 255]].tolist() == [0, 1, 2, 3, 4, 255]
+    known = [1, 3, 6, 18, 255]
+    for table in (taxonomy.class_of_id, taxonomy.position_of_id):
+        assert (table.shape, table.dtype) == ((256,), np.uint8)
+        assert not np.delete(table, known).any()
+
+
+def test_classes_are_in_the_variants_order():
+    taxonomy = of(car=["car"], person=["person"])
+    assert taxonomy.class_names == ["background", "car", "person"]
+    assert taxonomy.class_of_position.tolist() == [0, 2, 1, 0, 0]
+
+
+def test_a_class_may_hold_categories_and_super_categories():
+    assert of(moving=["person", "vehicle"]).category_ids == {"moving": [1, 3, 6]}
+
+
+@pytest.mark.parametrize("classes", [{"car": ["car"], "vehicle": ["vehicle"]}, {"a": ["bus", "bus"]}])
+def test_two_classes_cannot_claim_one_category(classes):
+    with pytest.raises(SegscopeError, match=r"category \d belongs to two classes: \w+ and \w+"):
+        _ = Taxonomy(CATEGORIES, classes).class_of_id
+
+
+def test_a_category_of_two_classes_is_named_with_both():
+    with pytest.raises(SegscopeError, match=r"^category 3 belongs to two classes: car and vehicle$"):
+        _ = of(car=["car"], vehicle=["vehicle"]).class_of_position
+
+
+@pytest.mark.parametrize("attribute", ["category_ids", "class_of_id", "class_of_position", "yardsticks"])
+def test_an_unknown_name_is_an_error_that_says_what_exists(attribute):
+    expected = (
+        "'truck' is neither a category nor a super-category of the data; categories: person, car, bus, dog; "
+        "super-categories: person, vehicle, animal"
+    )
+    with pytest.raises(SegscopeError, match=expected):
+        getattr(of(truck=["truck"]), attribute)
+
+
+def test_names_resolve_to_categories_then_super_categories():
+    assert resolve_categories(["person"], CATEGORIES) == [1]
+    assert resolve_categories(["vehicle", "dog"], CATEGORIES) == [3, 6, 18]
+    # A category of a super-category's name goes first.
+    both = CATEGORIES.assign(name=["person", "car", "vehicle", "dog"])
+    assert resolve_categories(["vehicle"], both) == [6]
+
+
+@pytest.mark.parametrize(
+    ("classes", "expected"),
+    [
+        ({"person": ["person"], "car": ["car"]}, {"person": 1, "car": 2, "bus": 2}),
+        ({"person": ["person"], "vehicle": ["vehicle"]}, {"person": 1, "car": 2, "bus": 2}),
+        # Two classes hold vehicles: each category is measured by its own.
+        ({"bus": ["bus"], "car": ["car"]}, {"car": 2, "bus": 1}),
+        ({"dog": ["dog"]}, {"dog": 1}),
+    ],
+)
+def test_a_category_is_measured_by_its_class_or_by_that_of_its_kind(classes, expected):
+    assert Taxonomy(CATEGORIES, classes).yardsticks == expected
+
+
+def test_a_category_of_no_class_is_measured_by_the_first_category_of_its_kind_that_has_one():
+    truck = pd.DataFrame({"category_id": [8], "source_id": [8], "name": ["truck"], "supercategory": ["vehicle"]})
+    four = pd.concat([CATEGORIES, truck], ignore_index=True)
+    assert Taxonomy(four, {"bus": ["bus"], "car": ["car"]}).yardsticks == {"car": 2, "bus": 1, "truck": 2}
+
+
+def test_the_largest_category_id_is_told_from_ignore():
+    categories = pd.DataFrame({"category_id": [254], "name": ["thing"], "supercategory": ["thing"]})
+    taxonomy = Taxonomy(categories, {"thing": ["thing"]})
+    assert taxonomy.class_of_id[[253, 254, 255]].tolist() == [0, 1, 255]
