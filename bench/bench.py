@@ -28,7 +28,7 @@ from segscope.artefacts.parallel import workers
 from segscope.labels.conversion import Job, convert_all, decode_instances, jobs
 from segscope.labels.masks import compose_mask
 from segscope.sources.coco import read_coco
-from segscope.sources.source import draw_sample
+from segscope.sources.sample import draw_sample
 
 ROOT = Path(__file__).parent.parent
 SIZE = 128

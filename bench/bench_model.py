@@ -10,21 +10,23 @@ import subprocess
 import sys
 import tempfile
 import time
-from math import ceil
+from dataclasses import replace
 from pathlib import Path
 
 import keras
 import numpy as np
 
 from bench import write_project
-from segscope.artefacts import schemas, tables
-from segscope.evaluation.evaluate import find_confusions, judge, metrics
-from segscope.model import callbacks, objective, training
-from segscope.model.dataset import read_examples, shards, training_batches, validation_batches
+from segscope.evaluation.confusions import findings
+from segscope.evaluation.evaluate import evaluate
+from segscope.model.callbacks import Checkpoint
+from segscope.model.dataset import shards
 from segscope.model.encoder import read_encoder
-from segscope.params import Params
-from segscope.params_file import load_params
-from segscope.taxonomy import variant_classes
+from segscope.model.inference import Split, predict_split
+from segscope.model.objective import PixelCrossEntropy
+from segscope.model.training import build_model, fit, make_deterministic, prepare_training
+from segscope.run import Run
+from segscope.suspects.find import SuspectFinder
 
 REPEATS = 3
 PREDICTIONS = 15  # runs of a few seconds each, on a machine that others may use
@@ -32,66 +34,48 @@ EPOCHS = 4
 TRAININGS = {"bare": "bare model.fit, arrays in memory", "none": "segscope, no augmentation", "default": "segscope"}
 
 
-class Project:
-    """What the stages read, of a project whose first two stages have run."""
-
-    def __init__(self, folder: Path):
-        self.params: Params = load_params(folder / "params.yaml")
-        self.size = self.params.data.image_size
-        self.categories = tables.read_parquet(folder / "data" / "categories.parquet", schemas.CATEGORIES)
-        classes = self.params.variants[self.params.variant]
-        self.names = ["background", *classes]
-        self.class_of = variant_classes(classes, self.categories)
-        self.files = {split: shards(folder / "artifacts" / "dataset", split) for split in ("train", "val")}
-        self.encoder = read_encoder(folder / "data" / "weights")
-        schema = schemas.samples_schema(self.categories)
-        self.samples = tables.read_parquet(folder / "artifacts" / "samples.parquet", schema)
-        self.instances = tables.read_parquet(folder / "artifacts" / "instances.parquet", schemas.INSTANCES)
-
-    def arrays(self, split: str) -> tuple[np.ndarray, np.ndarray]:
-        rows = list(read_examples(self.files[split], self.size).as_numpy_iterator())
-        images, masks = np.stack([row[1] for row in rows]), np.stack([row[2] for row in rows])
-        return images.astype(np.float32), self.class_of[masks]
-
-    def model(self) -> keras.Model:
-        return training.build_model(*self.encoder, self.size, len(self.names), self.params.train)
+def split_of(run: Run, name: str) -> Split:
+    return Split(run.path("dataset"), name, int((run.table("samples", ["split"])["split"] == name).sum()))
 
 
-def bare_epoch(project: Project) -> float:
+def arrays(run: Run, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """The split's pictures, float32 N × H × W × 3, and their classes."""
+    rows = list(split_of(run, split).examples(run.params.data.image_size).as_numpy_iterator())
+    images, masks = np.stack([row[1] for row in rows]), np.stack([row[2] for row in rows])
+    return images.astype(np.float32), run.taxonomy.class_of_id[masks]
+
+
+def new_model(run: Run) -> keras.Model:
+    n_classes = len(run.taxonomy.class_names)
+    return build_model(*read_encoder(run.path("weights")), run.params.data.image_size, n_classes, run.params.train)
+
+
+def bare_epoch(run: Run) -> float:
     """Seconds of an epoch of model.fit on arrays, compiled before."""
-    images, target = project.arrays("train")
-    model = project.model()
-    model.compile("adam", objective.PixelCrossEntropy(np.ones(len(project.names))))
-    options = {"batch_size": project.params.train.batch_size, "verbose": 0}
+    images, target = arrays(run, "train")
+    model = new_model(run)
+    model.compile("adam", PixelCrossEntropy(np.ones(len(run.taxonomy.class_names))))
+    options = {"batch_size": run.params.train.batch_size, "verbose": 0}
     model.fit(images, target, **options)
     start = time.perf_counter()
     model.fit(images, target, epochs=EPOCHS, **options)
     return (time.perf_counter() - start) / EPOCHS
 
 
-def segscope_epoch(project: Project, augment: str) -> float:
+def segscope_epoch(run: Run, augment: str) -> float:
     """Seconds of an epoch as the train stage runs it: records decoded, metrics, checkpoint, log; one val image."""
-    training.make_deterministic(0)
-    options = project.params.train.model_copy(update={"augment": augment, "patience": 99})
-    n = sum(project.samples["split"] == "train")
-    val = read_examples(project.files["val"], project.size).take(1)
+    make_deterministic(0)
+    files = {split: shards(run.path("dataset"), split) for split in ("train", "val")}
+    options = run.params.train.model_copy(update={"augment": augment, "patience": 99})
+    training = prepare_training(files, run.params.data.image_size, run.taxonomy, options)
+    training = replace(training, val=replace(training.val, image_ids=training.val.image_ids[:1]))
     seconds = []
     for epochs in (1, 1 + EPOCHS):
+        timed = replace(training, options=options.model_copy(update={"epochs": epochs}))
         with tempfile.TemporaryDirectory() as scratch:
             start = time.perf_counter()
-            training.fit(
-                project.model(),
-                lambda first: training_batches(
-                    project.files["train"], project.size, project.class_of, options.batch_size, augment, 0, first
-                ),
-                validation_batches(val, 1, project.class_of, 1),
-                objective.PixelCrossEntropy(np.ones(len(project.names))),
-                project.names,
-                ceil(n / options.batch_size),
-                options.model_copy(update={"epochs": epochs}),
-                callbacks.Checkpoint(Path(scratch) / "checkpoint", "", 99),
-                Path(scratch) / "live",
-            )
+            checkpoint = Checkpoint(Path(scratch) / "checkpoint", "", options.patience)
+            fit(new_model(run), timed, checkpoint, Path(scratch) / "live")
             seconds.append(time.perf_counter() - start)
     return (seconds[1] - seconds[0]) / EPOCHS
 
@@ -114,23 +98,24 @@ def training_speed(folder: Path, images: int) -> None:
         print(f"{title:36} {rate:5.1f} images/s, {spread} times bare")
 
 
-def prediction_speed(project: Project) -> None:
+def prediction_speed(run: Run) -> None:
     """The predict stage's work, metrics and val's suspect labels included, against model.predict on the same arrays."""
-    model = project.model()
-    images = np.concatenate([project.arrays(split)[0] for split in ("train", "val")])
-    options = project.params.predict
+    model = new_model(run)
+    images = np.concatenate([arrays(run, split)[0] for split in ("train", "val")])
+    samples, instances, batch_size = run.table("samples"), run.table("instances"), run.params.predict.batch_size
 
     def stage() -> None:
-        for split, chosen in project.samples.groupby("split"):
-            examples = read_examples(project.files[split], project.size)
-            known = project.categories, project.class_of, project.names
-            judged_labels = project.instances if split == "val" else None
-            judged = judge(model, examples, chosen, judged_labels, *known, split, options.batch_size)
-            metrics(judged, *known, options)
-            find_confusions(judged, *known, options)
+        finder = SuspectFinder(samples, instances, run.taxonomy)
+        for name in ("train", "val"):
+            look = finder.look if name == "val" else None
+            batches = predict_split(model, split_of(run, name), batch_size, bool(look))
+            found = evaluate(batches, run.taxonomy, look)
+            found.measures()
+            findings(found.counts, run.taxonomy)
+        finder.table()
 
     def bare() -> None:
-        model.predict(images, batch_size=options.batch_size, verbose=0)
+        model.predict(images, batch_size=batch_size, verbose=0)
 
     seconds = []
     for _ in range(PREDICTIONS + 1):
@@ -150,16 +135,15 @@ def prediction_speed(project: Project) -> None:
 
 def main() -> None:
     if len(sys.argv) == 3:
-        kind, project = sys.argv[1], Project(Path(sys.argv[2]))
-        augment = project.params.train.augment if kind == "default" else "none"
-        print(bare_epoch(project) if kind == "bare" else segscope_epoch(project, augment))
+        kind, run = sys.argv[1], Run(folder=Path(sys.argv[2]))
+        augment = run.params.train.augment if kind == "default" else "none"
+        print(bare_epoch(run) if kind == "bare" else segscope_epoch(run, augment))
         return
     root = os.environ.get("COCO_MINI")
     with tempfile.TemporaryDirectory() as scratch:
-        folder = write_project(Path(scratch) / "project", Path(root) if root else None)
-        project = Project(folder)
-        training_speed(folder, sum(project.samples["split"] == "train"))
-        prediction_speed(project)
+        run = Run(folder=write_project(Path(scratch) / "project", Path(root) if root else None))
+        training_speed(run.folder, split_of(run, "train").n)
+        prediction_speed(run)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ Views are left out: they are loaded a few at a time, whatever their number.
 from __future__ import annotations
 
 import os
-import runpy
 import sys
 import tempfile
 from dataclasses import replace
@@ -18,8 +17,9 @@ import numpy as np
 import pandas as pd
 from playwright.sync_api import sync_playwright
 
-from segscope.insights import Insights
 from segscope.report import page as report_page
+from segscope.report.findings import Findings, read_findings
+from segscope.run import Run
 
 SIZES = (5_000, 40_000)
 REPEATS = 3
@@ -29,31 +29,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
 
-def captured(folder: Path) -> tuple:
-    """The arguments that the report stage of a finished run calls `write_report` with."""
-    calls = []
-
-    class Caught(Exception):
-        pass
-
-    def catch(*arguments: object) -> None:
-        calls.append(arguments)
-        raise Caught
-
-    own, report_page.write_report = report_page.write_report, catch
-    before = Path.cwd()
-    try:
-        os.chdir(folder)
-        runpy.run_path(str(ROOT / "stages" / "report.py"), run_name="__main__")
-    except Caught:
-        pass
-    finally:
-        os.chdir(before)
-        report_page.write_report = own
-    return calls[0]
-
-
-def repeated(findings: report_page.Findings, n: int) -> report_page.Findings:
+def repeated(findings: Findings, n: int) -> Findings:
     """The findings with their images repeated, under new ids and at places of their own, to be n."""
     times = -(-n // len(findings.embeddings))
     step = int(findings.index["image_id"].abs().max()) + 1
@@ -67,29 +43,26 @@ def repeated(findings: report_page.Findings, n: int) -> report_page.Findings:
     embeddings[["x", "y"]] += draw.normal(0, 0.3, (n, 2))
     neighbors = tile(findings.neighbors)
     neighbors["neighbor_id"] += neighbors["image_id"] // step * step
-    found = findings.insights
     return replace(
         findings,
         embeddings=embeddings,
         neighbors=neighbors[neighbors["neighbor_id"].isin(embeddings["image_id"])],
         scores=pd.concat([findings.scores] * times, ignore_index=True),
         heavy=np.tile(findings.heavy, times),
-        insights=Insights(found.associations, found.insights, found.image_ids, found.hard),
         **{name: tile(getattr(findings, name)) for name in ("samples", "index", "predictions", "clusters")},
     )
 
 
 def main() -> None:
-    folder = Path(sys.argv[1]).resolve()
-    findings, _, options, crowd, size = captured(folder)
+    os.chdir(sys.argv[1])  # the index's paths are relative to it
+    findings = read_findings(Run())
     report_page.write_views = lambda *_: None
     from browser import ARGUMENTS, CHROMIUM
 
     for n in [int(argument) for argument in sys.argv[2:]] or SIZES:
         with tempfile.TemporaryDirectory() as scratch, sync_playwright() as playwright:
             out = Path(scratch) / "report"
-            os.chdir(folder)
-            report_page.write_report(repeated(findings, n), out, options, crowd, size)
+            report_page.write_report(repeated(findings, n), out)
             page_size = sum(file.stat().st_size for file in out.iterdir() if file.is_file())
             seconds, selecting = [], []
             for _ in range(REPEATS):

@@ -14,7 +14,6 @@ import argparse
 import os
 import sys
 import tempfile
-from math import ceil
 from pathlib import Path
 
 import keras
@@ -25,16 +24,17 @@ import yaml
 from scipy.special import softmax
 
 from bench import write_project
-from segscope.artefacts import schemas, tables
 from segscope.evaluation.bootstrap import bootstrap_weights, interval
-from segscope.evaluation.counts import category_index, class_of_positions, confusion, iou, outcomes
-from segscope.evaluation.per_image import image_table
-from segscope.model import callbacks, objective, training
-from segscope.model.dataset import count_pixels, read_examples, shards, training_batches, validation_batches
+from segscope.evaluation.counts import confusion, iou, outcomes
+from segscope.evaluation.per_image import image_table, pixel_counts
+from segscope.model.dataset import read_examples, shards
 from segscope.model.encoder import read_encoder
+from segscope.model.history import best_metrics
 from segscope.model.inference import predict_batches
+from segscope.model.training import prepare_training, train
 from segscope.params import Params
-from segscope.taxonomy import variant_classes
+from segscope.params_file import parse_params
+from segscope.run import Run
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
@@ -52,15 +52,15 @@ def read_params(changes: list[str]) -> Params:
         for group in groups:
             target = target[group]
         target[name] = yaml.safe_load(value)
-    return Params.model_validate(document)
+    return parse_params(yaml.safe_dump(document), "params.yaml, as changed,")
 
 
-def deal(project: Path, folder: Path) -> list[str]:
+def deal(project: Run, folder: Path) -> list[str]:
     """Write the examples of both splits into one file a fold, at random; returns the files."""
     records = [
         record
         for split in ("train", "val")
-        for record in tf.data.TFRecordDataset(shards(project / "artifacts" / "dataset", split)).as_numpy_iterator()
+        for record in tf.data.TFRecordDataset(shards(project.path("dataset"), split)).as_numpy_iterator()
     ]
     order = np.random.default_rng(0).permutation(len(records))
     files = [str(folder / f"fold-{i}.tfrecord") for i in range(FOLDS)]
@@ -71,39 +71,20 @@ def deal(project: Path, folder: Path) -> list[str]:
     return files
 
 
-def judge_fold(files: list[str], test: int, params: Params, project: Path, scratch: Path) -> pd.DataFrame:
-    """Train without the fold, then each of its images' confusion: image_id, confusion (K × K, flat), loss."""
-    options, size = params.train.applied(), params.data.image_size
-    categories = tables.read_parquet(project / "data" / "categories.parquet", schemas.CATEGORIES)
-    classes = params.variants[params.variant]
-    class_of = variant_classes(classes, categories)
-    names = ["background", *classes]
+def judge_fold(files: list[str], test: int, project: Run, scratch: Path) -> pd.DataFrame:
+    """Train without the fold, then each of its images' confusion: image_id, confusion (K × K, flat)."""
+    size, taxonomy = project.params.data.image_size, project.taxonomy
     val = files[(test + 1) % FOLDS]
-    train = [file for file in files if file not in (files[test], val)]
-    training.make_deterministic(options.seed)
-    n, pixels = count_pixels(read_examples(train, size), class_of, len(names))
-    n_val, _ = count_pixels(read_examples([val], size), class_of, len(names))
-    model = training.build_model(*read_encoder(project / "data" / "weights"), size, len(names), options)
-    history = training.fit(
-        model,
-        lambda first: training_batches(train, size, class_of, options.batch_size, options.augment, options.seed, first),
-        validation_batches(read_examples([val], size), n_val, class_of, options.batch_size),
-        objective.PixelCrossEntropy(objective.class_weights(pixels, options.class_weights, names)),
-        names,
-        ceil(n / options.batch_size),
-        options,
-        callbacks.Checkpoint(scratch / f"checkpoint-{test}", "", options.patience),
-        scratch / f"live-{test}",
-    )
-    best = callbacks.best_metrics(history)
+    others = [file for file in files if file not in (files[test], val)]
+    training = prepare_training({"train": others, "val": [val]}, size, taxonomy, project.params.train.applied())
+    encoder = read_encoder(project.path("weights"))
+    model, history, _ = train(training, encoder, scratch / f"checkpoint-{test}", scratch / f"live-{test}")
+    best = best_metrics(history)
     print(f"fold {test}: epoch {best['epoch']} of {best['epochs']}", flush=True)
-    class_of_category = class_of_positions(class_of, categories)
-    position = category_index(categories["category_id"])
     rows = []
     for ids, masks, (logits,) in predict_batches(model, read_examples([files[test]], size), 0, f"fold {test}"):
-        table = image_table(softmax(logits, -1), position[masks], class_of_category, names)
-        counts = np.stack(table["counts"]).reshape(len(ids), len(names), -1)
-        matrix = confusion(counts, class_of_category)
+        table = image_table(softmax(logits, -1), taxonomy.position_of_id[masks], taxonomy)
+        matrix = confusion(pixel_counts(table, taxonomy), taxonomy.class_of_position)
         rows.append(pd.DataFrame({"image_id": ids, "confusion": list(matrix.reshape(len(ids), -1))}))
     return pd.concat(rows)
 
@@ -111,15 +92,15 @@ def judge_fold(files: list[str], test: int, params: Params, project: Path, scrat
 def run(name: str, changes: list[str]) -> None:
     params = read_params(changes)
     with tempfile.TemporaryDirectory() as scratch:
-        project = write_project(Path(scratch) / "project", Path(os.environ["COCO_MINI"]))
+        project = Run(params, write_project(Path(scratch) / "project", Path(os.environ["COCO_MINI"])))
         files = deal(project, Path(scratch))
         rows = []
         for test in range(FOLDS):
-            rows.append(judge_fold(files, test, params, project, Path(scratch)))
+            rows.append(judge_fold(files, test, project, Path(scratch)))
             keras.backend.clear_session()
     RESULTS.mkdir(exist_ok=True)
     table = pd.concat(rows).sort_values("image_id")
-    table.attrs = {"classes": list(params.variants[params.variant])}
+    table.attrs = {"classes": list(params.classes)}
     table.to_parquet(RESULTS / f"{name}.parquet", index=False)
     compare([name])
 

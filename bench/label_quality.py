@@ -13,56 +13,53 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
+import keras
 import numpy as np
 import pandas as pd
-from scipy.special import softmax
 from sklearn.metrics import average_precision_score
 
-from segscope.artefacts import schemas, tables
-from segscope.latent.explore import Run
-from segscope.model.dataset import read_examples, shards
 from segscope.model.folds import fold_model, fold_of
-from segscope.model.inference import predict_batches
+from segscope.model.inference import Split, predict_split
 from segscope.model.saving import load_model
+from segscope.run import Run
 from segscope.suspects.find import KINDS
 from segscope.suspects.ranking import ranking_quality
-from segscope.taxonomy import IGNORE, variant_classes
+from segscope.taxonomy import IGNORE
 
 
-def judges(run: Run, split: str, ids: np.ndarray) -> Iterator[tuple[object, np.ndarray]]:
+def judges(run: Run, split: str, ids: np.ndarray) -> Iterator[tuple[keras.Model, np.ndarray]]:
     """The models that have not seen images of a split, and which images each judges."""
+    shape = len(run.taxonomy.class_names), run.params.data.image_size
     if split == "val":
-        yield run.model, ids
+        yield load_model(run.path("model"), *shape), ids
         return
     fold = fold_of(ids, run.params.labels.folds)
     for number in np.unique(fold):
-        path = fold_model(run.folder / "artifacts" / "folds", number)
-        yield load_model(path, len(run.classes) + 1, run.size), ids[fold == number]
+        yield load_model(fold_model(run.path("folds"), number), *shape), ids[fold == number]
 
 
 def cleanlab_scores(run: Run, split: str, ids: np.ndarray) -> pd.Series:
     """cleanlab's quality of each image's labels (softmin), turned so that higher is worse; by image_id."""
     from cleanlab.segmentation.rank import get_label_quality_scores
 
-    class_of = variant_classes(run.classes, run.categories)
     scores = {}
     for model, chosen in judges(run, split, ids):
-        examples = read_examples(shards(run.folder / "artifacts" / "dataset", split), run.size, chosen)
-        for batch_ids, masks, (logits,) in predict_batches(model, examples, len(chosen), f"cleanlab {split}"):
-            labels = class_of[masks].astype(int)
+        judged = Split(run.path("dataset"), split, len(chosen), chosen)
+        for batch in predict_split(model, judged, run.params.predict.batch_size):
+            labels = run.taxonomy.class_of_id[batch.masks].astype(int)
             labels[labels == IGNORE] = 0
-            p = np.moveaxis(softmax(logits.astype(np.float64), -1), -1, 1)
+            p = np.moveaxis(batch.probabilities.astype(np.float64), -1, 1)
             quality, _ = get_label_quality_scores(labels, p, method="softmin", verbose=False)
-            scores |= dict(zip(batch_ids.tolist(), 1 - quality, strict=True))
+            scores |= dict(zip(batch.image_ids.tolist(), 1 - quality, strict=True))
     return pd.Series(scores)
 
 
 def table(run: Run) -> pd.DataFrame:
-    truth = tables.read_parquet(run.folder / "data" / "truth.parquet", schemas.TRUTH)
+    truth, samples = run.table("truth"), run.table("samples", ["image_id", "split"])
     truth = truth[truth["planted"].isin(KINDS)]
     rows = []
-    for split, issues in run.label_issues.groupby("split"):
-        ids = run.predictions.loc[run.predictions["split"] == split, "image_id"].to_numpy()
+    for split, issues in run.table("label_issues").groupby("split"):
+        ids = samples.loc[samples["split"] == split, "image_id"].to_numpy()
         faults = truth[truth["split"] == split]
         theirs = cleanlab_scores(run, split, ids)
         for kind, figures in ranking_quality(issues, faults).items():
@@ -86,7 +83,7 @@ def table(run: Run) -> pd.DataFrame:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="+", type=Path)
-    found = pd.concat([table(Run(folder)) for folder in parser.parse_args().folders], ignore_index=True)
+    found = pd.concat([table(Run(folder=folder)) for folder in parser.parse_args().folders], ignore_index=True)
     print(found.round(2).to_string(index=False))
     variant = found["run"].str.split("-").str[-1]
     numbers = found.columns.difference(["run", "split", "kind"], sort=False).tolist()

@@ -8,7 +8,7 @@ python bench/latent_space.py clusters FOLDER ...  # names, and contact sheets in
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -17,17 +17,16 @@ import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
-from segscope.artefacts import schemas, tables
 from segscope.artefacts.overlays import contact_sheet, thumbnail
 from segscope.latent import separability
 from segscope.latent.attention import cluster_direction
-from segscope.latent.explore import Run
+from segscope.latent.explore import Explorer
 from segscope.latent.neighbors import nearest, purity
 from segscope.latent.space import LatentSpace, fit_latent_space, pool
 from segscope.latent.support import Supporter
-from segscope.model.dataset import read_examples, shards
-from segscope.model.inference import Batch, predict_batches
+from segscope.model.inference import Split, layer_batches
 from segscope.model.unet import BOTTLENECK, activations
+from segscope.run import Run
 
 DECODER = ("up_1_relu", "up_2_relu", "up_3_relu", "up_4_relu")
 CHOICES = {
@@ -48,24 +47,21 @@ RANDOM = 3  # decoders of random weights
 OCCLUSIONS = 8  # random squares an image
 
 
-def batches(run: Run, model: keras.Model, title: str) -> Iterator[Batch]:
-    """`predict_batches` over both splits."""
-    for split in ("train", "val"):
-        examples = read_examples(shards(run.folder / "artifacts" / "dataset", split), run.size)
-        yield from predict_batches(model, examples, int((run.index["split"] == split).sum()), title)
+def splits_of(run: Run) -> list[Split]:
+    counts = run.table("samples", ["split"])["split"].value_counts(sort=False)
+    return [Split(run.path("dataset"), name, n) for name, n in counts.items()]
 
 
-def layers(run: Run) -> None:
+def layers(explorer: Explorer) -> None:
     """Separability, silhouette and neighbour purity of each choice, with 95 % intervals over images."""
-    names = CHOICES["bottleneck, decoder"]
+    run, names = explorer.run, CHOICES["bottleneck, decoder"]
     ids, pooled = [], []
-    for image_ids, _, (*outputs, _) in batches(run, activations(run.model, names), "layers"):
+    for image_ids, _, outputs in layer_batches(explorer.model, names, splits_of(run), "layers"):
         ids.append(image_ids)
         pooled.append([pool([layer]) for layer in outputs])
     ids = np.concatenate(ids)
     of_layer = {name: np.concatenate([batch[i] for batch in pooled]) for i, name in enumerate(names)}
-    schema = schemas.samples_schema(run.categories)
-    samples = tables.read_parquet(run.folder / "artifacts" / "samples.parquet", schema).set_index("image_id").loc[ids]
+    samples = run.table("samples").set_index("image_id").loc[ids]
     group, dominant = separability.heavy_groups(samples), samples["dominant"].to_numpy()
     draws = np.random.default_rng(0).integers(0, len(ids), (RESAMPLES, len(ids)))
     chance = (pd.Series(dominant).value_counts(normalize=True) ** 2).sum()
@@ -94,49 +90,50 @@ def randomise(model: keras.Model, seed: int) -> keras.Model:
     return random
 
 
-def sanity(run: Run) -> None:
+def sanity(explorer: Explorer) -> None:
     """Model randomisation (Adebayo et al. 2018, https://arxiv.org/abs/1810.03292), and occlusion."""
-    print(f"\n{run.params.variant}")
-    attention_sanity(run)
-    support_sanity(run)
+    print(f"\n{explorer.run.params.variant}")
+    models = {"trained": explorer.model}
+    models |= {f"random {seed}": randomise(explorer.model, seed) for seed in range(RANDOM)}
+    attention_sanity(explorer, models)
+    support_sanity(explorer, models)
 
 
-def attention_sanity(run: Run) -> None:
+def attention_sanity(explorer: Explorer, models: Mapping[str, keras.Model]) -> None:
     """The clusters' attention maps on all images."""
-    clusters = tables.read_parquet(run.folder / "artifacts" / "clusters.parquet", schemas.CLUSTERS)
-    cluster_of = clusters.set_index("image_id")["cluster"]
-    labels = cluster_of.loc[run.embeddings.index].to_numpy()
-    models = {"trained": run.model} | {f"random {seed}": randomise(run.model, seed) for seed in range(RANDOM)}
-    probes = {name: activations(model, run.space.layers) for name, model in models.items()}
+    run, names = explorer.run, explorer.space.layers
+    cluster_of = run.table("clusters").set_index("image_id")["cluster"]
+    probes = {name: activations(model, names) for name, model in models.items()}
     spaces, directions = {}, {}
-    for name, probe in probes.items():
-        pooled = np.concatenate([pool(outputs[:-1]) for _, _, outputs in batches(run, probe, name)])
-        spaces[name] = fit_latent_space(pooled, run.space.layers, run.params.embed.dimensions)
+    for name, model in models.items():
+        found = [(ids, pool(outputs)) for ids, _, outputs in layer_batches(model, names, splits_of(run), name)]
+        ids, pooled = (np.concatenate(each) for each in zip(*found, strict=True))
+        labels = cluster_of.loc[ids].to_numpy()
+        spaces[name] = fit_latent_space(pooled, names, run.params.embed.dimensions)
         vectors = spaces[name].transform(pooled)
         directions[name] = [cluster_direction(vectors, labels == c) for c in range(labels.max() + 1)]
     draw, maps, lost = np.random.default_rng(0), {name: [] for name in probes}, []
-    for ids, pixels in pictures(run, ("train", "val")):
+    for ids, pixels in pictures(explorer, ("train", "val")):
         cluster = cluster_of.loc[ids].to_numpy()
         outputs = {name: probe.predict_on_batch(pixels)[:-1] for name, probe in probes.items()}
         for c in np.unique(cluster[cluster >= 0]):
             own = cluster == c
             for name, space in spaces.items():
                 layers = [layer[own] for layer in outputs[name]]
-                maps[name].append(space.write_back(directions[name][c], layers, run.size))
+                maps[name].append(space.write_back(directions[name][c], layers, explorer.size))
             score = partial(latent_score, probes["trained"], spaces["trained"], directions["trained"][c])
             lost.append(occlusion(pixels[own], maps["trained"][-1], score, draw))
     say("attention", {name: np.concatenate(parts) for name, parts in maps.items()}, np.concatenate(lost))
 
 
-def support_sanity(run: Run) -> None:
+def support_sanity(explorer: Explorer, models: Mapping[str, keras.Model]) -> None:
     """The support maps of each class on the val images where at least 80 pixels are predicted as it."""
-    supporters = {"trained": Supporter(run.model)}
-    supporters |= {f"random {seed}": Supporter(randomise(run.model, seed)) for seed in range(RANDOM)}
+    supporters = {name: Supporter(model) for name, model in models.items()}
     trained = supporters["trained"]
     draw, maps, lost = np.random.default_rng(0), {name: [] for name in supporters}, []
-    for _, pixels in pictures(run, ("val",)):
+    for _, pixels in pictures(explorer, ("val",)):
         predicted = trained.predict(pixels)
-        for k in range(1, 1 + len(run.classes)):
+        for k in range(1, len(explorer.run.taxonomy.class_names)):
             own = (predicted == k).sum((1, 2)) >= 80
             if not own.any():
                 continue
@@ -147,12 +144,12 @@ def support_sanity(run: Run) -> None:
     say("support", {name: np.concatenate(parts) for name, parts in maps.items()}, np.concatenate(lost))
 
 
-def pictures(run: Run, splits: tuple[str, ...]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def pictures(explorer: Explorer, splits: tuple[str, ...]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Batches of image_id int64[N] and the pictures as the model is given them."""
-    for split in splits:
-        examples = read_examples(shards(run.folder / "artifacts" / "dataset", split), run.size)
-        for ids, images, _ in examples.batch(32).as_numpy_iterator():
-            yield ids, images.astype(np.float32)
+    for split in splits_of(explorer.run):
+        if split.name in splits:
+            for ids, images, _ in split.examples(explorer.size).batch(32).as_numpy_iterator():
+                yield ids, images.astype(np.float32)
 
 
 def latent_score(probe: keras.Model, space: LatentSpace, direction: np.ndarray, pixels: np.ndarray) -> np.ndarray:
@@ -213,16 +210,16 @@ def say(title: str, maps: dict[str, np.ndarray], lost: np.ndarray) -> None:
     print(f"  difference {gain.mean():.2f} ({low:.2f} to {high:.2f}), above 0 in {np.mean(gain > 0):.0%} of the maps")
 
 
-def clusters(run: Run) -> None:
+def clusters(explorer: Explorer) -> None:
     """A table of the clusters, and a contact sheet of each."""
-    labels = tables.read_parquet(run.folder / "artifacts" / "clusters.parquet", schemas.CLUSTERS)
-    profiles = tables.read_parquet(run.folder / "artifacts" / "cluster_profiles.parquet", schemas.CLUSTER_PROFILES)
+    run, index = explorer.run, explorer.index
+    labels, profiles = run.table("clusters"), run.table("cluster_profiles")
     folder = run.folder / "contact-sheets"
     folder.mkdir(exist_ok=True)
     for c, rows in profiles.groupby("cluster"):
         ids = labels[labels["cluster"] == c].nlargest(30, "probability")["image_id"]
         name, size = rows["name"].iloc[0], rows["size"].iloc[0]
-        tiles = [(thumbnail(run.folder / run.index.loc[i, "path"], 120), str(i)) for i in ids]
+        tiles = [(thumbnail(run.folder / index.loc[i, "path"], 120), str(i)) for i in ids]
         contact_sheet(tiles, columns=10, side=120).save(folder / f"{c}.png")
         under = rows[rows["kind"] == "attention"].nlargest(3, "inside")
         on = ", ".join(f"{row.feature} {row.inside:.0%} ({row.rest:.0%})" for row in under.itertuples())
@@ -235,7 +232,7 @@ def main() -> None:
     parser.add_argument("folders", nargs="+", type=Path)
     options = parser.parse_args()
     for folder in options.folders:
-        {"layers": layers, "sanity": sanity, "clusters": clusters}[options.what](Run(folder))
+        {"layers": layers, "sanity": sanity, "clusters": clusters}[options.what](Explorer(Run(folder=folder)))
 
 
 if __name__ == "__main__":

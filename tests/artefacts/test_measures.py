@@ -93,12 +93,10 @@ def test_counts_are_whole_and_whole_figures_are_no_counts():
 def test_only_the_categories_of_most_images_have_a_recall():
     of_images = {f"category {i}": 100 - i for i in range(12)} | {"most": 1000}
     rows = [val(f"recall.{name}", 0.5, images) for name, images in of_images.items()]
-    few = [Measure(f"recall.{name}", 0.5, 1, split="train") for name in of_images]
-    found = selected("predict", *rows, *few, *(val(f"iou.{name}", 0.5, 1) for name in of_images))
+    found = selected("predict", *rows, *(val(f"iou.{name}", 0.5, 1) for name in of_images))
     assert MOST == {"recall": 10}
     assert list(found["val"]["recall"]) == [*(f"category {i}" for i in range(9)), "most"]
     assert len(found["val"]["iou"]) == 13
-    assert "train" not in found
 
 
 def test_of_equally_many_images_the_first_goes_first():

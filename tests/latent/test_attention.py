@@ -16,8 +16,12 @@ from segscope.model.unet import BOTTLENECK, SKIP_LAYERS
 from segscope.params import Train
 from segscope.taxonomy import Taxonomy
 
-RNG = np.random.default_rng(0)
 SIZE = 64
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +37,7 @@ def supporter(model) -> support.Supporter:
 
 @pytest.fixture(scope="module")
 def pictures() -> np.ndarray:
-    return RNG.uniform(0, 255, (2, SIZE, SIZE, 3)).astype(np.float32)
+    return np.random.default_rng(0).uniform(0, 255, (2, SIZE, SIZE, 3)).astype(np.float32)
 
 
 def test_exemplars_are_the_members_highest_on_the_clusters_direction():
@@ -43,9 +47,9 @@ def test_exemplars_are_the_members_highest_on_the_clusters_direction():
     assert {cluster: positions.tolist() for cluster, positions in chosen.items()} == {0: [2, 3], 1: [1, 5]}
 
 
-def test_attended_maps_sum_to_scores_and_what_lies_under_them_is_counted_by_category():
-    layers = [RNG.gamma(1, 1, (12, 4, 4, 6))]
-    masks = RNG.choice([0, 1, 3, 6, 18, 255], (12, 8, 8)).astype(np.uint8)
+def test_attended_maps_sum_to_scores_and_what_lies_under_them_is_counted_by_category(rng):
+    layers = [rng.gamma(1, 1, (12, 4, 4, 6))]
+    masks = rng.choice([0, 1, 3, 6, 18, 255], (12, 8, 8)).astype(np.uint8)
     ids, labels = np.arange(50, 62), np.array([0] * 5 + [1] * 4 + [-1] * 3)
     space = fit_latent_space(pool(layers), ("a",), 4)
     vectors = space.transform(pool(layers))
@@ -76,9 +80,9 @@ def test_the_profile_of_what_lies_under_the_attention():
 
 
 @pytest.mark.filterwarnings("error")
-def test_under_an_attention_on_ignored_pixels_nothing_lies():
+def test_under_an_attention_on_ignored_pixels_nothing_lies(rng):
     assert attention.attention_profile(np.zeros(3), np.zeros(3), ["unlabelled", "bus", "dog"]).empty
-    maps, positions = RNG.normal(size=(2, 8, 8)), np.full((2, 8, 8), 255, np.uint8)
+    maps, positions = rng.normal(size=(2, 8, 8)), np.full((2, 8, 8), 255, np.uint8)
     positive, pixels = attention.by_category(maps, positions, 3)
     assert positive.tolist() == pixels.tolist() == [0, 0, 0]
     assert all(np.isnan(share) for share in attention.most_on(positive, ["unlabelled", "bus", "dog"]).values())
@@ -102,8 +106,8 @@ def test_attention_follows_the_profiles_with_their_names_and_sizes(tmp_path):
 
 
 @pytest.mark.filterwarnings("error")
-def test_without_clusters_nothing_is_attended(tmp_path):
-    layers = [RNG.gamma(1, 1, (12, 4, 4, 6))]
+def test_without_clusters_nothing_is_attended(tmp_path, rng):
+    layers = [rng.gamma(1, 1, (12, 4, 4, 6))]
     space = fit_latent_space(pool(layers), ("a",), 4)
     points = attention.Points(np.arange(12), space.transform(pool(layers)), np.full(12, -1))
     batches = [(points.image_ids, np.zeros((12, 8, 8), np.uint8), layers)]
@@ -144,7 +148,7 @@ def test_support_is_the_gradient_of_what_the_decoder_is_given_times_it(model, su
     assert np.allclose(found.maps.sum((1, 2)), (up - down) / (2 * step), rtol=0.02, atol=1e-3)
 
 
-def test_support_of_an_affine_decoder_is_exact():
+def test_support_of_an_affine_decoder_is_exact(rng):
     """One cell feeds the score: all support lies on its pixels."""
     inputs = x = keras.Input((32, 32, 3))
     given = []
@@ -154,7 +158,7 @@ def test_support_of_an_affine_decoder_is_exact():
         given.append(keras.layers.UpSampling2D(32 // x.shape[1])(weighed))
     model = keras.Model(inputs, keras.layers.Add()(given))
     picture = np.zeros((1, 32, 32, 3), np.float32)
-    picture[0, :, :, 1] = RNG.uniform(1, 2, (32, 32))
+    picture[0, :, :, 1] = rng.uniform(1, 2, (32, 32))
     region = np.zeros((1, 32, 32), bool)
     region[0, 4:6, 8:10] = True
     found = support.Supporter(model).support(picture, 1, region)

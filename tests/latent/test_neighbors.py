@@ -6,7 +6,10 @@ from scipy.spatial.distance import cdist
 
 from segscope.latent.neighbors import nearest, neighbor_table, purity
 
-RNG = np.random.default_rng(0)
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
 
 
 def distances(vectors: np.ndarray) -> np.ndarray:
@@ -15,8 +18,8 @@ def distances(vectors: np.ndarray) -> np.ndarray:
     return distance
 
 
-def test_neighbours_are_the_nearest_others():
-    vectors, ids = RNG.normal(size=(30, 4)), np.arange(100, 130)
+def test_neighbours_are_the_nearest_others(rng):
+    vectors, ids = rng.normal(size=(30, 4)), np.arange(100, 130)
     neighbors = nearest(vectors, 7, 0)
     assert neighbors.recall == 1
     distance = distances(vectors)
@@ -27,12 +30,12 @@ def test_neighbours_are_the_nearest_others():
         assert rows["rank"].tolist() == [1, 2, 3, 4, 5]
 
 
-def test_a_few_images_have_fewer_neighbours():
-    assert nearest(RNG.normal(size=(4, 3)), 12, 0).index.shape == (4, 3)
+def test_a_few_images_have_fewer_neighbours(rng):
+    assert nearest(rng.normal(size=(4, 3)), 12, 0).index.shape == (4, 3)
 
 
-def test_approximate_neighbours_find_nearly_all_and_say_how_many():
-    vectors = RNG.normal(size=(3000, 6))
+def test_approximate_neighbours_find_nearly_all_and_say_how_many(rng):
+    vectors = rng.normal(size=(3000, 6))
     found = nearest(vectors, 10, 0, exact_below=1000)
     again = nearest(vectors, 10, 0, exact_below=1000)
     assert np.array_equal(found.index, again.index)
@@ -44,8 +47,8 @@ def test_approximate_neighbours_find_nearly_all_and_say_how_many():
     assert (np.diff(found.distance, axis=1) >= 0).all()
 
 
-def test_duplicates_are_neighbours_of_one_another_and_never_of_themselves():
-    vectors = np.repeat(RNG.normal(size=(40, 3)), 30, 0)
+def test_duplicates_are_neighbours_of_one_another_and_never_of_themselves(rng):
+    vectors = np.repeat(rng.normal(size=(40, 3)), 30, 0)
     found = nearest(vectors, 5, 0, exact_below=100)
     assert (found.index != np.arange(1200)[:, None]).all()
     assert np.allclose(found.distance, 0, atol=1e-3)

@@ -9,13 +9,17 @@ from segscope.errors import SegscopeError
 from segscope.latent import projection
 from segscope.latent.neighbors import nearest
 
-RNG = np.random.default_rng(0)
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
 
 
 @pytest.fixture(scope="module")
 def vectors() -> np.ndarray:
-    centers = 8 * RNG.normal(size=(4, 6))
-    return (centers[np.arange(120) % 4] + RNG.normal(size=(120, 6))).astype(np.float32)
+    rng = np.random.default_rng(4)
+    centers = 8 * rng.normal(size=(4, 6))
+    return (centers[np.arange(120) % 4] + rng.normal(size=(120, 6))).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +43,8 @@ def test_a_map_to_cluster_in_has_the_dimensions_asked_for(vectors):
 
 
 @pytest.mark.parametrize("shown", ["umap", "noise"])
-def test_trustworthiness_is_scikit_learns(vectors, xy, shown):
-    shown = xy if shown == "umap" else RNG.normal(size=(120, 2))
+def test_trustworthiness_is_scikit_learns(vectors, xy, shown, rng):
+    shown = xy if shown == "umap" else rng.normal(size=(120, 2))
     expected = trustworthiness(vectors, shown, n_neighbors=10)
     assert projection.trustworthiness(vectors, shown, 10, 0) == pytest.approx(expected, abs=1e-9)
     assert projection.trustworthiness(vectors, shown, 10, 0, queries=60) == pytest.approx(expected, abs=0.06)
@@ -59,9 +63,9 @@ def test_a_map_that_is_only_turned_mirrored_and_scaled_is_laid_over_the_other_ex
     assert disparity == pytest.approx(0, abs=1e-9)
 
 
-def test_the_disparity_of_unrelated_maps_is_near_one(xy):
+def test_the_disparity_of_unrelated_maps_is_near_one(xy, rng):
     ids = np.arange(120)
-    _, _, disparity = projection.lay_over(ids, RNG.normal(size=(120, 2)), ids, xy)
+    _, _, disparity = projection.lay_over(ids, rng.normal(size=(120, 2)), ids, xy)
     assert disparity > 0.8
 
 
@@ -73,8 +77,8 @@ def test_images_that_the_other_map_lacks_start_amid_their_neighbours(vectors, xy
     assert np.allclose(start[7], xy[neighbors.index[7]].mean(0), atol=1e-4)
 
 
-def test_a_map_started_from_another_lies_closer_to_it_than_one_of_its_own(vectors, xy):
-    ids, changed = np.arange(120), vectors + RNG.normal(0, 1, vectors.shape).astype(np.float32)
+def test_a_map_started_from_another_lies_closer_to_it_than_one_of_its_own(vectors, xy, rng):
+    ids, changed = np.arange(120), vectors + rng.normal(0, 1, vectors.shape).astype(np.float32)
     neighbors = nearest(changed, 9, 0)
     start = projection.start_from(ids, neighbors, ids, xy)
     near = projection.fit_map(changed, neighbors, 10, 0.1, 0, start=start)
@@ -87,9 +91,9 @@ def a_map(ids: np.ndarray, xy: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame({"image_id": ids, "x": xy[:, 0], "y": xy[:, 1]})
 
 
-def test_an_aligned_map_lies_on_the_other_one(vectors, xy):
+def test_an_aligned_map_lies_on_the_other_one(vectors, xy, rng):
     """The other map shows 100 of the images, turned, in another order, and beside them images that are not here."""
-    ids, rng = np.arange(500, 620), np.random.default_rng(1)
+    ids = np.arange(500, 620)
     changed = vectors + rng.normal(0, 1, vectors.shape).astype(np.float32)
     shown, there = rng.permutation(120)[:100], turned(xy, 1.0)
     other = a_map(np.r_[ids[shown], 7, 8], np.r_[there[shown], np.zeros((2, 2))])

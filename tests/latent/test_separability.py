@@ -6,7 +6,10 @@ from sklearn.metrics import silhouette_score
 from segscope.artefacts.measures import measure_table
 from segscope.latent import separability
 
-RNG = np.random.default_rng(0)
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
 
 
 def test_heavy_groups_by_hand():
@@ -21,23 +24,23 @@ def test_heavy_groups_without_such_categories():
 
 
 @pytest.mark.parametrize(("shift", "low", "high"), [(0, 0.25, 0.75), (10, 0.99, 1)])
-def test_separability_of_one_and_of_two_groups(shift, low, high):
+def test_separability_of_one_and_of_two_groups(shift, low, high, rng):
     group = np.repeat([0, 1, -1], 40)
-    vectors = RNG.normal(size=(120, 3)) + shift * (group == 1)[:, None]
+    vectors = rng.normal(size=(120, 3)) + shift * (group == 1)[:, None]
     assert low <= separability.separability(vectors, group, 0) <= high
 
 
-def test_the_silhouette_is_of_the_two_groups_alone():
+def test_the_silhouette_is_of_the_two_groups_alone(rng):
     group = np.repeat([0, 1, -1], 20)
-    vectors = RNG.normal(size=(60, 3)) + 3 * (group == 1)[:, None]
+    vectors = rng.normal(size=(60, 3)) + 3 * (group == 1)[:, None]
     assert separability.silhouette(vectors, group, 0) == pytest.approx(silhouette_score(vectors[:40], group[:40]))
 
 
 @pytest.mark.filterwarnings("error")
-def test_of_too_few_images_nothing_is_known():
+def test_of_too_few_images_nothing_is_known(rng):
     group = np.array([0] * 2 + [1] * 8)
-    assert np.isnan(separability.separability(RNG.normal(size=(10, 2)), group, 0))
-    assert np.isnan(separability.silhouette(RNG.normal(size=(10, 2)), np.array([0] + [1] * 9), 0))
+    assert np.isnan(separability.separability(rng.normal(size=(10, 2)), group, 0))
+    assert np.isnan(separability.silhouette(rng.normal(size=(10, 2)), np.array([0] + [1] * 9), 0))
 
 
 def samples_of(n: int) -> pd.DataFrame:
@@ -52,10 +55,10 @@ def samples_of(n: int) -> pd.DataFrame:
     )
 
 
-def test_measures_of_all_and_of_each_split():
+def test_measures_of_all_and_of_each_split(rng):
     samples = samples_of(20)
     samples.loc[0, "share.person"] = 0.0
-    vectors = np.where(samples["dominant"] == "person", 5.0, -5.0)[:, None] + RNG.normal(size=(40, 2))
+    vectors = np.where(samples["dominant"] == "person", 5.0, -5.0)[:, None] + rng.normal(size=(40, 2))
     pairs = np.array([[(i + 2) % 40, (i + 1) % 40] for i in range(40)])  # one of the own kind, one of the other
     rows = {(row.split, row.measure): row for row in separability.separation_measures(vectors, pairs, samples, 0)}
     names = ["images", "person_heavy", "vehicle_heavy", "separability", "silhouette", "neighbor_purity"]
@@ -73,9 +76,9 @@ def test_measures_of_all_and_of_each_split():
 
 
 @pytest.mark.filterwarnings("error")
-def test_without_heavy_images_only_the_purity_is_known():
+def test_without_heavy_images_only_the_purity_is_known(rng):
     samples = samples_of(6).assign(**{"share.person": 0.0})
     neighbors = np.array([[(i + 1) % 12] for i in range(12)])
-    table = measure_table(separability.separation_measures(RNG.normal(size=(12, 2)), neighbors, samples, 0))
+    table = measure_table(separability.separation_measures(rng.normal(size=(12, 2)), neighbors, samples, 0))
     known = table[table["split"] == "val"].set_index("measure")["value"].to_dict()
     assert known == {"images": 6, "person_heavy": 0, "vehicle_heavy": 3, "neighbor_purity": 0}

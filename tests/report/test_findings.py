@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from segscope.errors import SegscopeError
@@ -10,7 +12,7 @@ from segscope.run import Run
 MODEL, INDEX = "20f35e630daf44dbfa4c3f68f5399d8c", "6a992d5529f459a44fee58c733255e86"
 
 
-def run_of(folder, **training: object) -> Run:
+def run_of(folder: Path, **training: object) -> Run:
     """A run of which there is a model, its card and an index."""
     run = Run(Params(), folder)
     for name, content in (("model", "model"), ("index", "index")):
