@@ -23,7 +23,7 @@ repro: env
 	@echo "Open reports/index.html in a browser."
 
 test: env
-	python -m pytest -n auto
+	python -m pytest -n auto --dist worksteal
 
 lint: env
 	ruff check .

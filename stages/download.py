@@ -7,7 +7,7 @@ import pandas as pd
 from segscope import stage
 from segscope.artefacts.files import atomic_folder
 from segscope.artefacts.schemas import TRUTH
-from segscope.artefacts.skipped import summary
+from segscope.artefacts.skipped import SPLITS, require_splits, summary
 from segscope.artefacts.tables import write_parquet
 from segscope.model.encoder import fetch_encoder
 from segscope.run import Run
@@ -19,7 +19,6 @@ from segscope.sources.subset import (
     annotations_of,
     common_categories,
     of_images,
-    require_splits,
     separate_ids,
     source_measures,
     subset,
@@ -34,12 +33,12 @@ def main(run: Run) -> None:
             truth = draw_sample(folder, data.sample_images.model_dump(), data.seed)
             write_parquet(folder / sources.TRUTH, truth, TRUTH)
     source = sources.open_source(data, run.path("sample"))
-    coco = separate_ids({split: read_coco(source.annotation_file(split)) for split in sources.SPLITS})
+    coco = separate_ids({split: read_coco(source.annotation_file(split)) for split in SPLITS})
     categories = common_categories(coco)
     images, skipped = subset(coco, source.image_path, data)
     images, missing = sources.fetch_images(source, images, data.max_missing)
     skipped = pd.concat([skipped, missing])
-    require_splits(images, skipped, sources.SPLITS)
+    require_splits(images, skipped)
     sums = checksums(images["path"].drop_duplicates().tolist(), Path(data.cache_dir) / "checksums.parquet")
     index = images.assign(sha256=images["path"].map(sums)).drop(columns="file_name")
     annotations = annotations_of(index, coco)

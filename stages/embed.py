@@ -4,6 +4,7 @@ from functools import partial
 
 import keras
 import numpy as np
+import pandas as pd
 
 from segscope import stage
 from segscope.artefacts.measures import Measure, measure_table
@@ -20,6 +21,7 @@ from segscope.run import Run
 def main(run: Run) -> None:
     options = run.params.embed
     keras.utils.set_random_seed(options.seed)
+    other = map_of(options.align_to) if options.align_to else None
     samples = run.table("samples")
     model = load_model(run.path("model"), len(run.taxonomy.class_names), run.params.data.image_size)
     splits = [Split(run.path("dataset"), name, int((samples["split"] == name).sum())) for name in options.splits]
@@ -35,10 +37,9 @@ def main(run: Run) -> None:
         Measure("neighbor_recall", neighbors.recall),
         *separation_measures(vectors, neighbors.index[:, : options.neighbors], samples, options.seed),
     ]
-    if options.align_to is None:
+    if other is None:
         xy = fit_map(vectors, neighbors, *settings)
     else:
-        other = Run(read=partial(read_file, revision=options.align_to)).table("embeddings", ["image_id", "x", "y"])
         xy, aligned = align_map(ids, vectors, neighbors, other, *settings)
         rows += aligned
     rows.append(Measure("trustworthiness", trustworthiness(vectors, xy, options.umap_neighbors, options.seed)))
@@ -46,6 +47,12 @@ def main(run: Run) -> None:
     run.write("embeddings", embedding_table(ids, samples["split"].to_numpy(), vectors, xy))
     run.write("neighbors", neighbor_table(neighbors, ids, options.neighbors))
     run.write_measures("embed", measure_table(rows))
+
+
+def map_of(revision: str) -> pd.DataFrame:
+    """image_id, x, y of a revision's or experiment's map."""
+    run = Run(read=partial(read_file, revision=revision), revision=revision)
+    return run.table("embeddings", ["image_id", "x", "y"])
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import pandas as pd
 
 from segscope import stage
 from segscope.artefacts.files import atomic_folder
-from segscope.artefacts.skipped import summary
+from segscope.artefacts.skipped import require_splits, summary
 from segscope.errors import SegscopeError
 from segscope.labels.conversion import convert_all, jobs, tabulate
 from segscope.labels.exclusion import apply_exclusion, read_exclusion
@@ -20,6 +20,7 @@ def main(run: Run) -> None:
     index, annotations, excluded, unknown = apply_exclusion(exclusion, run.table("index"), annotations)
     if unknown:
         stage.warn(f"warning: {data.exclude} names {unknown} ids that this run does not have")
+    require_splits(index, excluded)
     skipped, found = [run.table("download_skipped"), excluded], {}
     with (
         atomic_folder(run.path("dataset")) as folder,

@@ -41,8 +41,12 @@ def test_a_class_may_hold_categories_and_super_categories():
 
 @pytest.mark.parametrize("attribute", ["class_of_id", "class_of_position", "yardsticks"])
 def test_two_classes_cannot_claim_one_category(attribute):
-    with pytest.raises(SegscopeError, match=r"^category 3 belongs to two classes: car and vehicle$"):
+    with pytest.raises(SegscopeError, match=r"^category 'car' belongs to two classes: car and vehicle$"):
         getattr(of(car=["car"], vehicle=["vehicle"]), attribute)
+
+
+def test_a_class_may_name_a_category_beside_its_super_category():
+    assert of(vehicle=["vehicle", "car"]).class_of_position.tolist() == [0, 0, 1, 1, 0]
 
 
 @pytest.mark.parametrize("attribute", ["category_ids", "class_of_id", "class_of_position", "yardsticks"])

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segscope.artefacts.files import atomic_folder, atomic_path, output_folder, refuse_existing, refuse_foreign
+from segscope.artefacts.skipped import SPLITS
 from segscope.errors import SegscopeError
 from segscope.params import Params
 from segscope.params_file import load_params, render_params
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 MODEL = Path("artifacts/model.keras")
 FORMATS = {"coco": ".json", "csv": ".csv", "label-studio": ".json"}
-SPLITS = ("train", "val")
 ENDINGS = {"saved_model": "", "tflite": ".tflite", "onnx": ".onnx"}
 
 

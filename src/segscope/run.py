@@ -66,12 +66,19 @@ class Run:
     """The artefacts of one run.
 
     folder: of the project. read: how a file of another revision is read, by its path (`artefacts.revisions.read_file`);
-    None: from the folder. What is asked for raises SegscopeError where an artefact is missing or does not fit.
+    None: from the folder. revision: what errors call that. What is asked for raises SegscopeError where an artefact is
+    missing or does not fit.
     """
 
-    def __init__(self, params: Params | None = None, folder: Path = Path(), read: Callable[[str], bytes] | None = None):
+    def __init__(
+        self,
+        params: Params | None = None,
+        folder: Path = Path(),
+        read: Callable[[str], bytes] | None = None,
+        revision: str = "",
+    ):
         self.folder = folder
-        self._params, self._read = params, read
+        self._params, self._read, self._revision = params, read, revision
 
     @cached_property
     def params(self) -> Params:
@@ -81,7 +88,7 @@ class Run:
         if self._read is None:
             return load_params(self.folder / PARAMS)
         # Of another revision, which may have had other parameters: only those that still exist matter.
-        return parse_params(self._read(PARAMS), PARAMS, known_only=True)
+        return parse_params(self._read(PARAMS), self._named(PARAMS), known_only=True)
 
     @cached_property
     def categories(self) -> pd.DataFrame:
@@ -97,6 +104,9 @@ class Run:
         """Where an artefact lies in the project's folder."""
         return self.folder / (FILES[name] if name in FILES else TABLES[name][0])
 
+    def _named(self, path: str) -> str:
+        return f"{path} of revision {self._revision}" if self._revision else path
+
     def _schema(self, name: str) -> pa.Schema:
         schema = TABLES[name][1]
         return schema if isinstance(schema, pa.Schema) else schema(self)
@@ -105,7 +115,7 @@ class Run:
         """A table artefact as Arrow has it: compact, for what need not be in pandas."""
         if self._read is None:
             return read_table(self.path(name), self._schema(name))
-        return parse_table(self._read(TABLES[name][0]), TABLES[name][0], self._schema(name))
+        return parse_table(self._read(TABLES[name][0]), self._named(TABLES[name][0]), self._schema(name))
 
     def table(self, name: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """A table artefact, or some of its columns."""
@@ -134,7 +144,7 @@ class Run:
         path = measures_path(stage)
         if self._read is None:
             return read_table(self.folder / path, schemas.MEASURES).to_pandas()
-        return parse_table(self._read(path), path, schemas.MEASURES).to_pandas()
+        return parse_table(self._read(path), self._named(path), schemas.MEASURES).to_pandas()
 
     def json(self, name: str) -> Any:
         """A JSON artefact."""

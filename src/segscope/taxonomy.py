@@ -53,9 +53,10 @@ class Taxonomy:
         table = np.zeros(256, np.uint8)
         for number, (name, category_ids) in enumerate(self.category_ids.items(), start=1):
             for category_id in category_ids:
-                if table[category_id]:
+                if table[category_id] not in (0, number):
+                    category = self.category_names[self.position_of_id[category_id]]
                     other = self.class_names[table[category_id]]
-                    raise SegscopeError(f"category {category_id} belongs to two classes: {other} and {name}")
+                    raise SegscopeError(f"category {category!r} belongs to two classes: {other} and {name}")
                 table[category_id] = number
         table[IGNORE] = IGNORE
         return table

@@ -128,11 +128,3 @@ def test_one_image_has_values_without_intervals():
     table = measure_table(evaluate([batch_of(1)], TAXONOMY).measures())
     assert table["measure"].tolist() == NAMES
     assert table[["low", "high"]].isna().all(axis=None)
-
-
-@pytest.mark.filterwarnings("error")
-def test_of_an_empty_split_only_the_number_of_images_is_known():
-    found = evaluate([], TAXONOMY)
-    assert found.counts.shape == (0, 3, 5)
-    table = measure_table(found.measures())
-    assert table[["measure", "value"]].to_numpy().tolist() == [["images", 0]]

@@ -215,10 +215,9 @@ def test_what_one_image_shows_has_a_value_but_no_interval():
         assert np.isnan([row.low, row.high]).all()
 
 
-@pytest.mark.parametrize("images", [3, 0])
 @pytest.mark.filterwarnings("error")
-def test_of_no_counted_pixel_nothing_is_known(images):
-    found = ratios(np.zeros((images, 3, 5), np.int64), np.full(images, np.nan), TAXONOMY)
+def test_of_no_counted_pixel_nothing_is_known():
+    found = ratios(np.zeros((3, 3, 5), np.int64), np.full(3, np.nan), TAXONOMY)
     assert all(np.isnan(ratio.value()) for ratio in found.values())
     rows = ratio_measures(found)
     assert np.isnan([[row.value, row.low, row.high] for row in rows]).all()

@@ -80,13 +80,6 @@ def test_a_split_without_a_known_loss_has_no_histogram(evaluations):
 
 
 @pytest.mark.filterwarnings("error")
-def test_a_run_without_val_is_drawn_of_what_there_is(evaluations):
-    tables = tables_of(train=evaluations["train"])
-    assert set(tables["iou"]["split"]) == {"train"}
-    assert "confusion" not in tables or tables["confusion"].empty
-
-
-@pytest.mark.filterwarnings("error")
 def test_where_everything_is_ignored_nothing_is_drawn():
     tables = tables_of(val=evaluate([batch_of(3, [255])], TAXONOMY))
     assert all(table.dropna().empty for table in tables.values())

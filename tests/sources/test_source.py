@@ -4,10 +4,11 @@ import pandas as pd
 import pytest
 
 from segscope.artefacts.schemas import TRUTH
+from segscope.artefacts.skipped import SPLITS
 from segscope.artefacts.tables import write_parquet
 from segscope.errors import SegscopeError
 from segscope.params import Data
-from segscope.sources.source import SPLITS, Directory, fetch_images, open_source, read_truth
+from segscope.sources.source import Directory, fetch_images, open_source, read_truth
 from segscope.sources.web import CocoWeb
 
 

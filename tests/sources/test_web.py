@@ -12,11 +12,11 @@ from conftest import as_mirror
 from PIL import Image
 from serving import FAULTS, serve
 
+from segscope.artefacts.skipped import SPLITS
 from segscope.errors import SegscopeError
 from segscope.sources import web
 from segscope.sources.checksums import checksums
 from segscope.sources.coco import read_coco
-from segscope.sources.source import SPLITS
 from segscope.sources.web import CocoWeb
 
 ARCHIVE = "/annotations/annotations_trainval2017.zip"

@@ -15,7 +15,6 @@ import pandas as pd
 
 from segscope.artefacts.schemas import MEASURES
 
-SPLITS = ("train", "val", "all")
 DIGITS = 4  # significant ones, of metrics/*.json
 
 # Of each stage's measures, those of its metrics file: SPLIT.MEASURE, or MEASURE of what has no split.
@@ -67,7 +66,7 @@ def of_split(split: str, rows: Iterable[Measure]) -> list[Measure]:
 
 def select_metrics(table: pd.DataFrame, stage: str) -> dict[str, Any]:
     """The stage's metrics file: nested by split, kind and subject, numbers of four significant digits, counts whole."""
-    rows = table.assign(kind=table["measure"].str.partition(".")[0])
+    rows = table.assign(kind=table["measure"].str.split(".", n=1).str[0])
     key = (rows["split"] + ".").where(rows["split"] != "", "") + rows["measure"]
     rows = rows[[any(fnmatchcase(name, pattern) for pattern in METRICS[stage]) for name in key]]
     for kind, most in MOST.items():

@@ -18,6 +18,8 @@ def read_file(path: str, revision: str) -> bytes:
 
     Raises SegscopeError if there is no such revision, or its file is neither in git nor in DVC's cache or remote.
     """
+    if not revision:
+        raise SegscopeError("a revision needs a name; `git log --all` and `dvc exp show` list them")
     try:
         if revision == WORKSPACE:
             return Path(path).read_bytes()

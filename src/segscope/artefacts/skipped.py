@@ -7,6 +7,10 @@ from typing import Any
 
 import pandas as pd
 
+from segscope.errors import SegscopeError
+
+SPLITS = ("train", "val")
+
 
 def skip(
     reason: str,
@@ -29,6 +33,15 @@ def skipped_table(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
     """The rows of `skip` as a table; ids are nullable integers."""
     table = pd.DataFrame(rows, columns=["image_id", "annotation_id", "file_name", "reason", "detail"])
     return table.astype({"image_id": "Int64", "annotation_id": "Int64"})
+
+
+def require_splits(images: pd.DataFrame, skipped: pd.DataFrame) -> None:
+    """Raise SegscopeError, saying why images were left out, if a split has none."""
+    for split in SPLITS:
+        if split not in set(images["split"]):
+            raise SegscopeError(
+                f"no image of split {split} is left: {count_skipped(skipped[skipped['split'] == split])}"
+            )
 
 
 def count_skipped(skipped: pd.DataFrame) -> dict[str, int]:

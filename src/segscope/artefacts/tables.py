@@ -52,19 +52,24 @@ def read_table(path: Path | str, schema: pa.Schema) -> pa.Table:
     return _read(path, path, schema)
 
 
-def parse_table(content: bytes, path: Path | str, schema: pa.Schema) -> pa.Table:
-    """As `read_table`, of a Parquet file's content; `path` names it in errors."""
-    return _read(pa.BufferReader(content), path, schema)
+def parse_table(content: bytes, name: str, schema: pa.Schema) -> pa.Table:
+    """As `read_table`, of the content of a file that is not in the working folder; `name` is what errors call it."""
+    return _read(pa.BufferReader(content), name, schema, "it was made by another version of segscope")
 
 
-def _read(source: Path | str | pa.BufferReader, path: Path | str, schema: pa.Schema) -> pa.Table:
+def _read(
+    source: Path | str | pa.BufferReader,
+    name: Path | str,
+    schema: pa.Schema,
+    advice: str = "run `dvc repro --force` to make it anew",
+) -> pa.Table:
     try:
         with pq.ParquetFile(source) as file:
             table = file.read()
     except (OSError, pa.ArrowException) as error:
-        raise SegscopeError(f"{path} cannot be read ({error}); run `dvc repro` to make it") from error
+        raise SegscopeError(f"{name} cannot be read ({error}); run `dvc repro` to make it") from error
     if not table.schema.equals(schema):
         missing = sorted(set(schema.names) ^ set(table.schema.names))
         what = f"columns {', '.join(missing)}" if missing else "a column's type"
-        raise SegscopeError(f"{path} has another schema ({what}); run `dvc repro --force` to make it anew")
+        raise SegscopeError(f"{name} has another schema ({what}); {advice}")
     return table

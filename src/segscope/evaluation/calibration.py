@@ -42,14 +42,14 @@ def calibration_error(counts: np.ndarray) -> np.ndarray:
 
 def calibration_measures(counts: np.ndarray) -> list[Measure]:
     """calibration_error of a split with its 95 % interval, and the mean confidence; counts: N × bins × 3."""
-    total = counts.sum(0)
-    resampled = (bootstrap_weights(len(counts)) @ counts.reshape(len(counts), -1)).reshape(-1, *counts.shape[1:])
+    total, images = counts.sum(0), int((counts[..., 0].sum(1) > 0).sum())
     pixels, confidence, _ = total.sum(0)
+    ends = (np.nan, np.nan)
+    if images > 1:
+        ends = interval(calibration_error(np.tensordot(bootstrap_weights(len(counts)), counts, 1)))
     return [
-        Measure(
-            "calibration_error", float(calibration_error(total)), len(counts), *interval(calibration_error(resampled))
-        ),
-        Measure("confidence", confidence / pixels if pixels else np.nan, len(counts)),
+        Measure("calibration_error", float(calibration_error(total)), images, *ends),
+        Measure("confidence", confidence / pixels if pixels else np.nan, images),
     ]
 
 

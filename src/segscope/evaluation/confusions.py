@@ -73,7 +73,7 @@ def best_merge(counts: np.ndarray, class_of_position: np.ndarray, k: int) -> dic
         if not _iou_of(trial.sum(0)) > _iou_of(merged.sum(0)):
             continue
         low, _ = interval(_iou_of(weights @ trial) - _iou_of(weights @ merged))
-        if low > 0:
+        if low > 0 and (trial != merged).any(1).sum() > 1:  # one image has no interval
             merged = trial
             chosen.append(int(position))
     if not chosen:

@@ -55,8 +55,10 @@ def ratios(counts: np.ndarray, loss: np.ndarray, taxonomy: Taxonomy) -> dict[str
     }
     each = iou(tp, fp, fn)
     shown = tp + fn > 0
+    # Where no image shows a class, how well it is found is unknown, whatever is predicted as it.
+    union = (tp + fp + fn) * shown.any(0)
     for k, name in enumerate(taxonomy.classes, start=1):
-        found[f"iou.{name}"] = Ratio(tp[:, k], (tp + fp + fn)[:, k], shown[:, k])
+        found[f"iou.{name}"] = Ratio(tp[:, k], union[:, k], shown[:, k])
     for k, name in enumerate(taxonomy.classes, start=1):
         found[f"mean_iou.{name}"] = Ratio(np.where(shown, each, 0)[:, k], shown[:, k].astype(float), shown[:, k])
     position = {name: i for i, name in enumerate(taxonomy.category_names)}
@@ -68,9 +70,10 @@ def ratios(counts: np.ndarray, loss: np.ndarray, taxonomy: Taxonomy) -> dict[str
 
 
 def ratio_measures(found: Mapping[str, Ratio]) -> list[Measure]:
-    """Each metric with its 95 % bootstrap interval over images."""
+    """Each metric with its 95 % bootstrap interval over images; of a single image there is none."""
     weights = bootstrap_weights(len(next(iter(found.values())).above))
-    return [
-        Measure(name, ratio.value(), ratio.shown.sum(), *interval(ratio.resampled(weights)))
-        for name, ratio in found.items()
-    ]
+    rows = []
+    for name, ratio in found.items():
+        ends = interval(ratio.resampled(weights)) if ratio.shown.sum() > 1 else (np.nan, np.nan)
+        rows.append(Measure(name, ratio.value(), ratio.shown.sum(), *ends))
+    return rows

@@ -17,7 +17,7 @@ LOSS_BINS = 30
 
 
 def plot_tables(evaluations: Mapping[str, Evaluation], measures: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The tables by their names; evaluations: by split, of which `val` is drawn where one is. measures: of them."""
+    """The tables by their names; evaluations: by split, of which the confusion is of `val`. measures: of them."""
     val = evaluations["val"]
     return {
         "iou": iou_table(measures),
@@ -38,7 +38,8 @@ def iou_table(measures: pd.DataFrame) -> pd.DataFrame:
 
 def confusion_table(matrix: np.ndarray, taxonomy: Taxonomy) -> pd.DataFrame:
     """Each pair of classes' share of the true class's pixels; matrix: int K × K, predicted × true."""
-    share = matrix / np.maximum(matrix.sum(0), 1)
+    total = matrix.sum(0)
+    share = np.divide(matrix, total, out=np.full(matrix.shape, np.nan), where=total > 0)
     return pd.DataFrame(
         {"actual": actual, "predicted": predicted, "share": share[p, a]}
         for a, actual in enumerate(taxonomy.class_names)
@@ -48,10 +49,12 @@ def confusion_table(matrix: np.ndarray, taxonomy: Taxonomy) -> pd.DataFrame:
 
 def loss_histogram(loss: Mapping[str, np.ndarray]) -> pd.DataFrame:
     """Share of each split's images by loss in nats, in bins that all splits share; what is not finite is left out."""
-    finite = {split: values[np.isfinite(values)] for split, values in loss.items()}
+    finite = {split: values[np.isfinite(values)] for split, values in loss.items() if np.isfinite(values).any()}
+    if not finite:
+        return pd.DataFrame(columns=["split", "loss", "loss_end", "share"])
     edges = np.histogram_bin_edges(np.concatenate(list(finite.values())), LOSS_BINS)
     rows = [
-        {"split": split, "loss": low, "loss_end": high, "share": count / max(len(values), 1)}
+        {"split": split, "loss": low, "loss_end": high, "share": count / len(values)}
         for split, values in finite.items()
         for low, high, count in zip(edges[:-1], edges[1:], np.histogram(values, edges)[0], strict=True)
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from segscope.evaluation.groups import compare, corrected
@@ -21,12 +22,13 @@ HARD = {
 def hard_images(samples: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
     """The slices of HARD against the rest, for each score; N rows of samples.parquet and of scores.
 
-    name, images, metric, inside, rest, low, high (of the difference), p_value (corrected for the number of rows).
+    name, images (of the slice, with the score), metric, inside, rest, low, high (of the difference), p_value (corrected
+    for the number of rows).
     """
     parts = []
     for name, chosen in HARD.items():
         inside = chosen.holds(samples)
         table = compare(inside, scores).rename(columns={"feature": "metric"})
-        parts.append(table.assign(name=name, images=int(inside.sum())))
+        parts.append(table.assign(name=name, images=np.isfinite(scores[inside]).sum().to_numpy()))
     table = pd.concat(parts, ignore_index=True)
     return table.assign(p_value=corrected(table["p_value"]))

@@ -110,14 +110,17 @@ def _group_insights(hard: pd.DataFrame, samples: pd.DataFrame, scores: pd.DataFr
     for row in hard[(hard["metric"] == "loss") & (hard["images"] > 0)].to_dict("records"):
         chosen = HARD[row["name"]]
         inside = chosen.holds(samples)
-        if np.isnan(row["p_value"]):
-            verdict = f"too few ({row['images']}) to compare; their loss is {_contrast(row)}"
+        few = min(row["images"], len(samples) - row["images"])
+        if few == 0:
+            verdict = f"all there are: loss {row['inside']:.2f}"
+        elif np.isnan(row["p_value"]):
+            verdict = f"too few ({few}) to compare; their loss is {_contrast(row)}"
         elif row["p_value"] < SIGNIFICANT:
             verdict = f"{'harder' if row['inside'] > row['rest'] else 'easier'} than the others: loss {_contrast(row)}"
         else:
             verdict = f"not measurably harder or easier than the others: loss {_contrast(row)}"
         statement = f"Images with {chosen.words()} ({row['name']}) are {verdict}."
-        explained = np.corrcoef(inside, scores["loss"])[0, 1] ** 2 if 0 < inside.sum() < len(inside) else np.nan
+        explained = np.corrcoef(inside, scores["loss"])[0, 1] ** 2 if few and np.ptp(scores["loss"]) else np.nan
         rows.append(_row("hard", row["name"], statement, chosen, samples, row) | {"explained": explained})
     return rows
 

@@ -96,16 +96,16 @@ def attention_profile(attention: np.ndarray, pixels: np.ndarray, names: Sequence
     attention, pixels: float[C] of the same images; C categories, the first unlabelled. inside: share of attention;
     rest: share of pixels; lift: their ratio.
     """
-    share, area = attention / max(attention.sum(), 1e-12), pixels / pixels.sum()
-    table = pd.DataFrame({"kind": "attention", "feature": names, "inside": share, "rest": area})
+    share, area = attention / max(attention.sum(), 1e-12), pixels / max(pixels.sum(), 1)
+    table = pd.DataFrame({"kind": "attention", "feature": names, "inside": share, "rest": area})[pixels > 0]
     table["lift"] = table["inside"] / table["rest"]
-    return table[pixels > 0].assign(recall=np.nan, low=np.nan, high=np.nan, p_value=np.nan)
+    return table.assign(recall=np.nan, low=np.nan, high=np.nan, p_value=np.nan)
 
 
 def most_on(attention: np.ndarray, names: Sequence[str]) -> dict[str, float]:
-    """The three categories with most of a map's positive part, and their shares; attention: float[C]."""
+    """The three categories with most of a map's positive part, and their shares, none of 0; attention: float[C]."""
     share = pd.Series(attention / max(attention.sum(), 1e-12), index=names)
-    return share.nlargest(3).to_dict()
+    return share[share > 0].nlargest(3).to_dict()
 
 
 def attention_rows(under: Under, profiles: pd.DataFrame, taxonomy: Taxonomy) -> pd.DataFrame:

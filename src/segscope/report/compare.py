@@ -47,7 +47,7 @@ class RunOf:
 
 def read_run(revision: str) -> RunOf:
     """Read a revision's artefacts. Raises SegscopeError if one is missing."""
-    run = Run(read=partial(read_file, revision=revision))
+    run = Run(read=partial(read_file, revision=revision), revision=revision)
     index = run.table("index", ["image_id", "path"])
     points = run.table("embeddings", ["image_id", "x", "y"])
     for name, column in (("clusters", "cluster"), ("samples", "dominant")):

@@ -13,13 +13,13 @@ from typing import Protocol
 import pandas as pd
 
 from segscope.artefacts import schemas
+from segscope.artefacts.skipped import SPLITS
 from segscope.artefacts.tables import read_parquet
 from segscope.errors import SegscopeError
 from segscope.params import Data
 from segscope.sources.subset import leave_out
 from segscope.sources.web import CocoWeb
 
-SPLITS = ("train", "val")
 TRUTH = "truth.parquet"
 
 

@@ -6,7 +6,7 @@ Tables of images: split, image_id, source_id, file_name, width, height (pixels),
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -84,13 +84,6 @@ def subset(
     images["path"] = [path_of(*row).as_posix() for row in images[["split", "file_name"]].values]
     images, shared = leave_out(images, in_earlier_split(images), "in_earlier_split", "an earlier split has this file")
     return images, pd.concat([*(split.skipped.assign(split=name) for name, split in splits.items()), shared])
-
-
-def require_splits(images: pd.DataFrame, skipped: pd.DataFrame, splits: Iterable[str]) -> None:
-    """Raise SegscopeError, saying why images were left out, if a split has none."""
-    for split in sorted(set(splits) - set(images["split"])):
-        reasons = count_skipped(skipped[skipped["split"] == split])
-        raise SegscopeError(f"no image of split {split} is left: {reasons}")
 
 
 def annotations_of(index: pd.DataFrame, splits: Mapping[str, CocoSplit]) -> pd.DataFrame:
