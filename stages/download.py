@@ -48,7 +48,7 @@ def main(run: Run) -> None:
     run.write("download_skipped", skipped)
     run.write("index", index)
     run.write_measures("download", source_measures(coco, index, annotations, skipped))
-    stage.warn(summary(skipped, "data/skipped.parquet"))
+    stage.warn(summary(skipped, run.path("download_skipped")))
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ def main(run: Run) -> None:
     table = pd.concat(skipped)
     run.write("skipped", table)
     run.write_measures("masks", label_measures(found, table, run.categories))
-    stage.warn(summary(table, "artifacts/skipped.parquet"))
+    stage.warn(summary(table, run.path("skipped")))
 
 
 if __name__ == "__main__":

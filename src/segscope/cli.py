@@ -15,11 +15,12 @@ from segscope.artefacts.skipped import SPLITS
 from segscope.errors import SegscopeError
 from segscope.params import Params
 from segscope.params_file import load_params, render_params
+from segscope.run import FILES, Run
 
 if TYPE_CHECKING:
     from PIL import Image
 
-MODEL = Path("artifacts/model.keras")
+MODEL = Path(FILES["model"])
 FORMATS = {"coco": ".json", "csv": ".csv", "label-studio": ".json"}
 ENDINGS = {"saved_model": "", "tflite": ".tflite", "onnx": ".onnx"}
 
@@ -163,7 +164,6 @@ def _positive(text: str) -> int:
 def _similar(options: argparse.Namespace) -> int:
     from segscope.artefacts.overlays import contact_sheet, heat_overlay
     from segscope.latent.explore import Explorer
-    from segscope.run import Run
 
     refuse_existing(options.out, options.overwrite)
     explorer = Explorer(Run())
@@ -187,7 +187,6 @@ def _similar(options: argparse.Namespace) -> int:
 def _explain(options: argparse.Namespace) -> int:
     from segscope.artefacts.overlays import class_overlay, contact_sheet, heat_overlay
     from segscope.latent.explore import Explorer
-    from segscope.run import Run
 
     refuse_existing(options.out, options.overwrite)
     explorer = Explorer(Run())
@@ -212,7 +211,6 @@ def _explain(options: argparse.Namespace) -> int:
 
 
 def _export_labels(options: argparse.Namespace) -> int:
-    from segscope.run import Run
     from segscope.suspects.export import as_coco, as_csv, as_label_studio, write_export
 
     out = options.out or Path(f"label_issues-{options.kind}{FORMATS[options.kind]}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -49,7 +50,7 @@ def count_skipped(skipped: pd.DataFrame) -> dict[str, int]:
     return skipped["reason"].value_counts().sort_index().to_dict()
 
 
-def summary(skipped: pd.DataFrame, listed_in: str) -> str | None:
+def summary(skipped: pd.DataFrame, listed_in: Path) -> str | None:
     """What was left out, and where it is listed, in a line; None if nothing was."""
     reasons = ", ".join(f"{n} {reason}" for reason, n in count_skipped(skipped).items())
     return f"left out: {reasons}; see {listed_in}" if reasons else None
