@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -89,6 +91,13 @@ def test_markdown_escapes_and_marks_what_changed(pair):
     assert text.startswith("| val | a&lt;b> | b | difference |\n| --- | --- | --- | --- |\n")
     assert "| iou.person | 0.800 | 0.800 | +0.000 (+0.000 to +0.000) |" in text
     assert "| separability | 0.900 | 0.900 | +0.000 |" in text
+
+
+def test_markdown_has_no_number_where_one_run_knows_none(pair):
+    a, b = pair
+    rows = b.measures.table
+    b = replace(b, measures=Measures(rows[rows["measure"] != "separability"]))
+    assert "| separability | 0.900 | – | – |" in as_markdown(a, b, compare_runs(a, b))
 
 
 def test_the_page_links_the_two_maps(pair, tmp_path):

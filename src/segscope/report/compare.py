@@ -127,11 +127,12 @@ def as_markdown(a: RunOf, b: RunOf, found: Comparison) -> str:
     for row in found.metrics.itertuples():
         if np.isnan(row.a) and np.isnan(row.b):
             continue
-        change = f"{row.difference:+.3f}"
+        change = "–" if np.isnan(row.difference) else f"{row.difference:+.3f}"
         if not np.isnan(row.low):
             change += f" ({row.low:+.3f} to {row.high:+.3f})"
             change = f"**{change}**" if row.low > 0 or row.high < 0 else change
-        lines.append(f"| {_cell(row.metric)} | {row.a:.3f} | {row.b:.3f} | {change} |")
+        a_value, b_value = ("–" if np.isnan(value) else f"{value:.3f}" for value in (row.a, row.b))
+        lines.append(f"| {_cell(row.metric)} | {a_value} | {b_value} | {change} |")
     text = "\n".join(lines) + "\n"
     return text if found.note is None else f"{text}\n{found.note}\n"
 
