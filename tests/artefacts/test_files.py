@@ -117,6 +117,18 @@ def test_files_are_written_into_an_empty_folder_or_an_own_one(tmp_path):
         output_folder(own / "a-mask.png")
 
 
+def test_a_folder_that_files_are_written_into_is_never_replaced_as_a_whole(tmp_path):
+    """The user may have made it, and keep other files in it."""
+    own = output_folder(tmp_path / "results")
+    folder_of(own)
+    with pytest.raises(SegscopeError, match="is a folder that segscope did not make"):
+        fill(own)
+    assert (own / "keep.txt").read_text() == "mine"
+    fill(tmp_path / "page")
+    with pytest.raises(SegscopeError, match="is a folder that segscope did not make"):
+        output_folder(tmp_path / "page")  # what is written there would go when it is replaced
+
+
 def test_an_existing_file_is_overwritten_only_when_asked(tmp_path):
     own = folder_of(tmp_path / "folder") / "keep.txt"
     refuse_existing(tmp_path / "new.txt", overwrite=False)

@@ -14,7 +14,9 @@ from typing import Any
 
 from segscope.errors import SegscopeError
 
-MARKER = ".segscope"  # a file in a folder that `atomic_folder` made
+MARKER = ".segscope"  # a file in a folder of segscope's own, which says what may become of it
+REPLACED = b"segscope made this folder and replaces it as a whole: keep nothing of yours in it.\n"
+WRITTEN = b"segscope writes files into this folder, over those of its own names.\n"
 
 
 @contextmanager
@@ -52,7 +54,7 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
     for left_over in (new, old):
         shutil.rmtree(left_over, ignore_errors=True)
     new.mkdir(parents=True)
-    (new / MARKER).write_text("segscope made this folder and replaces it as a whole: keep nothing of yours in it.\n")
+    (new / MARKER).write_bytes(REPLACED)
     try:
         yield new
         _swap(new, path, old)
@@ -74,27 +76,31 @@ def _swap(new: Path, path: Path, old: Path) -> None:
         raise
 
 
-def refuse_foreign(folder: Path) -> None:
-    """Raise SegscopeError if there is anything at this path but a folder that `atomic_folder` made."""
+def refuse_foreign(folder: Path, marked: bytes = REPLACED) -> None:
+    """Raise SegscopeError if there is anything at this path but a folder marked so: one that `atomic_folder` made."""
     if Path.cwd().is_relative_to(folder.resolve()):
         raise SegscopeError(f"{folder} is the working folder or holds it: name another folder to write to")
-    if folder.is_symlink() or (folder.exists() and not (folder / MARKER).is_file()):
+    if folder.is_symlink() or (folder.exists() and _mark(folder) != marked):
         kind = "a folder" if folder.is_dir() else "a file"
         raise SegscopeError(
             f"{folder} is {kind} that segscope did not make, and is not replaced: name another, or remove it yourself"
         )
 
 
-def output_folder(path: Path) -> Path:
-    """The folder, made if need be, to write files into whose names are ours to choose.
+def _mark(folder: Path) -> bytes | None:
+    file = folder / MARKER
+    return file.read_bytes() if file.is_file() else None
 
-    Raises SegscopeError if it holds anything and is none that this function or `atomic_folder` made.
+
+def output_folder(path: Path) -> Path:
+    """The folder, made if need be, to write files into whose names are ours to choose; it is never replaced as a whole.
+
+    Raises SegscopeError if it holds anything and is none that this function marked.
     """
-    if path.is_dir() and not any(path.iterdir()):
-        (path / MARKER).touch()
-    refuse_foreign(path)
+    if not path.is_dir() or any(path.iterdir()):
+        refuse_foreign(path, WRITTEN)
     path.mkdir(parents=True, exist_ok=True)
-    (path / MARKER).touch()
+    (path / MARKER).write_bytes(WRITTEN)
     return path
 
 
