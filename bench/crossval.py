@@ -24,7 +24,7 @@ import yaml
 from scipy.special import softmax
 
 from bench import write_project
-from segscope.evaluation.bootstrap import bootstrap_weights, interval
+from segscope.evaluation.bootstrap import Bootstrap, interval
 from segscope.evaluation.counts import confusion, iou, outcomes
 from segscope.evaluation.per_image import image_table, pixel_counts
 from segscope.model.dataset import read_examples, shards
@@ -115,8 +115,8 @@ def values(parts: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
 def compare(names: list[str]) -> None:
     tables = {name: pd.read_parquet(RESULTS / f"{name}.parquet") for name in names}
     first = tables[names[0]]
-    weights = bootstrap_weights(len(first), RESAMPLES, 0)
-    weights = np.vstack([np.ones(len(first)), weights])
+    drawn = Bootstrap(np.arange(len(first)), RESAMPLES).weights()
+    weights = np.vstack([np.ones(len(first)), *drawn])
     rows = []
     for k, label in enumerate(first.attrs["classes"], start=1):
         found = {}

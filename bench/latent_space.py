@@ -19,7 +19,7 @@ from scipy.stats import spearmanr
 
 from segscope.artefacts.overlays import contact_sheet, thumbnail
 from segscope.latent import separability
-from segscope.latent.attention import cluster_direction
+from segscope.latent.attention import cluster_directions
 from segscope.latent.explore import Explorer
 from segscope.latent.neighbors import nearest, purity
 from segscope.latent.space import LatentSpace, fit_latent_space, pool
@@ -63,6 +63,7 @@ def layers(explorer: Explorer) -> None:
     of_layer = {name: np.concatenate([batch[i] for batch in pooled]) for i, name in enumerate(names)}
     samples = run.table("samples").set_index("image_id").loc[ids]
     group, dominant = separability.heavy_groups(samples), samples["dominant"].to_numpy()
+    alone = np.arange(len(ids))
     draws = np.random.default_rng(0).integers(0, len(ids), (RESAMPLES, len(ids)))
     chance = (pd.Series(dominant).value_counts(normalize=True) ** 2).sum()
     print(f"\n{run.params.variant}: {len(ids)} images; purity by chance {chance:.3f}")
@@ -73,9 +74,10 @@ def layers(explorer: Explorer) -> None:
             vectors = fit_latent_space(means, chosen, min(dimensions, means.shape[1])).transform(means)
             pure = purity(nearest(vectors, NEIGHBORS, 0).index, dominant)
             low, high = np.quantile(pure[draws].mean(1), (0.025, 0.975))
-            apart = separability.separability(vectors, group, 0), separability.silhouette(vectors, group, 0)
-            figures = f"{apart[0]:.3f} | {apart[1]:.3f} | {pure.mean():.3f} ({low:.3f} to {high:.3f})"
-            print(f"| {title} | {vectors.shape[1]} | {figures} |")
+            apart, ends = separability.separability(vectors, group, alone, 0)
+            silhouette = separability.silhouette(vectors, group, 0)
+            figures = f"{apart:.3f} ({ends[0]:.3f} to {ends[1]:.3f}) | {silhouette:.3f}"
+            print(f"| {title} | {vectors.shape[1]} | {figures} | {pure.mean():.3f} ({low:.3f} to {high:.3f}) |")
 
 
 def randomise(model: keras.Model, seed: int) -> keras.Model:
@@ -111,7 +113,7 @@ def attention_sanity(explorer: Explorer, models: Mapping[str, keras.Model]) -> N
         labels = cluster_of.loc[ids].to_numpy()
         spaces[name] = fit_latent_space(pooled, names, run.params.embed.dimensions)
         vectors = spaces[name].transform(pooled)
-        directions[name] = [cluster_direction(vectors, labels == c) for c in range(labels.max() + 1)]
+        directions[name] = cluster_directions(vectors, labels)
     draw, maps, lost = np.random.default_rng(0), {name: [] for name in probes}, []
     for ids, pixels in pictures(explorer, ("train", "val")):
         cluster = cluster_of.loc[ids].to_numpy()

@@ -14,6 +14,7 @@ from segscope.latent.clusters import (
     cluster_measures,
     cluster_vectors,
     gray_measures,
+    group_points,
     profile_clusters,
     recovery_measures,
     stability,
@@ -33,36 +34,39 @@ def main(run: Run) -> None:
     samples, predictions = (
         run.table(name).set_index("image_id").loc[ids].reset_index() for name in ("samples", "predictions")
     )
+    group = run.table("groups").set_index("image_id").loc[ids, "group"].to_numpy()
     vectors = np.stack(embeddings["latent"]).astype(float)
-    labels, probability = cluster_vectors(vectors, options, embed.umap_neighbors, embed.seed)
+    means, of = group_points(vectors, group)
+    found, probability = cluster_vectors(means, options, embed.umap_neighbors, embed.seed)
+    labels = found[of]
+    stable = stability(
+        found,
+        lambda chosen, seed: cluster_vectors(means[chosen], options, embed.umap_neighbors, seed)[0],
+        options.stability_runs,
+        embed.seed,
+    )
     facts = binary_features(samples, run.categories)
     # Of the val split's images only: the train split's flatter the model.
     scores = image_scores(predictions, taxonomy).where(predictions["split"] == "val")
-    profiles = profile_clusters(labels, facts, samples[list(NUMERIC)], scores)
+    profiles = profile_clusters(labels, facts, samples[list(NUMERIC)], scores, group, stable.jaccard)
     model = load_model(run.path("model"), len(taxonomy.class_names), size)
     space = load_latent_space(run.path("latent_space"))
     counts = embeddings["split"].value_counts(sort=False)
     splits = [Split(run.path("dataset"), name, n) for name, n in counts.items()]
     batches = layer_batches(model, space.layers, splits, "attention")
-    maps, under = attend(batches, space, Points(ids, vectors, labels), taxonomy, options.exemplars)
+    maps, under = attend(batches, space, Points(ids, vectors, labels, group), taxonomy, options.exemplars)
     val = predictions[predictions["split"] == "val"]
     worst = most_wrong(val, taxonomy, options.explained) if len(val) else {}
     examples = Split(run.path("dataset"), "val", len(val)).examples(size)
     supports = explain_errors(Supporter(model), examples, worst, taxonomy)
-    stable = stability(
-        labels,
-        lambda chosen, seed: cluster_vectors(vectors[chosen], options, embed.umap_neighbors, seed)[0],
-        options.stability_runs,
-        embed.seed,
-    )
-    run.write("clusters", pd.DataFrame({"image_id": ids, "cluster": labels, "probability": probability}))
+    run.write("clusters", pd.DataFrame({"image_id": ids, "cluster": labels, "probability": probability[of]}))
     run.write("cluster_profiles", attention_rows(under, profiles, taxonomy))
     run.write("heatmaps", maps)
     run.write("supports", supports)
     rows = [
-        *cluster_measures(labels, profiles, stable),
-        *recovery_measures(labels, facts, profiles),
-        *gray_measures(samples, scores["loss"].to_numpy()),
+        *cluster_measures(labels, samples["dominant"].to_numpy(), group, profiles, stable.rand),
+        *recovery_measures(labels, facts, profiles, group),
+        *gray_measures(samples, scores["loss"].to_numpy(), group),
     ]
     run.write_measures("cluster", measure_table(rows))
 

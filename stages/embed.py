@@ -3,7 +3,6 @@
 from functools import partial
 
 import keras
-import numpy as np
 import pandas as pd
 
 from segscope import stage
@@ -12,7 +11,7 @@ from segscope.artefacts.revisions import read_file
 from segscope.latent.neighbors import nearest, neighbor_table
 from segscope.latent.projection import align_map, fit_map, trustworthiness
 from segscope.latent.separability import separation_measures
-from segscope.latent.space import embedding_table, fit_latent_space, pool, save_latent_space
+from segscope.latent.space import embedding_table, fit_latent_space, pooled, save_latent_space
 from segscope.model.inference import Split, layer_batches
 from segscope.model.saving import load_model
 from segscope.run import Run
@@ -22,20 +21,19 @@ def main(run: Run) -> None:
     options = run.params.embed
     keras.utils.set_random_seed(options.seed)
     other = map_of(options.align_to) if options.align_to else None
-    samples = run.table("samples")
+    samples, groups = run.table("samples"), run.table("groups").set_index("image_id")["group"]
     model = load_model(run.path("model"), len(run.taxonomy.class_names), run.params.data.image_size)
     splits = [Split(run.path("dataset"), name, int((samples["split"] == name).sum())) for name in options.splits]
-    found = [(ids, pool(layers)) for ids, _, layers in layer_batches(model, options.layers, splits, "embed")]
-    ids, pooled = (np.concatenate(each) for each in zip(*found, strict=True))
+    ids, means = pooled(layer_batches(model, options.layers, splits, "embed"))
     samples = samples.set_index("image_id").loc[ids]
-    space = fit_latent_space(pooled, options.layers, options.dimensions)
-    vectors = space.transform(pooled)
+    space = fit_latent_space(means, options.layers, options.dimensions)
+    vectors = space.transform(means)
     neighbors = nearest(vectors, max(options.neighbors, options.umap_neighbors), options.seed)
     settings = options.umap_neighbors, options.umap_min_dist, options.seed
     rows = [
-        Measure("channels", pooled.shape[1]),
+        Measure("channels", means.shape[1]),
         Measure("neighbor_recall", neighbors.recall),
-        *separation_measures(vectors, neighbors.index[:, : options.neighbors], samples, options.seed),
+        *separation_measures(vectors, samples, groups[ids].to_numpy(), options.neighbors, options.seed),
     ]
     if other is None:
         xy = fit_map(vectors, neighbors, *settings)

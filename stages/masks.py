@@ -15,7 +15,7 @@ from segscope.run import Run
 
 def main(run: Run) -> None:
     data = run.params.data
-    exclusion = read_exclusion(data.exclude)
+    exclusion = read_exclusion(data.exclude, data.origin)
     annotations = run.arrow("annotations").combine_chunks()
     index, annotations, excluded, unknown = apply_exclusion(exclusion, run.table("index"), annotations)
     if unknown:

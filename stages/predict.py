@@ -8,13 +8,14 @@ from segscope import stage
 from segscope.artefacts.files import atomic_folder, write_json
 from segscope.artefacts.measures import measure_table, of_split
 from segscope.evaluation.bootstrap import SEED
-from segscope.evaluation.confusions import confusion_measures, findings
+from segscope.evaluation.confusions import confusion_measures, find_merges, findings
 from segscope.evaluation.evaluate import evaluate
 from segscope.evaluation.per_image import image_scores
 from segscope.evaluation.plots import by_split, plot_tables
 from segscope.insights.insights import find_insights
 from segscope.model.folds import fold_model, fold_of
 from segscope.model.inference import Split, predict_split
+from segscope.model.pixels import pixel_heads
 from segscope.model.saving import load_model
 from segscope.run import Run
 from segscope.suspects.find import SuspectFinder
@@ -25,7 +26,8 @@ def main(run: Run) -> None:
     keras.utils.set_random_seed(SEED)
     taxonomy, batch_size = run.taxonomy, run.params.predict.batch_size
     shape = len(taxonomy.class_names), run.params.data.image_size
-    samples, instances, truth = (run.table(name) for name in ("samples", "instances", "truth"))
+    samples, instances, truth, groups = (run.table(name) for name in ("samples", "instances", "truth", "groups"))
+    group = groups.set_index("image_id")["group"]
     model = load_model(run.path("model"), *shape)
     # The model has seen the train split's labels: it cannot judge them.
     judged = {"val": SuspectFinder(samples, instances, taxonomy)}
@@ -36,22 +38,29 @@ def main(run: Run) -> None:
         evaluations[name] = evaluate(predict_split(model, split, batch_size, bool(look)), taxonomy, look)
     if run.params.labels.folds > 1:
         judged["train"] = SuspectFinder(samples, instances, taxonomy)
-        train = samples.loc[samples["split"] == "train", "image_id"].to_numpy()
-        fold = fold_of(train, run.params.labels.folds)
+        ids = samples.loc[samples["split"] == "train", "image_id"].to_numpy()
+        fold = fold_of(group[ids].to_numpy(), run.params.labels.folds)
         for number in np.unique(fold):
-            model = load_model(fold_model(run.path("folds"), number), *shape)
-            split = Split(run.path("dataset"), "train", len(train[fold == number]), train[fold == number])
-            for batch in predict_split(model, split, batch_size, mirrored=True):
+            judge = load_model(fold_model(run.path("folds"), number), *shape)
+            split = Split(run.path("dataset"), "train", len(ids[fold == number]), ids[fold == number])
+            for batch in predict_split(judge, split, batch_size, mirrored=True):
                 judged["train"].look(batch)
     predictions = by_split({name: each.table for name, each in evaluations.items()})
     suspects = pd.concat([finder.table() for finder in judged.values()], ignore_index=True)
-    confused = {name: findings(each.counts, taxonomy) for name, each in evaluations.items()}
+    heads = pixel_heads(model, run.path("dataset"), samples, group, taxonomy)
+    train = evaluations["train"]
+    merges = {"val": find_merges(train.counts, train.groups(group), taxonomy, heads)}
+    confused = {
+        name: findings(each.counts, taxonomy, each.groups(group), merges.get(name, {}))
+        for name, each in evaluations.items()
+    }
     val = predictions[predictions["split"] == "val"]
     shown = samples.set_index("image_id").loc[val["image_id"]].reset_index()
-    insights = find_insights(shown, image_scores(val, taxonomy).reset_index(drop=True), run.params.insights.min_images)
+    scores, units = image_scores(val, taxonomy).reset_index(drop=True), group[val["image_id"]].to_numpy()
+    insights = find_insights(shown, scores, taxonomy, units, run.params.insights.min_images)
     rows = []
     for name, each in evaluations.items():
-        rows += of_split(name, [*each.measures(), *confusion_measures(confused[name])])
+        rows += of_split(name, [*each.measures(group), *confusion_measures(confused[name])])
         rows += of_split(name, suspect_measures(suspects, truth, name) if name in judged else [])
     measures = measure_table([*rows, *of_split("val", insights.measures())])
     run.write("predictions", predictions)

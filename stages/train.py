@@ -3,59 +3,71 @@
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pandas as pd
+
 from segscope import stage
 from segscope.artefacts.files import atomic_folder, atomic_path, write_json
+from segscope.latent.groups import named_groups, near_copies
+from segscope.latent.space import pooled
 from segscope.model.callbacks import Checkpoint
 from segscope.model.card import write_card
 from segscope.model.dataset import shards
 from segscope.model.encoder import read_encoder
 from segscope.model.folds import fold_model, fold_sizes
 from segscope.model.history import best_metrics
+from segscope.model.inference import Split, layer_batches
 from segscope.model.saving import save_model
 from segscope.model.training import (
     Training,
+    build_encoder,
     count_parameters,
     fold_trainings,
+    hold_out,
     prepare_training,
     train,
     training_measures,
 )
+from segscope.model.unet import LIKENESS
 from segscope.run import Run
 
 
 def main(run: Run) -> None:
-    params, options = run.params, run.params.train.applied()
+    data, options = run.params.data, run.params.train.applied()
     files = {split: shards(run.path("dataset"), split) for split in ("train", "val")}
-    training = prepare_training(files, params.data.image_size, run.taxonomy, options)
-    model, history, checkpoint = train(
-        training, read_encoder(run.path("weights")), run.path("checkpoint"), run.path("training")
-    )
+    training = prepare_training(files, data.image_size, run.taxonomy, options)
+    run.write("groups", find_groups(run, training))
+    groups = run.table("groups").set_index("image_id")["group"]
+    learned, encoder = hold_out(training, groups), read_encoder(run.path("weights"))
+    model, history, checkpoint = train(learned, encoder, run.path("checkpoint"), run.path("training"))
     history.to_csv(run.path("training") / "history.csv", index=False)
     save_model(model, run.path("model"))
+    of_model = run.taxonomy.classes, data.image_size, count_parameters(model)
+    facts = options.model_dump(), {"source": data.source, **training.images}, best_metrics(history)
     with atomic_path(run.path("model_card")) as temporary:
-        write_card(
-            temporary,
-            run.taxonomy.classes,
-            params.data.image_size,
-            count_parameters(model),
-            options.model_dump(),
-            {"source": params.data.source, **training.images},
-            best_metrics(history),
-        )
-    checkpoints = [checkpoint, *train_folds(run, training)]
+        write_card(temporary, *of_model, *facts)
+    checkpoints = [checkpoint, *train_folds(run, training, groups)]
     run.write_measures("train", training_measures(training, model, history))
     for each in checkpoints:
         each.remove()
 
 
-def train_folds(run: Run, training: Training) -> list[Checkpoint]:
-    """A model for each fold of the train split that has not seen it; returns their checkpoints."""
-    folds = run.params.labels.folds
-    checkpoints: list[Checkpoint] = []
+def find_groups(run: Run, training: Training) -> pd.DataFrame:
+    """Which images belong together: as the user says, or near copies as the encoder sees them."""
+    named = run.table("named_groups")
+    if len(named):
+        return named_groups(training.image_ids, named)
+    encoder = build_encoder(*read_encoder(run.path("weights")), run.params.data.image_size)
+    splits = [Split(run.path("dataset"), name, n) for name, n in training.images.items()]
+    return near_copies(*pooled(layer_batches(encoder, LIKENESS, splits, "near copies")))
+
+
+def train_folds(run: Run, training: Training, groups: pd.Series) -> list[Checkpoint]:
+    """A model for each fold of the train split that has not seen it; groups: by image_id. Returns their checkpoints."""
+    folds, checkpoints = run.params.labels.folds, list[Checkpoint]()
     with atomic_folder(run.path("folds")) as folder, TemporaryDirectory() as logs:
-        sizes = fold_sizes(training.train.image_ids, folds)
+        sizes = fold_sizes(groups[training.train.image_ids].to_numpy(), folds)
         write_json(folder / "folds.json", {"folds": folds, "images": sizes})
-        for number, part in enumerate(fold_trainings(training, folds)):
+        for number, part in enumerate(fold_trainings(training, groups, folds)):
             print(f"a model for fold {number}, counted from 0, of {folds}")
             scratch = run.path("checkpoint").with_name(f"{run.path('checkpoint').name}-fold-{number}")
             model, _, checkpoint = train(part, read_encoder(run.path("weights")), scratch, Path(logs) / str(number))

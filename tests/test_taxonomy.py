@@ -81,10 +81,20 @@ def test_a_category_is_measured_by_its_class_or_by_that_of_its_kind(classes, exp
     assert Taxonomy(CATEGORIES, classes).yardsticks == expected
 
 
-def test_a_category_of_no_class_is_measured_by_the_first_category_of_its_kind_that_has_one():
+def test_a_category_of_no_class_is_measured_by_the_class_that_holds_car():
     truck = pd.DataFrame({"category_id": [8], "source_id": [8], "name": ["truck"], "supercategory": ["vehicle"]})
     four = pd.concat([CATEGORIES, truck], ignore_index=True)
     assert Taxonomy(four, {"bus": ["bus"], "car": ["car"]}).yardsticks == {"car": 2, "bus": 1, "truck": 2}
+    assert Taxonomy(four, {"car": ["car"], "bus": ["bus"]}).yardsticks == {"car": 1, "bus": 2, "truck": 1}
+
+
+def test_in_another_super_category_the_class_that_holds_most_of_it_stands_for_it():
+    names = ["dog", "cat", "cow", "horse"]
+    animals = pd.DataFrame({"category_id": range(1, 5), "source_id": range(1, 5), "name": names})
+    taxonomy = Taxonomy(animals.assign(supercategory="animal"), {"dog": ["dog"], "farm": ["cow", "horse"]})
+    assert taxonomy.yardsticks == {"dog": 1, "cat": 2, "cow": 2, "horse": 2}
+    equal = Taxonomy(animals.assign(supercategory="animal"), {"dog": ["dog"], "farm": ["cow"]})
+    assert equal.yardsticks["cat"] == 1
 
 
 def test_the_largest_category_id_is_told_from_ignore():

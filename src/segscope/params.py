@@ -167,6 +167,11 @@ class Data(Group):
     max_images: SplitSizes = Field(
         default=SplitSizes(train=15000, val=5000), description="at most so many; of more, a seeded sample"
     )
+    group: Text | None = Field(
+        default=None,
+        description="images that belong together have this field of the annotation files' images in common (null: near "
+        "copies are found)",
+    )
     sample_images: SplitSizes = Field(default=SplitSizes(train=280, val=140), description="sample: scenes to draw")
     seed: Seed = Field(default=0, description="of the drawing and of the choice of images")
     image_size: int = Field(
@@ -176,6 +181,12 @@ class Data(Group):
         multiple_of=32,
         description="pixels; pictures and masks become square; a multiple of 32",
     )
+
+    @property
+    def origin(self) -> str:
+        """Where the images are from, in words: elsewhere their ids mean other images."""
+        details = {"sample": f", seed {self.seed}", "directory": f" {self.root}"}
+        return self.source + details.get(self.source, "")
 
 
 class Masks(Group):
@@ -211,8 +222,15 @@ class Train(Group):
         "augmentation; to set one of these otherwise is an error; the other keys hold)",
     )
     epochs: PositiveInt = Field(default=15, description="at most")
+    holdout: float = Field(
+        default=0,
+        ge=0,
+        le=0.5,
+        description="share of train's images, whole groups of them, that is not learned from but decides when to stop "
+        "and which epoch is kept (0: all epochs are trained, and the last is kept)",
+    )
     patience: PositiveInt = Field(
-        default=6, description="epochs without a higher mean IoU on val before training stops; the best epoch is kept"
+        default=6, description="epochs without a higher mean IoU on these before training stops"
     )
     batch_size: PositiveInt = Field(default=16, description="images, over all GPUs together")
     learning_rate: float = Field(default=1e-3, gt=0, le=1, description="Adam's, at the start")
@@ -304,7 +322,9 @@ class Cluster(Group):
 
 
 class Insights(Group):
-    min_images: int = Field(default=10, ge=5, lt=2**31, description="of a slice")
+    min_images: int = Field(
+        default=10, ge=5, lt=2**31, description="groups of images that a statement needs on both sides"
+    )
 
 
 class Report(Group):

@@ -19,6 +19,7 @@ from segscope.errors import SegscopeError
 BACKGROUND = 0
 IGNORE = 255
 UNLABELLED = "unlabelled"
+REFERENCE = "car"  # by whose class the other vehicles are measured
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,11 +79,14 @@ class Taxonomy:
     def yardsticks(self) -> dict[str, int]:
         """Category → the class that its recall is measured by, for each category that has one.
 
-        It is the class that holds the category, or else the one that holds another category of its super-category: so
-        bus is measured by the class that holds car in every variant.
+        It is the class that holds the category, or else the one that stands for its super-category: that which holds
+        car, so that bus is measured by it in every variant; where none does, and in other super-categories, that which
+        holds most of its categories, of equals the first.
         """
         own = pd.Series(self.class_of_position[1:], index=self.categories.index)
-        held = own[own > 0].groupby(self.categories["supercategory"]).first()
+        held = own[own > 0].groupby(self.categories["supercategory"]).agg(lambda of: of.mode().iloc[0])
+        for row in self.categories[(own > 0) & (self.categories["name"] == REFERENCE)].itertuples():
+            held[row.supercategory] = own[row.Index]
         classes = own.where(own > 0, self.categories["supercategory"].map(held))
         return {name: int(k) for name, k in zip(self.categories["name"], classes, strict=True) if k > 0}
 

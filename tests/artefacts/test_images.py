@@ -31,12 +31,10 @@ def test_shrinking_is_anti_aliased():
     assert np.ptp(np.asarray(resize_image(Image.fromarray(stripes), 64))[:, 2:-2]) <= 2
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK"])
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB"])
 def test_pictures_of_every_mode_become_rgb(tmp_path, mode):
-    picture = PICTURE.convert(mode)
-    path = save(
-        tmp_path / ("a.jpg" if mode == "CMYK" else "a.png"), picture, **({"quality": 95} if mode == "CMYK" else {})
-    )
+    picture = PICTURE.convert("L").convert(mode) if mode == "PA" else PICTURE.convert(mode)
+    path = save(tmp_path / "a.tif", picture)
     with Image.open(path) as opened:
         expected = np.asarray(opened.convert("RGB"))
     assert np.array_equal(to_rgb(open_image(path)), expected)
@@ -56,6 +54,20 @@ def test_sixteen_bits_become_eight(tmp_path, suffix):
     opened = open_image(path, (WIDTH, HEIGHT))
     assert opened.mode == "L"
     assert np.array_equal(opened, deep >> 8)
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.uint16])
+def test_eight_bits_in_a_wider_type_stay(tmp_path, kind):
+    gray = PIXELS[..., 0].astype(kind)
+    assert np.array_equal(open_image(save(tmp_path / "a.tif", Image.fromarray(gray))), gray)
+
+
+def test_sixteen_bits_in_thirty_two_become_eight(tmp_path):
+    deep = np.arange(HEIGHT * WIDTH, dtype=np.int32).reshape(HEIGHT, WIDTH) * 54
+    assert np.array_equal(open_image(save(tmp_path / "a.tif", Image.fromarray(deep))), deep >> 8)
+    wider = save(tmp_path / "b.tif", Image.fromarray(deep * 1000))
+    with pytest.raises(SegscopeError, match="more than 16 bits"):
+        open_image(wider)
 
 
 def test_floating_point_pixels_are_refused(tmp_path):

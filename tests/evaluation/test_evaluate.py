@@ -17,15 +17,17 @@ from segscope.evaluation.per_image import image_table
 from segscope.evaluation.plots import by_split
 from segscope.evaluation.predicted import Predicted
 
+ALONE = pd.Series(range(100), index=range(100))  # each image its own group
 VALUES = [0, 1, 3, 6, 18, 255]  # of a mask
 NAMES = [
     "images",
+    "groups",
     "loss",
     "pixel_accuracy",
     *("iou.person", "iou.car", "mean_iou.person", "mean_iou.car"),
     *("recall.person", "recall.car", "recall.bus"),
     "calibration_error",
-    "confidence",
+    *("confidence.person", "confidence.car", "right.person", "right.car", "gap.person", "gap.car"),
 ]
 
 
@@ -62,14 +64,14 @@ def test_batches_are_measured_as_one(batch, whole, ends):
     pd.testing.assert_frame_equal(found.table, whole.table)
     assert np.array_equal(found.reliability, whole.reliability)
     assert np.array_equal(found.counts, whole.counts)
-    assert found.measures() == whole.measures()
+    assert found.measures(ALONE) == whole.measures(ALONE)
 
 
 def test_the_order_of_images_changes_no_value(batch, whole):
     order = np.random.default_rng(0).permutation(12)
     found = evaluate([Predicted(batch.image_ids[order], batch.masks[order], batch.probabilities[order])], TAXONOMY)
     assert found.table["image_id"].tolist() == batch.image_ids[order].tolist()
-    for row, expected in zip(found.measures(), whole.measures(), strict=True):
+    for row, expected in zip(found.measures(ALONE), whole.measures(ALONE), strict=True):
         assert (row.measure, row.value) == (expected.measure, pytest.approx(expected.value))
 
 
@@ -98,33 +100,37 @@ def test_the_table_fits_its_schema(whole, tmp_path):
     read = read_parquet(tmp_path / "predictions.parquet", schema)
     again = dataclasses.replace(whole, table=read)
     assert np.array_equal(again.counts, whole.counts)
-    assert [row.value for row in again.measures()] == pytest.approx([row.value for row in whole.measures()], rel=1e-6)
+    assert [row.value for row in again.measures(ALONE)] == pytest.approx(
+        [row.value for row in whole.measures(ALONE)], rel=1e-6
+    )
 
 
 def test_all_metrics_are_measured_once(whole):
-    rows = whole.measures()
+    rows = whole.measures(ALONE)
     assert [row.measure for row in rows] == NAMES
-    assert rows[0].value == 12
+    assert [row.value for row in rows[:2]] == [12, 12]
     assert set(measure_table(rows)["measure"]) == set(NAMES)
-    for row in rows[1:-1]:
-        assert row.low < row.value < row.high
+    for row in rows[2:]:
+        assert row.low <= row.value <= row.high
         assert row.images == 12
+        assert 0 < row.carriers < 12.001
 
 
 @pytest.mark.filterwarnings("error")
 def test_where_everything_is_ignored_only_the_images_are_known():
-    table = measure_table(evaluate([batch_of(3, [255])], TAXONOMY).measures())
-    assert table[["measure", "value"]].to_numpy().tolist() == [["images", 3]]
+    table = measure_table(evaluate([batch_of(3, [255])], TAXONOMY).measures(ALONE))
+    assert table[["measure", "value"]].to_numpy().tolist() == [["images", 3], ["groups", 3]]
 
 
 @pytest.mark.filterwarnings("error")
 def test_where_no_image_shows_a_class_its_metrics_are_unknown():
-    table = measure_table(evaluate([batch_of(3, [0, 1, 18])], TAXONOMY).measures())
-    assert set(table["measure"]) == {name for name in NAMES if not name.endswith((".car", ".bus"))}
+    table = measure_table(evaluate([batch_of(3, [0, 1, 18])], TAXONOMY).measures(ALONE))
+    unknown = {"iou.car", "mean_iou.car", "recall.car", "recall.bus"}
+    assert set(table["measure"]) == {*NAMES} - unknown
 
 
 @pytest.mark.filterwarnings("error")
 def test_one_image_has_values_without_intervals():
-    table = measure_table(evaluate([batch_of(1)], TAXONOMY).measures())
+    table = measure_table(evaluate([batch_of(1)], TAXONOMY).measures(ALONE))
     assert table["measure"].tolist() == NAMES
     assert table[["low", "high"]].isna().all(axis=None)

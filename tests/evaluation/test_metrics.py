@@ -10,9 +10,9 @@ from sklearn.metrics import accuracy_score, confusion_matrix, jaccard_score, log
 from small import CATEGORIES, TAXONOMY
 
 from segscope.artefacts.measures import Measure
-from segscope.evaluation.bootstrap import RESAMPLES, bootstrap_weights, interval
+from segscope.evaluation.bootstrap import Bootstrap
 from segscope.evaluation.counts import confusion, iou, outcomes
-from segscope.evaluation.loss import LOSS_PER_LEVEL, loss_maps, pixel_loss
+from segscope.evaluation.loss import level_loss, loss_maps, pixel_loss
 from segscope.evaluation.metrics import Ratio, ratio_measures, ratios
 from segscope.evaluation.per_image import image_scores, image_table, pixel_counts
 from segscope.taxonomy import Taxonomy
@@ -86,12 +86,12 @@ def test_figures_of_each_image_equal_scikit_learns(seed):
         assert np.array_equal(matrix[i], confusion_matrix(true, predicted, labels=range(3)).T)
         assert row["loss"] == pytest.approx(log_loss(true, p / p.sum(1, keepdims=True), labels=range(3)), rel=1e-5)
         assert row["pixel_accuracy"] == pytest.approx(accuracy_score(true, predicted))
-        assert row["confidence"] == pytest.approx(probabilities[i].max(-1).mean())
+        assert row["confidence"] == pytest.approx(p.max(-1).mean())
         for k, name in enumerate(TAXONOMY.classes, start=1):
             if (true == k).any() or (predicted == k).any():
                 assert row[f"iou.{name}"] == pytest.approx(image_jaccard(probabilities[i], positions[i], k))
-            sure = probabilities[i][probabilities[i].argmax(-1) == k, k]
-            assert row[f"confidence.{name}"] == pytest.approx(sure.mean())
+            sure = p[predicted == k, k]
+            assert row[f"confidence.{name}"] == pytest.approx(sure.mean() if len(sure) else np.nan, nan_ok=True)
 
 
 def test_dataset_iou_equals_kerass():
@@ -138,7 +138,7 @@ def test_recall_measures_bus_by_the_class_that_holds_car():
 
 
 def test_the_measures_have_one_name_each_and_count_the_images_they_are_of():
-    rows = ratio_measures(found_ratios(*one_hot_case()))
+    rows = ratio_measures(found_ratios(*one_hot_case()), Bootstrap(np.arange(2)))
     assert {row.measure: row.images for row in rows} == {
         "loss": 2,
         "pixel_accuracy": 2,
@@ -153,7 +153,8 @@ def test_the_measures_have_one_name_each_and_count_the_images_they_are_of():
 
 
 def measures_of(probabilities: np.ndarray, positions: np.ndarray) -> dict[str, Measure]:
-    return {row.measure: row for row in ratio_measures(found_ratios(probabilities, positions))}
+    alone = Bootstrap(np.arange(len(positions)))
+    return {row.measure: row for row in ratio_measures(found_ratios(probabilities, positions), alone)}
 
 
 @settings(max_examples=15, deadline=None)
@@ -188,6 +189,31 @@ def test_more_images_are_known_better():
         assert narrow[name].high - narrow[name].low < 0.6 * (wide[name].high - wide[name].low)
 
 
+def test_copies_of_the_images_add_nothing():
+    probabilities, positions = random_case(3, n=20)
+    once = found_ratios(probabilities, positions)
+    often = found_ratios(np.repeat(probabilities, 4, 0), np.repeat(positions, 4, 0))
+    group = np.arange(20)
+    for a, b in zip(
+        ratio_measures(once, Bootstrap(group)), ratio_measures(often, Bootstrap(np.repeat(group, 4))), strict=True
+    ):
+        figures = [[row.value, row.low, row.high, row.carriers] for row in (a, b)]
+        assert figures[1] == pytest.approx(figures[0])
+        assert b.images == 4 * a.images
+
+
+def test_few_images_carry_a_class_that_is_found_in_few():
+    """All forty images show persons, but the model finds them in two, most of them in one."""
+    counts = np.zeros((40, 3, 5), np.int64)
+    counts[:, 0, 1] = 100
+    counts[:2, 1, 1] = 90, 10
+    rows = {row.measure: row for row in ratio_measures(ratios(counts, np.ones(40), TAXONOMY), Bootstrap(np.arange(40)))}
+    assert rows["iou.person"].carriers == pytest.approx(100**2 / (90**2 + 10**2))
+    assert rows["iou.person"].images == 40
+    assert rows["loss"].carriers == 40
+    assert rows["iou.car"].carriers == 0
+
+
 def one_image_of(category: str, n: int = 5) -> tuple[np.ndarray, np.ndarray]:
     """Images of background, one of which shows the category; the model sees persons and cars everywhere."""
     positions = np.zeros((n, 4, 4), np.uint8)
@@ -219,7 +245,7 @@ def test_what_one_image_shows_has_a_value_but_no_interval():
 def test_of_no_counted_pixel_nothing_is_known():
     found = ratios(np.zeros((3, 3, 5), np.int64), np.full(3, np.nan), TAXONOMY)
     assert all(np.isnan(ratio.value()) for ratio in found.values())
-    rows = ratio_measures(found)
+    rows = ratio_measures(found, Bootstrap(np.arange(3)))
     assert np.isnan([[row.value, row.low, row.high] for row in rows]).all()
     assert all(row.images == 0 for row in rows)
 
@@ -249,45 +275,19 @@ def test_an_image_of_ignored_pixels_has_no_figures_of_its_labels():
     p = np.random.default_rng(0).dirichlet(np.ones(3), (1, 4, 4)).astype(np.float32)
     table = image_table(p, np.full((1, 4, 4), 255, np.uint8), TAXONOMY)
     assert table[["loss", "pixel_accuracy", "iou.person", "iou.car"]].isna().all(axis=None)
-    assert table["confidence"].notna().all()
+    assert table[["confidence", "confidence.person"]].isna().all(axis=None)
     assert image_scores(table, TAXONOMY).isna().all(axis=None)
 
 
-def test_a_map_of_the_loss_is_halved_and_in_levels():
-    target = np.array([[[0, 1, 255, 255], [0, 1, 255, 255], [2, 2, 0, 0], [2, 2, 0, 0]]], np.uint8)
+def test_a_map_of_the_loss_is_halved_and_cuts_nothing_off():
+    target = np.array([[[0, 1, 255, 255], [0, 1, 255, 255], [2, 2, 0, 255], [2, 2, 255, 255]]], np.uint8)
     p = np.zeros((1, 4, 4, 3), np.float32)
     p[0, :2], p[0, 2:, :2], p[0, 2:, 2:] = (0.5, 0.25, 0.25), (0.1, 0, 0.9), (0, 1, 0)
     (found,) = loss_maps(p, target)
     first = np.mean([np.log(2), np.log(4)])
-    levels = np.array([[first, 0], [-np.log(0.9), np.inf]]) / LOSS_PER_LEVEL
-    assert found.tolist() == np.minimum(levels, 255).round().tolist()
+    # Of the last cell a single pixel counts, and is as wrong as can be.
+    assert level_loss(found) == pytest.approx(np.array([[first, 0], [-np.log(0.9), -np.log(1e-12)]]), rel=0.04)
     assert found.dtype == np.uint8
-
-
-def test_resamples_draw_as_many_images_with_replacement():
-    weights = bootstrap_weights(30)
-    assert weights.shape == (RESAMPLES, 30)
-    assert (weights.sum(1) == 30).all()
-    assert weights.mean() == 1
-    assert weights.var() == pytest.approx(1 - 1 / 30, rel=0.05)
-    assert np.array_equal(weights, bootstrap_weights(30))
-
-
-def test_the_bootstrap_interval_covers_a_known_mean():
-    rng = np.random.default_rng(0)
-    covered = 0
-    for seed in range(200):
-        values = rng.normal(size=60)
-        weights = bootstrap_weights(60, 400, seed)
-        low, high = interval(weights @ values / 60)
-        covered += low <= 0 <= high
-    assert 0.88 <= covered / 200 <= 0.99
-
-
-def test_the_interval_of_nothing_is_unknown():
-    assert np.isnan(interval(np.array([]))).all()
-    assert np.isnan(interval(np.array([np.nan, np.nan]))).all()
-    assert interval(np.array([1.0, np.nan, 1.0])) == (1, 1)
 
 
 def test_scores_of_an_image_count_a_class_only_where_it_is_shown():

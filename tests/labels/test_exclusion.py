@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from segscope.errors import SegscopeError
 from segscope.labels.exclusion import Exclusion, apply_exclusion, exclusion_yaml, read_exclusion
+from segscope.params import Data
 from segscope.taxonomy import IGNORE
 
 IDS = st.lists(st.integers(1, 10**12), max_size=5, unique=True)
@@ -14,8 +15,8 @@ IDS = st.lists(st.integers(1, 10**12), max_size=5, unique=True)
 @given(IDS, st.dictionaries(st.integers(1, 10**12), IDS, max_size=4))
 def test_what_is_written_is_read_again(tmp_path_factory, images, annotations):
     path = tmp_path_factory.mktemp("exclude") / "exclude.yaml"
-    path.write_text(exclusion_yaml(images, annotations))
-    found = read_exclusion(path)
+    path.write_text(exclusion_yaml("sample, seed 0", images, annotations))
+    found = read_exclusion(path, "sample, seed 0")
     assert found.images == set(images)
     assert found.pairs() == {(i, a) for i, ids in annotations.items() for a in ids}
 
@@ -23,7 +24,7 @@ def test_what_is_written_is_read_again(tmp_path_factory, images, annotations):
 @pytest.mark.parametrize("text", ["", "images: []", "images:\nannotations:\n", "# nothing\n"])
 def test_an_empty_file_excludes_nothing(tmp_path, text):
     (tmp_path / "e.yaml").write_text(text)
-    assert read_exclusion(tmp_path / "e.yaml") == Exclusion()
+    assert read_exclusion(tmp_path / "e.yaml", "coco2017") == Exclusion()
 
 
 @pytest.mark.parametrize(
@@ -39,12 +40,31 @@ def test_an_empty_file_excludes_nothing(tmp_path, text):
 def test_a_file_that_is_something_else_is_an_error(tmp_path, text, message):
     (tmp_path / "e.yaml").write_text(text)
     with pytest.raises(SegscopeError, match=message):
-        read_exclusion(tmp_path / "e.yaml")
+        read_exclusion(tmp_path / "e.yaml", "coco2017")
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ('source: "sample, seed 0"\n', "is of source 'sample, seed 0', and .*this run's is 'directory /a'"),
+        ("", 'does not say which source it is of, .* put `source: "directory /a"` into it'),
+    ],
+)
+def test_ids_of_another_source_are_an_error(tmp_path, source, message):
+    (tmp_path / "e.yaml").write_text(f"{source}images: [3]\n")
+    with pytest.raises(SegscopeError, match=message):
+        read_exclusion(tmp_path / "e.yaml", "directory /a")
+
+
+def test_the_name_of_a_run_s_source_is_what_its_ids_depend_on():
+    assert Data(seed=3).origin == "sample, seed 3"
+    assert Data(source="directory", root="/a", seed=3).origin == "directory /a"
+    assert Data(source="coco2017", seed=3).origin == "coco2017"
 
 
 def test_a_missing_file_is_an_error(tmp_path):
     with pytest.raises(SegscopeError, match=r"data\.exclude: .*No such file"):
-        read_exclusion(tmp_path / "none.yaml")
+        read_exclusion(tmp_path / "none.yaml", "coco2017")
 
 
 def test_excluded_images_go_and_excluded_annotations_are_ignored():

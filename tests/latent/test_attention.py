@@ -40,68 +40,107 @@ def pictures() -> np.ndarray:
     return np.random.default_rng(0).uniform(0, 255, (2, SIZE, SIZE, 3)).astype(np.float32)
 
 
-def test_exemplars_are_the_members_highest_on_the_clusters_direction():
-    vectors = np.array([[0.0, 0], [1, 0], [9, 0], [8, 0], [7, 0], [2, 1]])
+def points_of(ids: np.ndarray, vectors: np.ndarray, labels: np.ndarray) -> attention.Points:
+    """Independent images."""
+    return attention.Points(ids, vectors, labels, np.arange(len(ids)))
+
+
+def test_exemplars_are_the_members_highest_on_the_clusters_direction_one_of_a_group():
+    vectors = np.array([[0.0, 0], [1, 0], [9, 0], [8.9, 0], [7, 0], [2, 1]])
     labels = np.array([-1, 1, 0, 0, 0, 1])
-    chosen = attention.choose_exemplars(vectors, labels, 2)
-    assert {cluster: positions.tolist() for cluster, positions in chosen.items()} == {0: [2, 3], 1: [1, 5]}
+    points = attention.Points(np.arange(6), vectors, labels, np.array([0, 1, 2, 2, 4, 5]))
+    chosen = attention.choose_exemplars(points, attention.cluster_directions(vectors, labels), 2)
+    assert sorted(chosen.tolist()) == [1, 2, 4, 5]
 
 
 def test_attended_maps_sum_to_scores_and_what_lies_under_them_is_counted_by_category(rng):
-    layers = [rng.gamma(1, 1, (12, 4, 4, 6))]
+    layers = [rng.gamma(1, 1, (12, 4, 4, 6)), rng.gamma(1, 1, (12, 2, 2, 3))]
     masks = rng.choice([0, 1, 3, 6, 18, 255], (12, 8, 8)).astype(np.uint8)
     ids, labels = np.arange(50, 62), np.array([0] * 5 + [1] * 4 + [-1] * 3)
-    space = fit_latent_space(pool(layers), ("a",), 4)
+    space = fit_latent_space(pool(layers), ("a", "b"), 4)
     vectors = space.transform(pool(layers))
-    batches = [(ids[part], masks[part], [layers[0][part]]) for part in (slice(7, 12), slice(0, 7))]
-    maps, under = attention.attend(batches, space, attention.Points(ids, vectors, labels), TAXONOMY, 3)
+    batches = [(ids[part], masks[part], [layer[part] for layer in layers]) for part in (slice(7, 12), slice(0, 7))]
+    maps, under = attention.attend(batches, space, points_of(ids, vectors, labels), TAXONOMY, 3)
     assert maps.groupby("cluster").size().tolist() == [3, 3]
-    for c, (positive, pixels) in under.items():
+    for c, direction in enumerate(attention.cluster_directions(vectors, labels)):
         inside = labels == c
-        direction = attention.cluster_direction(vectors, inside)
+        expected = vectors[inside].mean(0) - vectors[~inside].mean(0)
+        assert np.allclose(direction, expected / np.linalg.norm(expected))
         rows = maps[maps["cluster"] == c]
         scores = vectors @ direction
         assert np.allclose(rows["score"], np.sort(scores[inside])[::-1][:3])
         assert np.allclose([m.sum() for m in rows["attention"]], rows["score"])
         assert rows["image_id"].tolist() == ids[inside][np.argsort(-scores[inside])][:3].tolist()
-        full = np.maximum(space.write_back(direction, [layers[0][inside]], 8), 0)
+        full = np.maximum(space.write_back(direction, [layer[inside] for layer in layers], 8), 0)
         for position, category in enumerate((0, 1, 3, 6, 18)):
-            assert positive[position] == pytest.approx(full[masks[inside] == category].sum())
-            assert pixels[position] == (masks[inside] == category).sum()
+            counted = masks[inside] == category
+            assert under.attention[0, c, position] == pytest.approx(full[counted].sum(), rel=1e-4)
+            assert under.pixels[0, c, position] == counted.sum()
+    # The shuffled sets are of as many images, and of the same ones together.
+    assert under.pixels.shape == (1 + attention.SHUFFLES, 2, 5)
+    assert len(np.unique(under.attention[:, 0, 0])) > attention.SHUFFLES / 2
 
 
-def test_the_profile_of_what_lies_under_the_attention():
-    table = attention.attention_profile(
-        np.array([1.0, 3.0, 0.0]), np.array([75, 25, 0]), ["unlabelled", "bus", "dog"]
-    ).set_index("feature")
-    assert table.index.tolist() == ["unlabelled", "bus"]
-    assert table["inside"].tolist() == [0.25, 0.75]
-    assert table.loc["bus", "lift"] == pytest.approx(3)
+def under_of(share: float, sets: int = 100, seed: int = 0) -> attention.Under:
+    """Two clusters and three categories; of the first cluster a share of the attention is on the second category.
+
+    In the other sets it is on 10 % of the pixels by 5 to 20 %.
+    """
+    rng = np.random.default_rng(seed)
+    pixels = np.tile([80.0, 10.0, 10.0], (sets, 2, 1))
+    on = rng.uniform(0.05, 0.2, (sets, 2))
+    on[0, 0] = share
+    rest = rng.uniform(0.4, 0.6, (sets, 2)) * (1 - on)
+    return attention.Under(np.stack([1 - on - rest, on, rest], -1), pixels)
+
+
+def test_a_share_is_marked_if_random_clusters_do_not_show_it():
+    names = ["unlabelled", "bus", "dog"]
+    for share, marked in ((0.15, False), (0.9, True)):
+        table = attention.attention_profile(under_of(share), names).set_index(["cluster", "feature"])
+        row = table.loc[(0, "bus")]
+        assert (row["inside"], row["rest"]) == pytest.approx((share, 0.1))
+        assert row["lift"] == pytest.approx(share / 0.1)
+        assert row["low"] < 0.1 < row["high"]
+        assert (row["p_value"] <= 0.05) == (not row["low"] <= share <= row["high"]) == marked
+
+
+def test_random_clusters_are_seldom_marked():
+    marked = 0
+    for seed in range(100):
+        under = under_of(np.random.default_rng(1000 + seed).uniform(0.05, 0.2), 40, seed)
+        marked += (attention.attention_profile(under, ["unlabelled", "bus", "dog"])["p_value"] <= 0.05).any()
+    assert marked <= 12
 
 
 @pytest.mark.filterwarnings("error")
 def test_under_an_attention_on_ignored_pixels_nothing_lies(rng):
-    assert attention.attention_profile(np.zeros(3), np.zeros(3), ["unlabelled", "bus", "dog"]).empty
+    nothing = np.zeros((5, 2, 3))
+    assert attention.attention_profile(attention.Under(nothing, nothing), ["unlabelled", "bus", "dog"]).empty
     maps, positions = rng.normal(size=(2, 8, 8)), np.full((2, 8, 8), 255, np.uint8)
     positive, pixels = attention.by_category(maps, positions, 3)
     assert positive.tolist() == pixels.tolist() == [0, 0, 0]
     assert all(np.isnan(share) for share in attention.most_on(positive, ["unlabelled", "bus", "dog"]).values())
 
 
-def test_attention_follows_the_profiles_with_their_names_and_sizes(tmp_path):
-    labels = np.array([0] * 8 + [1] * 6 + [-1] * 26)
+def profiled(labels: np.ndarray) -> pd.DataFrame:
+    numbers = pd.DataFrame({"n": np.arange(len(labels)) * 1.0})
     facts = pd.DataFrame({"gray": labels == 0})
-    numbers = pd.DataFrame({"n": np.arange(40.0)})
-    profiles = profile_clusters(labels, facts, numbers, numbers)
-    under = {0: (np.array([1.0, 3, 0, 0, 0]), np.array([75.0, 25, 0, 0, 0])), 1: (np.ones(5), np.ones(5))}
-    table = attention.attention_rows(under, profiles, TAXONOMY)
+    found = np.ones((2, labels.max() + 1))
+    return profile_clusters(labels, facts, numbers, numbers, np.arange(len(labels)), found)
+
+
+def test_attention_follows_the_profiles_with_their_names_and_sizes(tmp_path):
+    profiles = profiled(np.array([0] * 8 + [1] * 6 + [-1] * 26))
+    shares = np.random.default_rng(0).random((2, 10, 2, 5)) + 0.1
+    table = attention.attention_rows(attention.Under(*shares), profiles, TAXONOMY)
     pd.testing.assert_frame_equal(table[: len(profiles)], profiles, check_dtype=False)
     rows = table[len(profiles) :]
     assert set(rows["kind"]) == {"attention"}
-    assert rows["cluster"].tolist() == [0] * 2 + [1] * 5
-    assert rows["name"].tolist() == ["gray"] * 2 + ["mixed"] * 5
-    assert rows["size"].tolist() == [8] * 2 + [6] * 5
-    assert rows["feature"].tolist() == ["unlabelled", "person", *TAXONOMY.category_names]
+    assert rows["cluster"].tolist() == [0] * 5 + [1] * 5
+    assert rows["name"].tolist() == ["gray"] * 5 + ["mixed"] * 5
+    assert rows[["size", "groups"]].to_numpy().tolist() == [[8, 8]] * 5 + [[6, 6]] * 5
+    assert rows["feature"].tolist() == [*TAXONOMY.category_names] * 2
     write_parquet(tmp_path / "profiles.parquet", table, CLUSTER_PROFILES)
 
 
@@ -109,14 +148,12 @@ def test_attention_follows_the_profiles_with_their_names_and_sizes(tmp_path):
 def test_without_clusters_nothing_is_attended(tmp_path, rng):
     layers = [rng.gamma(1, 1, (12, 4, 4, 6))]
     space = fit_latent_space(pool(layers), ("a",), 4)
-    points = attention.Points(np.arange(12), space.transform(pool(layers)), np.full(12, -1))
+    points = points_of(np.arange(12), space.transform(pool(layers)), np.full(12, -1))
     batches = [(points.image_ids, np.zeros((12, 8, 8), np.uint8), layers)]
     maps, under = attention.attend(batches, space, points, TAXONOMY, 3)
-    assert under == {}
+    assert under.attention.shape == (1 + attention.SHUFFLES, 0, 5)
     write_parquet(tmp_path / "heatmaps.parquet", maps, heatmaps_schema(8))
-    none = pd.DataFrame({"a": [0.0] * 12})
-    profiles = profile_clusters(points.labels, none.astype(bool), none, none)
-    assert attention.attention_rows(under, profiles, TAXONOMY).empty
+    assert attention.attention_rows(under, profiled(points.labels), TAXONOMY).empty
 
 
 def test_most_of_the_attention_by_hand():

@@ -12,6 +12,15 @@ from segscope.latent import clusters
 from segscope.latent.projection import map_of
 from segscope.params import Cluster
 
+FOUND = np.ones((3, 9))  # as of clusters that are found again each time
+
+
+def profiled(labels, facts, numbers, scores, group=None, jaccard=None) -> pd.DataFrame:
+    """`profile_clusters` of independent images in clusters that are found again."""
+    group = np.arange(len(labels)) if group is None else group
+    found = FOUND[:, : max(labels) + 1] if jaccard is None else jaccard
+    return clusters.profile_clusters(labels, facts, numbers, scores, group, found)
+
 
 def blobs(sizes: list[int], seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
@@ -53,7 +62,7 @@ def profiles():
     loss = np.where(labels == 1, 2.0, 1.0) + rng.normal(0, 0.1, 100)
     loss[::7] = np.nan
     numbers = pd.DataFrame({"brightness": rng.random(100)})
-    return clusters.profile_clusters(labels, facts, numbers, pd.DataFrame({"loss": loss}))
+    return profiled(labels, facts, numbers, pd.DataFrame({"loss": loss}))
 
 
 def test_clusters_are_named_by_what_is_over_represented(profiles):
@@ -67,6 +76,7 @@ def test_performance_is_compared_with_the_rest(profiles):
     assert loss.loc[1, "rest"] == pytest.approx(1, abs=0.1)
     assert 0.9 < loss.loc[1, "low"] < loss.loc[1, "high"] < 1.1
     assert loss.loc[1, "p_value"] < 1e-6
+    assert loss.loc[1, "units"] == 17
 
 
 def test_chance_rarely_names_a_cluster():
@@ -76,14 +86,14 @@ def test_chance_rarely_names_a_cluster():
         facts = pd.DataFrame(rng.random((120, 20)) < 0.3, columns=[f"f{i}" for i in range(20)])
         labels = rng.integers(-1, 4, 120)
         unknown = pd.DataFrame({"n": np.full(120, np.nan)})
-        rows = clusters.profile_clusters(labels, facts, unknown, unknown)
+        rows = profiled(labels, facts, unknown, unknown)
         named += (rows["name"] != "mixed").any()
     assert named <= 2
 
 
 def test_without_clusters_there_are_no_profiles():
     none = pd.DataFrame({"a": [True] * 5})
-    rows = clusters.profile_clusters(np.full(5, -1), none, none * 1.0, none * 1.0)
+    rows = profiled(np.full(5, -1), none, none * 1.0, none * 1.0)
     assert rows.empty
 
 
@@ -104,18 +114,83 @@ def test_clusters_that_come_again_are_stable_and_random_ones_are_not():
 
     found = clusters.stability(labels, again, 3, 0)
     assert calls == [(120, 1), (120, 2), (120, 3), (96, 1), (96, 2), (96, 3)]
-    assert found["seeds"] == found["seeds_lowest"] == 1
-    assert found["subsamples_lowest"] > 0.9
+    assert found.rand["seeds"] == found.rand["seeds_lowest"] == 1
+    assert found.rand["subsamples_lowest"] > 0.9
+    assert found.jaccard.shape == (3, 3)
+    assert found.jaccard.min() > 0.9
     noise = np.random.default_rng(0)
     chance = clusters.stability(labels, lambda chosen, seed: noise.integers(0, 3, len(chosen)), 3, 0)
-    assert abs(chance["seeds"]) < 0.1
-    assert clusters.stability(labels, again, 0, 0) == {}
+    assert abs(chance.rand["seeds"]) < 0.1
+    assert chance.jaccard.max() < clusters.STABLE
+    none = clusters.stability(labels, again, 0, 0)
+    assert none.rand == {}
+    assert none.jaccard.shape == (0, 3)
 
 
 def test_a_cluster_that_appears_or_drowns_in_noise_is_not_stable():
     labels = np.repeat([0, 1], 30)
     found = clusters.stability(labels, lambda chosen, seed: np.full(len(chosen), -1), 1, 0)
-    assert found["seeds"] == 0
+    assert found.rand["seeds"] == 0
+    assert found.jaccard.tolist() == [[0, 0]]
+
+
+def test_the_best_match_by_hand():
+    labels, found = np.array([0, 0, 0, 0, 1, 1, -1, -1]), np.array([2, 2, 2, 0, 0, 0, 0, -1])
+    assert clusters.best_match(labels, found, 2).tolist() == [3 / 4, 2 / 4]
+
+
+def named(share: float, jaccard: float = 0.9) -> str:
+    """The name of a cluster of 50 of 400 images, of which a share is gray, as 4 % of the others are."""
+    labels = np.repeat([0, -1], [50, 350])
+    gray = np.r_[np.arange(50) < 50 * share, np.arange(350) < 14]
+    none = pd.DataFrame({"n": np.zeros(400)})
+    rows = profiled(labels, pd.DataFrame({"gray": gray}), none, none, jaccard=np.full((3, 1), jaccard))
+    return rows["name"].iloc[0]
+
+
+def test_a_name_holds_for_half_of_its_cluster_and_a_cluster_that_is_not_found_again_has_none():
+    assert named(0.6) == "gray"
+    assert named(0.16) == "mixed, more often gray (16 % against 4 %)"
+    assert named(0.04) == "mixed"
+    assert named(0.6, jaccard=0.5) == "not stable"
+
+
+def test_of_facts_that_say_the_same_one_names_the_cluster():
+    labels = np.repeat([0, -1], [40, 160])
+    car = labels == 0
+    facts = pd.DataFrame({"vehicle": car | (np.arange(200) == 199), "car": car, "dark": car & (np.arange(200) % 2 > 0)})
+    none = pd.DataFrame({"n": np.zeros(200)})
+    assert profiled(labels, facts, none, none)["name"].iloc[0] == "car"
+
+
+def test_near_copies_make_no_name():
+    """Ten copies each of 60 pictures, facts shuffled over the pictures: taken as images every cluster has a name."""
+    found, naive = 0, 0
+    for seed in range(15):
+        rng = np.random.default_rng(seed)
+        group = np.repeat(np.arange(60), 10)
+        labels = rng.integers(-1, 4, 60)[group]
+        facts = pd.DataFrame(rng.random((60, 20)) < 0.3, columns=[f"f{i}" for i in range(20)]).loc[group]
+        facts = facts.reset_index(drop=True)
+        none = pd.DataFrame({"n": np.zeros(600)})
+        found += (profiled(labels, facts, none, none, group)["name"] != "mixed").any()
+        naive += (profiled(labels, facts, none, none)["name"] != "mixed").any()
+    assert found <= 1
+    assert naive >= 13
+
+
+def test_purity_is_shown_above_chance():
+    labels = np.repeat([0, 1], 50)
+    pure = clusters.cluster_purity(labels, np.repeat(["a", "b"], 50), np.arange(100))
+    assert (pure.purity, pure.above) == (1, 1)
+    assert 0.5 < pure.chance < 0.65
+    random = clusters.cluster_purity(
+        labels, np.random.default_rng(0).permutation(np.repeat(["a", "b"], 50)), np.arange(100)
+    )
+    assert abs(random.above) < 0.25
+    # Of two pictures in fifty copies each there is nothing to be impure.
+    assert clusters.cluster_purity(labels, np.repeat(["a", "b"], 50), labels).chance == 1
+    assert np.isnan(clusters.cluster_purity(np.full(5, -1), np.full(5, "a"), np.arange(5)).purity)
 
 
 def test_recovery_by_hand():
@@ -124,8 +199,9 @@ def test_recovery_by_hand():
     gray[:18] = gray[20:36] = gray[95:] = True
     facts = pd.DataFrame({"gray": gray, "rare": np.arange(100) == 50})
     none = pd.DataFrame({"n": np.zeros(100)})
-    profiles = clusters.profile_clusters(labels, facts, none, none)
-    rows = {row.measure: (row.value, row.images) for row in clusters.recovery_measures(labels, facts, profiles)}
+    profiles = profiled(labels, facts, none, none)
+    alone = np.arange(100)
+    rows = {row.measure: (row.value, row.images) for row in clusters.recovery_measures(labels, facts, profiles, alone)}
     assert rows == {"precision.gray": (34 / 40, 40), "recovered.gray": (34 / 39, 39), "share.gray": (0.39, 100)}
     recall = profiles[profiles["feature"] == "gray"].set_index("cluster")["recall"]
     assert recall.loc[0] == pytest.approx(18 / 39)
@@ -133,23 +209,32 @@ def test_recovery_by_hand():
 
 def test_the_measures_of_clusters(profiles):
     labels = np.repeat([0, 1, -1], [20, 20, 60])
-    rows = clusters.cluster_measures(labels, profiles, {"seeds": 0.9, "seeds_lowest": 0.8})
-    assert {row.measure: row.value for row in rows} == {
+    dominant = np.repeat(["a", "b", "a"], [20, 20, 60])
+    stable = {"seeds": 0.9, "seeds_lowest": 0.8}
+    rows = clusters.cluster_measures(labels, dominant, np.arange(100), profiles, stable)
+    found = {row.measure: row.value for row in rows}
+    assert 0.5 < found.pop("chance.purity") < 0.7
+    assert found == {
         "clusters": 2,
         "named": 1,
+        "unstable": 0,
         "unclustered": 0.6,
         "stability.seeds": 0.9,
         "stability.seeds_lowest": 0.8,
+        "purity": 1,
+        "above_chance.purity": 1,
     }
 
 
 @pytest.mark.filterwarnings("error")
 def test_without_clusters_the_measures_say_so(tmp_path):
     labels, facts = np.full(30, -1), pd.DataFrame({"a": [True] * 30})
-    profiles = clusters.profile_clusters(labels, facts, facts * 1.0, facts * 1.0)
-    rows = clusters.cluster_measures(labels, profiles, {})
-    assert {row.measure: row.value for row in rows} == {"clusters": 0, "named": 0, "unclustered": 1}
-    assert clusters.recovery_measures(labels, facts, profiles) == []
+    profiles = profiled(labels, facts, facts * 1.0, facts * 1.0)
+    alone = np.arange(30)
+    rows = measure_table(clusters.cluster_measures(labels, np.full(30, "a"), alone, profiles, {}))
+    expected = {"clusters": 0, "named": 0, "unstable": 0, "unclustered": 1}
+    assert rows.set_index("measure")["value"].to_dict() == expected
+    assert clusters.recovery_measures(labels, facts, profiles, alone) == []
     write_parquet(tmp_path / "profiles.parquet", profiles, CLUSTER_PROFILES)
 
 
@@ -169,7 +254,7 @@ def test_gray_images_by_kind_of_file_and_their_loss():
     samples = pd.DataFrame({"is_gray": [True] * 30 + [False] * 30, "is_grayscale_file": [True] * 20 + [False] * 40})
     loss = np.r_[np.full(20, 2.0), np.full(10, 1.0), np.full(30, 0.5)] + np.random.default_rng(0).normal(0, 0.01, 60)
     loss[-1] = loss[0] = np.nan
-    rows = {row.measure: row for row in clusters.gray_measures(samples, loss)}
+    rows = {row.measure: row for row in clusters.gray_measures(samples, loss, np.arange(len(loss)))}
     counts = {name: rows[name].value for name in ("gray", "grayscale_files", "gray_rgb_files")}
     assert counts == {"gray": 30, "grayscale_files": 20, "gray_rgb_files": 10}
     difference = rows["difference.gray.loss"]
@@ -184,7 +269,7 @@ def test_gray_images_by_kind_of_file_and_their_loss():
 @pytest.mark.filterwarnings("error")
 def test_gray_images_that_cannot_be_compared_have_no_difference(gray, loss):
     samples = pd.DataFrame({"is_gray": gray, "is_grayscale_file": False})
-    table = measure_table(clusters.gray_measures(samples, loss)).set_index("measure")["value"]
+    table = measure_table(clusters.gray_measures(samples, loss, np.arange(len(loss)))).set_index("measure")["value"]
     assert table.to_dict() == {"gray": sum(gray), "grayscale_files": 0, "gray_rgb_files": sum(gray)}
 
 

@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 from pictures import training_of, write_pictures
@@ -10,7 +11,7 @@ IDS = st.lists(st.integers(-(2**62), 2**62), min_size=1, max_size=50)
 
 
 @given(IDS, st.integers(1, 20))
-def test_a_fold_depends_on_the_image_alone(ids, folds):
+def test_a_fold_depends_on_the_group_alone(ids, folds):
     together = fold_of(np.array(ids), folds)
     assert ((together >= 0) & (together < folds)).all()
     assert together.tolist() == [fold_of(np.array([i]), folds)[0] for i in ids]
@@ -29,13 +30,17 @@ def test_every_image_is_in_one_fold():
     assert fold_sizes(np.arange(100), 1) == [100]
 
 
-def test_a_folds_training_leaves_its_images_out_and_nothing_else(tmp_path):
+def test_a_folds_training_leaves_its_groups_out_and_nothing_else(tmp_path):
     training = training_of(write_pictures(tmp_path), class_weights="balanced")
-    parts = fold_trainings(training, 3)
-    fold = fold_of(training.train.image_ids, 3)
-    assert [part.train.image_ids.tolist() for part in parts] == [np.flatnonzero(fold != k).tolist() for k in range(3)]
+    ids = training.train.image_ids
+    groups = pd.Series(ids - ids % 2, index=ids)
+    parts = fold_trainings(training, groups, 3)
+    fold = fold_of(groups.to_numpy(), 3)
+    assert [part.train.image_ids.tolist() for part in parts] == [ids[fold != k].tolist() for k in range(3)]
     for part in parts:
+        left_out = set(ids) - set(part.train.image_ids)
+        assert not set(groups[list(left_out)]) & set(groups[part.train.image_ids])
         assert part.val is training.val
         assert part.class_weights == training.class_weights
         assert part.steps_per_epoch == -(-len(part.train.image_ids) // 4)
-    assert fold_trainings(training, 1) == []
+    assert fold_trainings(training, groups, 1) == []

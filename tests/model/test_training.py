@@ -15,10 +15,18 @@ from segscope.errors import SegscopeError
 from segscope.evaluation.loss import pixel_loss
 from segscope.model import saving, training
 from segscope.model.callbacks import Checkpoint
-from segscope.model.dataset import validation_batches
+from segscope.model.dataset import Examples, validation_batches
 from segscope.model.history import best_metrics
 from segscope.model.objective import SegmentationMetrics
-from segscope.model.training import Training, fit, make_deterministic, prepare_training, train, training_measures
+from segscope.model.training import (
+    Training,
+    fit,
+    hold_out,
+    make_deterministic,
+    prepare_training,
+    train,
+    training_measures,
+)
 from segscope.params import Train
 from segscope.taxonomy import Taxonomy
 
@@ -62,12 +70,13 @@ def test_the_loss_of_val_is_the_evaluations_and_the_objective_is_weighted(files,
     assert best["val"]["objective"] == pytest.approx(of_image.mean(), rel=1e-4)
 
 
-def test_the_measures_are_those_of_the_best_epoch(files):
+def test_the_measures_are_those_of_the_kept_epoch(files):
     weighted = training_of(files, class_weights="balanced")
     train = {"objective": 5.0, "loss": 4.0, "iou_person": 0.5, "iou_car": 0.2, "mean_iou_person": 0.4}
     val = {"val_objective": 3.0, "val_loss": 2.0, "val_mean_iou_person": 0.6, "val_mean_iou_car": 0.2}
-    best = {"epoch": 2, "learning_rate": 0.1, **train, "mean_iou_car": 0.1, **val}
-    others = [{**best, "epoch": epoch, "objective": 9.0, "val_mean_iou_car": 0.1} for epoch in (1, 3)]
+    held = {"held_objective": 1.0, "held_mean_iou_car": 0.3}
+    best = {"epoch": 2, "learning_rate": 0.1, **train, "mean_iou_car": 0.1, **val, **held}
+    others = [{**best, "epoch": epoch, "objective": 9.0, "held_mean_iou_car": 0.1} for epoch in (1, 3)]
     table = training_measures(weighted, tiny_model(), pd.DataFrame([others[0], best, others[1]]))
     assert {(row.split, row.measure): row.value for row in table.itertuples()} == {
         ("", "epochs"): 3,
@@ -127,22 +136,56 @@ def test_a_killed_training_goes_on_and_ends_as_if_it_had_not_been(files, tmp_pat
     assert values.to_numpy() == pytest.approx(undisturbed["val_iou_person"].to_numpy())
 
 
-def test_the_best_epoch_is_restored_and_patience_ends_the_training(files, tmp_path):
+def alone(learned: Training) -> pd.Series:
+    """Each image its own group."""
+    return pd.Series(learned.train.image_ids, index=learned.train.image_ids)
+
+
+def test_without_a_holdout_all_epochs_are_trained_and_the_last_is_kept(files, tmp_path):
     model = tiny_model()
-    learned = training_of(files, patience=3, epochs=60, learning_rate=1.0, schedule="constant")
+    history = run(training_of(files, patience=1, epochs=8, learning_rate=1.0, schedule="constant"), tmp_path, model)
+    assert len(history) == 8
+    assert best_metrics(history)["epoch"] == 8
+    assert last_mean_iou(model, training_of(files).val) == pytest.approx(history["val_mean_iou_car"].iloc[-1], abs=1e-6)
+
+
+def last_mean_iou(model: keras.Model, examples: Examples) -> float:
+    metric = SegmentationMetrics(NAMES)
+    for images, target in validation_batches(examples, 4):
+        metric.update_state(target, model(images, training=False))
+    return float(metric.result()["mean_iou_car"])
+
+
+def test_the_best_epoch_of_the_held_out_images_is_kept_and_patience_ends_the_training(files, tmp_path):
+    model = tiny_model()
+    whole = training_of(files, patience=3, epochs=60, learning_rate=1.0, schedule="constant", holdout=0.4)
+    learned = hold_out(whole, alone(whole))
     history = run(learned, tmp_path, model)
-    order = pd.DataFrame({"score": history[["val_mean_iou_person", "val_mean_iou_car"]].mean(axis=1)})
-    order["objective"] = -history["val_objective"]
+    order = pd.DataFrame({"score": history[["held_mean_iou_person", "held_mean_iou_car"]].mean(axis=1)})
+    order["objective"] = -history["held_objective"]
     best = order.sort_values(["score", "objective"]).index[-1]
     assert len(history) == best + 1 + 3 < 60
-    metric = SegmentationMetrics(NAMES)
-    for images, target in validation_batches(learned.val, 4):
-        metric.update_state(target, model(images, training=False))
-    assert float(metric.result()["mean_iou_car"]) == pytest.approx(history["val_mean_iou_car"][best], abs=1e-6)
+    assert last_mean_iou(model, learned.held) == pytest.approx(history["held_mean_iou_car"][best], abs=1e-6)
+    assert last_mean_iou(model, learned.val) == pytest.approx(history["val_mean_iou_car"][best], abs=1e-6)
     shutil.rmtree(tmp_path / "live")
     again = run(learned, tmp_path)
     assert again.equals(history)
-    assert len(pd.read_csv(tmp_path / "live" / "plots" / "metrics" / "val" / "loss.tsv", sep="\t")) == len(history)
+    for split in ("val", "held"):
+        log = tmp_path / "live" / "plots" / "metrics" / split / "loss.tsv"
+        assert len(pd.read_csv(log, sep="\t")) == len(history)
+
+
+def test_what_is_held_out_are_whole_groups_and_nothing_of_it_is_learned(files):
+    whole = training_of(files, holdout=0.4)
+    groups = alone(whole) // 2 * 2
+    learned = hold_out(whole, groups)
+    kept, held = learned.train.image_ids, learned.held.image_ids
+    assert sorted([*kept, *held]) == whole.train.image_ids.tolist()
+    assert not set(groups[kept]) & set(groups[held])
+    assert hold_out(training_of(files), groups).held is None
+    one_group = pd.Series(0, index=groups.index)
+    with pytest.raises(SegscopeError, match=r"train\.holdout: 0\.4 of these 8 images leaves none on one side"):
+        hold_out(whole, one_group)
 
 
 def test_a_checkpoint_of_another_training_is_not_used(files, tmp_path):

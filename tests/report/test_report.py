@@ -25,17 +25,25 @@ PARAMS = Params(data=Data(source="directory", image_size=SIDE), report=Report(ti
 CATEGORIES = pd.DataFrame({"category_id": [1], "source_id": [1], "name": [HOSTILE], "supercategory": [HOSTILE]})
 OF_A_SPLIT = [
     Measure("images", 2),
+    Measure("groups", 2),
     Measure("loss", 0.4),
     Measure("pixel_accuracy", 0.9),
-    Measure("confidence", 0.8),
-    Measure("calibration_error", 0.1, 2, 0.05, 0.15),
-    Measure(f"iou.{HOSTILE}", 0.5, 2, 0.4, 0.6),
-    Measure(f"mean_iou.{HOSTILE}", 0.55, 2, 0.4, 0.6),
+    Measure(f"confidence.{HOSTILE}", 0.8, 2, 0.7, 0.9, carriers=25),
+    Measure(f"right.{HOSTILE}", 0.7, 2, 0.6, 0.8, carriers=25),
+    Measure(f"gap.{HOSTILE}", 0.1, 2, 0.05, 0.15, carriers=25),
+    Measure(f"iou.{HOSTILE}", 0.5, 2, 0.4, 0.6, carriers=30),
+    Measure(f"mean_iou.{HOSTILE}", 0.55, 2, 0.4, 0.6, carriers=1.5),
     *(Measure(f"suspects.{kind}", 1) for kind in KINDS),
 ]
 # Of one grayscale file there is no interval.
-OF_VAL = [Measure("inside.grayscale file.loss", 0.5, 1), Measure("difference.grayscale file.loss", 0.25, 1)]
-OF_ALL = [Measure("neighbor_purity", 0.5), Measure("person_heavy", 1), Measure("vehicle_heavy", 1)]
+OF_VAL = [
+    Measure("inside.grayscale file.loss", 0.5, 1),
+    Measure("difference.grayscale file.loss", 0.25, 1, carriers=1),
+    Measure("held.grayscale file.loss", 0.2, 1, carriers=1),
+    Measure("person_heavy", 1),
+    Measure("vehicle_heavy", 1),
+]
+OF_ALL = [Measure("neighbor_purity", 0.5), Measure("chance.neighbor_purity", 0.3)]
 OF_THE_RUN = [
     Measure("trustworthiness", 0.9),
     Measure("unclustered", 0.5),
@@ -67,7 +75,7 @@ def findings(tmp_path) -> Findings:
     predictions = scores.assign(image_id=ids, split="val", pixel_accuracy=[0.9, 0.8], confidence=0.7)
     predictions["mask"] = [encode_png(np.ones((SIDE, SIDE), np.uint8))] * 2
     predictions["loss_map"] = [encode_png(np.full((SIDE // 2, SIDE // 2), 64, np.uint8))] * 2
-    profile = {"cluster": 0, "name": HOSTILE, "size": 2, "inside": 1.0, "rest": 0.5, "lift": 2.0}
+    profile = {"cluster": 0, "name": HOSTILE, "size": 2, "groups": 2, "inside": 1.0, "rest": 0.5, "lift": 2.0}
     profile |= {"recall": 0.4, "low": 0.1, "high": 0.2, "p_value": 0.001}
     profiles = pd.DataFrame([profile | {"kind": k, "feature": HOSTILE} for k in ("fact", "performance", "attention")])
     issue = {"image_id": 1, "split": "val", "annotation_id": 7, "kind": "mislabeled", "score": 0.9, "labelled": HOSTILE}
@@ -108,6 +116,7 @@ def findings(tmp_path) -> Findings:
             {"cluster": [0], "image_id": [1], "score": [1.0], "attention": [np.arange(SIDE**2) * 1.0]}
         ),
         supports=pd.DataFrame(supports | {"on": [[(HOSTILE, 0.9), ("unlabelled", 0.1)]]}),
+        groups=pd.Series(ids, index=ids),
         associations=associations,
         insights=pd.DataFrame([insight | {"image_ids": np.array(ids)}]),
         history=pd.DataFrame({"epoch": [1], "loss": [0.5], "val_loss": [0.6]}),
@@ -146,7 +155,12 @@ def test_the_report_shows_what_was_found(report):
     assert "share.background" not in data["columns"]  # the same for all
     assert data["neighbors"] == [[1], [0]]
     assert [issue["sample"] for issue in data["issues"]] == [0, 0]
-    assert re.search(r"expected calibration error\s+0\.100 <small>0\.050 to 0\.150<", page)
+    assert re.search(
+        r"sure by 80 % on average, and\s+70 % are right: too sure by 0\.100 <small>0\.050 to 0\.150, n 25<", page
+    )
+    assert "0.500 <small>0.400 to 0.600, n 30<" in page
+    assert "1.5 images carry it: too few for an interval" in page
+    assert "0.400 to 0.600, n 2<" not in page
     assert "agree by 0.75" in page
     assert "too few to" in page
     assert data["iou"]["val"] == {"value": [0.5], "low": [0.4], "high": [0.6]}
@@ -196,4 +210,6 @@ def test_marks_become_the_file_that_data_exclude_reads(report, tmp_path):
         with page.expect_download() as download:
             page.click("#export-marks")
         download.value.save_as(tmp_path / "exclude.yaml")
-    assert read_exclusion(tmp_path / "exclude.yaml") == Exclusion(frozenset({1}), {1: frozenset({7})})
+    assert read_exclusion(tmp_path / "exclude.yaml", "directory data/coco") == Exclusion(
+        frozenset({1}), {1: frozenset({7})}
+    )

@@ -110,3 +110,12 @@ def test_category_ids_that_do_not_fit_a_mask_are_numbered_anew():
 def test_a_byte_order_mark_is_no_matter():
     text = codecs.BOM_UTF8 + json.dumps(coco_document([IMAGE], [])).encode()
     assert len(parse_coco(text, "test.json").images) == 1
+
+
+def test_a_field_of_the_images_says_which_belong_together():
+    images = [IMAGE | {"video_id": 7}, OTHER | {"video_id": None}, IMAGE | {"id": 3, "video_id": "7"}]
+    text = json.dumps(coco_document(images, [ANNOTATION])).encode()
+    assert parse_coco(text, "test.json", "video_id").images["group"].tolist() == ["7", None, "7"]
+    assert parse_coco(text, "test.json").images["group"].tolist() == [None, None, None]
+    with pytest.raises(SegscopeError, match=r"data.group: no image of test.json has a field scene; there .*video_id"):
+        parse_coco(text, "test.json", "scene")

@@ -1,14 +1,17 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import instances_of, square
 from small import TAXONOMY
 
+from segscope.artefacts.rle import encode_rle
 from segscope.artefacts.schemas import LABEL_ISSUES
 from segscope.artefacts.tables import read_parquet, write_parquet
 from segscope.evaluation.predicted import Predicted
 from segscope.labels.masks import compose_mask
-from segscope.suspects.find import SuspectFinder, suspects
+from segscope.suspects.find import MIN_SCORE, SuspectFinder, contradictions, fault_share
 
 SIZE = 64
 Squares = list[tuple[int, int, int, int]]
@@ -34,48 +37,47 @@ def labels(annotated: Squares, image_id: int = 1) -> pd.DataFrame:
 
 
 def found(truth: Squares, annotated: Squares) -> pd.DataFrame:
-    """Suspects where the model sees `truth` and the labels say `annotated`."""
+    """What is contradicted where the model sees `truth` and the labels say `annotated`."""
     instances = labels(annotated)
-    mask = compose_mask(instances, SIZE, SIZE)
-    # The photograph is twice as wide as high: boxes must come back in its pixels.
     own = list(instances.itertuples())
-    return pd.DataFrame(suspects(seen(truth), mask, own, TAXONOMY, (SIZE, 2 * SIZE)))
+    return pd.DataFrame(
+        contradictions(seen(truth), compose_mask(instances, SIZE, SIZE), own, TAXONOMY.class_of_id),
+        columns=["annotation_id", "kind", "labelled", "suggested", "bbox", "probability", "depth"],
+    )
 
 
-def test_agreement_is_no_suspect():
+def test_agreement_is_no_contradiction():
     assert found([(1, 10, 10, 20)], [(1, 10, 10, 20)]).empty
 
 
 def test_another_class_is_mislabeled():
     (row,) = found([(1, 10, 12, 20)], [(3, 10, 12, 20)]).itertuples()
-    assert (row.kind, row.annotation_id, row.labelled, row.suggested) == ("mislabeled", 11, "car", "person")
-    depth = 400 / 76  # a square of 20 pixels a side has 76 on its border
-    assert row.depth == pytest.approx(depth)
-    assert row.probability == pytest.approx(0.9, rel=1e-4)
-    assert row.score == pytest.approx(0.9 * depth / (1 + 0.9 * depth), rel=1e-4)
-    assert row.bbox == [20, 12, 40, 20]
-    assert row.evidence == "person 90% under the mask, contradicted 5.3 pixels deep"
+    assert (row.kind, row.annotation_id, row.labelled, row.suggested) == ("mislabeled", 11, 2, 1)
+    assert (row.probability, row.depth) == (pytest.approx(0.9), 1)
+    assert row.bbox == [10, 12, 20, 20]
 
 
 def test_background_is_ambiguous():
-    (row,) = found([], [(3, 10, 10, 20)]).itertuples()
-    assert (row.kind, row.labelled, row.suggested) == ("ambiguous", "car", "background")
+    (row,) = found([(2, 10, 10, 4)], [(3, 10, 10, 20)]).itertuples()
+    assert (row.kind, row.labelled, row.suggested) == ("ambiguous", 2, 0)
+    # A corner of 4 × 4 pixels is seen; the core begins at the fifth.
+    assert (row.probability, row.depth) == (pytest.approx(0.9), 384 / 400)
 
 
 def test_a_grown_outline_is_inaccurate():
     (row,) = found([(1, 20, 20, 20)], [(1, 14, 14, 32)]).itertuples()
     assert (row.kind, row.annotation_id) == ("inaccurate", 11)
-    # Inside the outline, but for its own border of a pixel, 30² - 20² pixels are background.
-    assert row.depth == pytest.approx((900 - 400) / (4 * 31))
-    assert row.score == pytest.approx(row.depth / (1 + row.depth))
+    assert row.probability == pytest.approx(0.9)
+    # Inside the outline, but for its own border of a pixel, 30² - 20² pixels are background, surer of it by 0.85.
+    assert row.depth == pytest.approx((900 - 400) * 0.85**8 / (4 * 31) / 32)
 
 
 def test_a_shrunk_outline_is_inaccurate():
     table = found([(1, 14, 14, 32)], [(1, 17, 17, 26)])
     (row,) = table[table["annotation_id"] == 11].itertuples()
     assert row.kind == "inaccurate"
-    # Outside: 32² - 26² pixels, less the 4 × 26 along the sides and 4 corners that are too far.
-    assert row.depth == pytest.approx((32**2 - 26**2 - 4 * 26 - 4) / 100)
+    # Outside: 32² - 26² pixels, less the 4 × 26 along the sides.
+    assert row.depth == pytest.approx((32**2 - 26**2 - 4 * 26) * 0.85**8 / 100 / 26)
 
 
 def test_another_object_beside_it_does_not_make_an_outline_inaccurate():
@@ -85,8 +87,19 @@ def test_another_object_beside_it_does_not_make_an_outline_inaccurate():
 
 def test_an_unlabelled_region_is_missing():
     (row,) = found([(2, 30, 30, 16), (1, 2, 2, 12)], [(1, 2, 2, 12)]).itertuples()
-    assert (row.kind, row.suggested, row.bbox) == ("missing", "car", [60, 30, 32, 16])
-    assert pd.isna(row.annotation_id)
+    assert (row.kind, row.suggested, row.bbox) == ("missing", 2, [30, 30, 16, 16])
+    assert (row.probability, row.depth) == (pytest.approx(0.9), 1)
+    assert row.annotation_id is None
+
+
+def test_the_rest_of_a_labelled_thing_is_hardly_missing():
+    # The model sees a car of 40 × 40, of which the labels have all but a crate's 16 × 16 at a corner.
+    instances = labels([(3, 10, 10, 40)])
+    mask = compose_mask(instances, SIZE, SIZE)
+    mask[34:50, 34:50] = 0
+    (row,) = contradictions(seen([(2, 10, 10, 40)]), mask, [], TAXONOMY.class_of_id)
+    # Two pixels along the two sides are slack.
+    assert row.depth == pytest.approx(14**2 / (14**2 + 40**2 - 16**2))
 
 
 def test_a_region_over_another_category_is_confusion_not_a_missing_label():
@@ -98,7 +111,38 @@ def test_an_excluded_annotation_is_not_judged():
     instances = labels([(3, 10, 10, 20)]).assign(category_id=255)
     mask = compose_mask(instances, SIZE, SIZE)
     assert (mask[10:30, 10:30] == 255).all()
-    assert suspects(p, mask, list(instances.itertuples()), TAXONOMY, (SIZE, SIZE)) == []
+    assert contradictions(p, mask, list(instances.itertuples()), TAXONOMY.class_of_id) == []
+
+
+def disc_score(fault: str, radius: float, size: int, p: float = 0.97) -> float:
+    """The score of a disc's fault, of a model that is so sure of everything and right in half of it."""
+    rows, columns = np.indices((size, size)) - size // 2
+    drawn = np.hypot(rows, columns) <= radius
+    true = np.hypot(rows, columns) <= (1.2 * radius if fault == "inaccurate" else radius)
+    sees = np.where(true, {"mislabeled": 1, "ambiguous": 0, "inaccurate": 2, "missing": 2}[fault], 0)
+    probabilities = np.full((size, size, 3), (1 - p) / 2, np.float32)
+    np.put_along_axis(probabilities, sees[..., None], p, -1)
+    mask = np.where(drawn & (fault != "missing"), 3, 0).astype(np.uint8)
+    row = SimpleNamespace(annotation_id=1, category_id=3, iscrowd=False, rle=encode_rle(drawn), height=size, width=size)
+    own = [] if fault == "missing" else [row]
+    found = [each for each in contradictions(probabilities, mask, own, TAXONOMY.class_of_id) if each.kind == fault]
+    ((score,),) = [fault_share(*([value] for value in (each.kind, each.probability / 2, each.depth))) for each in found]
+    return score
+
+
+@pytest.mark.parametrize("fault", ["mislabeled", "ambiguous", "missing", "inaccurate"])
+def test_a_score_is_the_same_at_every_size_of_an_object_and_of_the_image(fault):
+    radii = [disc_score(fault, radius, 128) for radius in (8, 12, 20, 40)]
+    sizes = [disc_score(fault, size / 8, size) for size in (64, 128, 256, 512)]
+    # An outline's slack of a pixel at the model's resolution is more beside a small disc.
+    spread = 0.15 if fault == "inaccurate" else 1e-3
+    assert np.ptp(radii) < spread, radii
+    assert np.ptp(sizes) < spread, sizes
+
+
+@pytest.mark.parametrize("fault", ["mislabeled", "ambiguous", "missing", "inaccurate"])
+def test_a_score_rises_with_the_models_confidence(fault):
+    assert disc_score(fault, 20, 128, 0.8) < disc_score(fault, 20, 128, 0.9) < disc_score(fault, 20, 128, 0.97)
 
 
 # Of each image what the model sees, and what the labels say.
@@ -109,14 +153,15 @@ IMAGES = {
     5: ([(1, 20, 20, 20)], [(1, 14, 14, 32)]),  # inaccurate
     9: ([(1, 10, 12, 20)], [(3, 10, 12, 20)]),  # as the first
 }
+# The photographs are twice as wide as high: boxes must come back in their pixels.
 SAMPLES = pd.DataFrame(
     {"image_id": [7, 5, 4, 2, 9], "split": ["val", "train", "val", "val", "val"], "width": 2 * SIZE, "height": SIZE}
 )
 INSTANCES = pd.concat([labels(annotated, image_id) for image_id, (_, annotated) in IMAGES.items() if annotated])
 
 
-def finder_of(*batches: list[int]) -> SuspectFinder:
-    finder = SuspectFinder(SAMPLES, INSTANCES, TAXONOMY)
+def finder_of(*batches: list[int], min_score: float = 0) -> SuspectFinder:
+    finder = SuspectFinder(SAMPLES, INSTANCES, TAXONOMY, min_score)
     for ids in batches:
         own = [compose_mask(INSTANCES[INSTANCES["image_id"] == i], SIZE, SIZE) for i in ids]
         steadier = np.stack([seen(IMAGES[i][0]) for i in ids])
@@ -128,24 +173,42 @@ def finder_of(*batches: list[int]) -> SuspectFinder:
 def test_the_suspects_of_all_batches_are_listed_the_highest_score_first():
     table = finder_of([4, 2], [7], [5, 9]).table()
     assert table["score"].is_monotonic_decreasing
-    kinds = table.set_index("image_id")["kind"].to_dict()
-    assert kinds == {4: "mislabeled", 9: "mislabeled", 7: "missing", 5: "inaccurate"}
-    assert table.set_index("image_id")["split"].to_dict() == {4: "val", 9: "val", 7: "val", 5: "train"}
-    by_image = table.drop(columns=["image_id", "split"]).set_axis(table["image_id"])
-    for image_id, case in IMAGES.items():
-        alone = found(*case)
-        assert len(alone) == (image_id in by_image.index)
-        if len(alone):
-            own = by_image.loc[image_id]
-            assert own.drop("annotation_id").to_dict() == alone.iloc[0].drop("annotation_id").to_dict()
-            assert own["annotation_id"] == 10 * image_id + 1 or pd.isna(own["annotation_id"])
+    by_image = table.set_index("image_id")
+    assert by_image["kind"].to_dict() == {4: "mislabeled", 9: "mislabeled", 7: "missing", 5: "inaccurate"}
+    assert by_image["split"].to_dict() == {4: "val", 9: "val", 7: "val", 5: "train"}
+    assert by_image["annotation_id"].dropna().to_dict() == {4: 41, 9: 91, 5: 51}
+    assert by_image["labelled"].to_dict() == {4: "car", 9: "car", 7: "background", 5: "person"}
+    assert by_image["suggested"].to_dict() == {4: "person", 9: "person", 7: "car", 5: "person"}
+    assert by_image.loc[4, "bbox"] == [20, 12, 40, 20]
+    assert by_image.loc[7, "bbox"] == [60, 30, 32, 16]
+    assert by_image["evidence"].to_dict() == {
+        4: "person 90% in the middle of the mask, and the most probable in 100% of it",
+        9: "person 90% in the middle of the mask, and the most probable in 100% of it",
+        7: "car 90% where nothing is labelled, 100% of what the model sees as one",
+        5: "the outline and the model's of person are 3.4% of its size apart where the model is sure",
+    }
+
+
+def test_a_score_trusts_a_class_as_far_as_the_labels_bear_its_predictions_out():
+    finder = finder_of([4, 2, 7, 5, 9])
+    # Predicted as person are 400 pixels each of images 4, 5 and 9, and 144 of 7; labelled so are those of 5 and 7.
+    assert finder.precision()[1:] == pytest.approx([544 / 1344, 0])
+    score = finder.table().set_index("image_id")["score"]
+    assert score[4] == pytest.approx(fault_share(["mislabeled"], [0.9 * 544 / 1344], [1])[0])
+
+
+def test_what_is_hardly_a_fault_is_not_listed():
+    every, listed = (finder_of([4, 2, 7, 5, 9], min_score=least).table() for least in (0, MIN_SCORE))
+    assert (every["score"] < MIN_SCORE).any()
+    pd.testing.assert_frame_equal(listed, every[every["score"] >= MIN_SCORE])
 
 
 def test_batches_change_nothing_and_equal_scores_keep_their_order():
     whole = finder_of([4, 2, 7, 5]).table()
     pd.testing.assert_frame_equal(finder_of([4], [2, 7, 5]).table(), whole)
-    assert finder_of([5], [9], [4]).table()["image_id"].tolist() == [9, 4, 5]
-    assert finder_of([4], [5, 9]).table()["image_id"].tolist() == [4, 9, 5]
+    for order in ([9], [4]), ([4], [9]):
+        ids = finder_of([5], *order).table()["image_id"].tolist()
+        assert [i for i in ids if i != 5] == [i for (i,) in order]
 
 
 @pytest.mark.parametrize("batches", [[[4, 2, 7, 5]], [[2]], []], ids=["some", "none", "no batch"])

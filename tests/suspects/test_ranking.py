@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from segscope.suspects.find import KINDS
-from segscope.suspects.ranking import box_iou, ranking_quality, suspect_measures
+from segscope.suspects.ranking import box_iou, first_of_groups, ranking_quality, suspect_measures
 
 
 @pytest.fixture
@@ -84,3 +84,13 @@ def test_faults_that_are_never_listed_are_all_missed(ranked, truth):
 def test_box_iou():
     assert box_iou([0, 0, 10, 10], [5, 0, 10, 10]) == pytest.approx(1 / 3)
     assert box_iou([0, 0, 10, 10], [10, 0, 10, 10]) == 0
+
+
+def test_of_each_kind_a_group_of_images_is_shown_once(ranked):
+    shown = first_of_groups(ranked[::-1], {1: 10, 2: 10, 3: 3, 4: 10})
+    assert shown[["image_id", "kind", "score"]].to_numpy().tolist() == [
+        [4, "missing", 0.9],
+        [3, "mislabeled", 0.7],
+        [1, "mislabeled", 0.9],
+    ]
+    assert first_of_groups(ranked[:0], {}).empty

@@ -20,7 +20,8 @@ class SizeMismatchError(SegscopeError):
 def open_image(path: Path | str, size: tuple[int, int] | None = None) -> Image.Image:
     """Decode an image file, whatever its name's extension says.
 
-    COCO annotates the pixels as stored, so an EXIF rotation is not applied. 16-bit pixels become 8-bit ones.
+    COCO annotates the pixels as stored, so an EXIF rotation is not applied. 16-bit pixels become 8-bit ones, and
+    so do wider integers of 16 or 8 bits.
     Raises SegscopeError if the file is missing, truncated or not an image, SizeMismatchError if it is not of the
     width and height `size`.
     """
@@ -56,7 +57,8 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     values = np.asarray(image)
     if values.min() < 0 or values.max() > 0xFFFF:
         raise SegscopeError("its pixels have more than 16 bits")
-    return Image.fromarray((values >> 8).astype(np.uint8))
+    # Of values that 8 bits hold nothing but black would be left: they were 8 bits in a wider type.
+    return Image.fromarray((values if values.max() <= 0xFF else values >> 8).astype(np.uint8))
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

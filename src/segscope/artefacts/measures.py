@@ -27,6 +27,7 @@ METRICS: Mapping[str, tuple[str, ...]] = {
         "val.loss",
         "val.pixel_accuracy",
         "val.calibration_error",
+        "val.gap.*",
         "val.iou.*",
         "val.mean_iou.*",
         "val.recall.*",
@@ -42,7 +43,10 @@ MOST = {"recall": 10}  # subjects of a kind in a metrics file: those of most ima
 
 
 class Measure(NamedTuple):
-    """A figure. images: that it is made of. low, high: its 95 % interval; NaN, as images, where there is none."""
+    """A figure. images: that it is made of. low, high: its 95 % interval; NaN, as images, where there is none.
+
+    carriers: groups of images that carry it (`evaluation.bootstrap`), by which its interval can be trusted or not.
+    """
 
     measure: str
     value: float
@@ -50,6 +54,7 @@ class Measure(NamedTuple):
     low: float = math.nan
     high: float = math.nan
     split: str = ""
+    carriers: float = math.nan
 
 
 def measure_table(rows: Iterable[Measure]) -> pd.DataFrame:

@@ -18,6 +18,9 @@ INDEX = pa.schema(
         "sha256": pa.string(),
     }
 )
+# Which images the user says belong together; others may be near copies: GROUPS.
+NAMED_GROUPS = pa.schema({"image_id": pa.int64(), "group": pa.string()})
+GROUPS = pa.schema({"image_id": pa.int64(), "group": pa.int64()})  # the smallest image_id of the group
 CATEGORIES = pa.schema(
     {
         "category_id": pa.int32(),
@@ -79,12 +82,12 @@ LABEL_ISSUES = pa.schema(
         "split": pa.string(),
         "annotation_id": pa.int64(),
         "kind": pa.string(),
-        "score": pa.float32(),
+        "score": pa.float32(),  # the share of faults among such suspects, see segscope.suspects.find
         "labelled": pa.string(),
         "suggested": pa.string(),
         "bbox": pa.list_(pa.float32(), 4),  # left, top, width, height in the image's pixels
-        "probability": pa.float32(),  # of the suggested class, mean over the annotation or region
-        "depth": pa.float32(),  # pixels at the model's resolution, see segscope.suspects.find
+        "probability": pa.float32(),  # of the suggested class, in the core of the annotation or region
+        "depth": pa.float32(),  # the contradiction's size beside the object's, see segscope.suspects.find
         "evidence": pa.string(),
     }
 )
@@ -101,8 +104,13 @@ ASSOCIATIONS = pa.schema(
         "column": pa.string(),
         "metric": pa.string(),
         "images": pa.int32(),
+        "units": pa.int32(),  # groups, of which all figures are
         "rho": pa.float64(),
+        "low": pa.float64(),
+        "high": pa.float64(),
         "p_value": pa.float64(),
+        "held": pa.float64(),  # rho with the share of the score's class held
+        "held_p_value": pa.float64(),
         "bins": pa.list_(pa.struct(_BIN)),
     }
 )
@@ -113,15 +121,16 @@ INSIGHTS = pa.schema(
         "statement": pa.string(),
         "query": pa.string(),
         "images": pa.int32(),
+        "units": pa.int32(),  # groups of them
         "image_ids": pa.list_(pa.int64()),
         "metric": pa.string(),
-        "inside": pa.float64(),
+        "inside": pa.float64(),  # mean of the images with the metric, and of the others
         "rest": pa.float64(),
+        "difference": pa.float64(),  # with the share held; low, high: its 95 % interval
         "low": pa.float64(),
         "high": pa.float64(),
         "p_value": pa.float64(),
-        "rho": pa.float64(),
-        "explained": pa.float64(),
+        "explained": pa.float64(),  # of the metric's variance over all images, beyond the share
     }
 )
 MEASURES = pa.schema(
@@ -133,6 +142,7 @@ MEASURES = pa.schema(
         "low": pa.float64(),  # of the 95 % interval; null: there is none
         "high": pa.float64(),
         "images": pa.int64(),  # that it is made of; null: of none, or it does not matter
+        "carriers": pa.float64(),  # groups that carry it, see segscope.evaluation.bootstrap; null: there is no interval
     }
 )
 NEIGHBORS = pa.schema({"image_id": pa.int64(), "rank": pa.int32(), "neighbor_id": pa.int64(), "distance": pa.float32()})
@@ -142,15 +152,17 @@ CLUSTER_PROFILES = pa.schema(
         "cluster": pa.int32(),
         "name": pa.string(),
         "size": pa.int32(),
-        "kind": pa.string(),
+        "groups": pa.int32(),  # of the cluster's images
+        "kind": pa.string(),  # fact, metadata, performance, stability, attention
         "feature": pa.string(),
         "inside": pa.float32(),
         "rest": pa.float32(),
         "lift": pa.float32(),
         "recall": pa.float32(),
-        "low": pa.float32(),
+        "low": pa.float32(),  # of a difference's 95 % interval; of attention: of the shares of shuffled clusters
         "high": pa.float32(),
         "p_value": pa.float64(),
+        "units": pa.int32(),  # groups of the cluster with the feature known
     }
 )
 
@@ -195,7 +207,7 @@ def predictions_schema(taxonomy: Taxonomy) -> pa.Schema:
         "image_id": pa.int64(),
         "split": pa.string(),
         "mask": pa.binary(),
-        "loss_map": pa.binary(),  # PNG at half the resolution, levels of 1/32 nat
+        "loss_map": pa.binary(),  # PNG at half the resolution, see segscope.evaluation.loss
         "loss": pa.float32(),
         "pixel_accuracy": pa.float32(),
         "confidence": pa.float32(),

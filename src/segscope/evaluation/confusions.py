@@ -1,4 +1,4 @@
-"""What a class is confused with: its false positives by COCO category, and the merge that would remove them.
+"""What a class is confused with: its false positives by COCO category, and the merge that would pay.
 
 Letters: N images, K classes (0 is background), C category positions (0 is unlabelled).
 """
@@ -12,12 +12,13 @@ import numpy as np
 import pandas as pd
 
 from segscope.artefacts.measures import Measure
-from segscope.evaluation.bootstrap import bootstrap_weights, interval
-from segscope.evaluation.counts import confusion, iou, outcomes
+from segscope.evaluation.bootstrap import TRUSTED, Bootstrap, interval
+from segscope.evaluation.merges import Heads
 from segscope.evaluation.words import listed
 from segscope.taxonomy import Taxonomy
 
-MIN_SHARE = 0.05  # of the false positives: a category below it is not worth a merge
+FAR = 2.0  # times what is taken of unlabelled background: a category of which less is taken is no candidate
+MOST_CANDIDATES = 4  # for one class
 
 
 def category_table(counts: np.ndarray, taxonomy: Taxonomy) -> pd.DataFrame:
@@ -51,82 +52,127 @@ def false_positives(counts: np.ndarray, class_of_position: np.ndarray, k: int) -
     return table.sort_values(["pixels", "position"], ascending=[False, True], ignore_index=True)
 
 
-def best_merge(counts: np.ndarray, class_of_position: np.ndarray, k: int) -> dict[str, Any] | None:
-    """The background categories that would better be part of class k, judged by these very predictions.
+def candidates(counts: np.ndarray, class_of_position: np.ndarray, k: int, bootstrap: Bootstrap) -> list[int]:
+    """The background categories of which clearly more is taken for class k than of unlabelled background is.
 
-    Were a category part of the class, its pixels predicted as k would be true positives and its others false
-    negatives. Categories of at least MIN_SHARE are added by their share of the false positives, if the dataset IoU of k
-    rises and the 95 % interval of the rise, over images drawn with replacement, stays above 0. Unlabelled pixels are
-    no category. Returns None if none is added, else positions, removes (share of the false positives), iou and
-    iou_merged.
+    Positions, at most MOST_CANDIDATES, those of most pixels first. Clearly: FAR times as much, by the low end of the
+    95 % interval over groups. Of what one group shows there is no interval, and no candidate.
     """
-    weights = bootstrap_weights(len(counts))
-    parts = np.stack([part[:, k] for part in outcomes(confusion(counts, class_of_position))], -1)
     found = false_positives(counts, class_of_position, k)
-    merged, chosen = parts, []
-    for position in found.loc[found["share"] >= MIN_SHARE, "position"]:
-        if position == 0 or class_of_position[position] != 0:
-            continue
-        taken = counts[:, k, position]
-        missed = counts[:, :, position].sum(1) - taken
-        trial = merged + np.stack([taken, -taken, missed], -1)
-        if not _iou_of(trial.sum(0)) > _iou_of(merged.sum(0)):
-            continue
-        low, _ = interval(_iou_of(weights @ trial) - _iou_of(weights @ merged))
-        if low > 0 and (trial != merged).any(1).sum() > 1:  # one image has no interval
-            merged = trial
+    found = found[(found["position"] > 0) & (class_of_position[found["position"]] == 0)]
+    wrong, size = counts[:, k].astype(float), counts.sum(1).astype(float)
+    chosen: list[int] = []
+    for position in found["position"]:
+        columns = np.stack([wrong[:, position], size[:, position], wrong[:, 0], size[:, 0]], -1)
+        taken, pixels, of_unlabelled, unlabelled = bootstrap.sums(columns).T
+        several = len(np.unique(bootstrap.group[wrong[:, position] > 0])) > 1
+        if several and interval(taken * unlabelled - FAR * of_unlabelled * pixels)[0] > 0:
             chosen.append(int(position))
-    if not chosen:
-        return None
-    return {
-        "positions": chosen,
-        "removes": float(1 - merged[:, 1].sum() / parts[:, 1].sum()),
-        "iou": float(_iou_of(parts.sum(0))),
-        "iou_merged": float(_iou_of(merged.sum(0))),
-    }
+    return chosen[:MOST_CANDIDATES]
 
 
-def _iou_of(parts: np.ndarray) -> np.ndarray:
-    return iou(*np.moveaxis(parts, -1, 0))
+def find_merges(counts: np.ndarray, group: np.ndarray, taxonomy: Taxonomy, heads: Heads) -> dict[str, dict[str, Any]]:
+    """Which categories each class but background would better be trained with, by class.
+
+    counts: int N × K × C, of train, which say what is tried; heads: what is measured, on val. group: int[N], of
+    train's images. tried and categories: names of the candidates and of those recommended; gain: `Gain` of these, or
+    of all that were tried, as a mapping, None if none was.
+    """
+    labels, bootstrap, found = taxonomy.category_names, Bootstrap(group), {}
+    for k, name in enumerate(taxonomy.classes, start=1):
+        tried = candidates(counts, taxonomy.class_of_position, k, bootstrap)
+        chosen, gain = heads.merge(taxonomy.class_of_position == k, tried) if tried else ([], None)
+        found[name] = {
+            "tried": [labels[i] for i in tried],
+            "categories": [labels[i] for i in chosen],
+            "gain": gain and gain._asdict(),
+        }
+    return found
 
 
-def findings(counts: np.ndarray, taxonomy: Taxonomy, most: int = 5) -> dict[str, dict[str, Any]]:
+def findings(
+    counts: np.ndarray, taxonomy: Taxonomy, group: np.ndarray, merges: Mapping[str, Mapping[str, Any]], most: int = 5
+) -> dict[str, dict[str, Any]]:
     """For each class but background: its false positives by category, the merge that pays, and both as a sentence.
 
-    counts: int N × K × C. Of the categories only the `most` of most pixels. Classes without false positives are left
-    out.
+    counts: int N × K × C. group: int[N], the images' groups. merges: of `find_merges`; of a class that it lacks
+    nothing is said. Of the categories only the `most` of most pixels, and those that a merge was tried with; taken
+    (see `false_positives`) with its interval and carriers, and as unlabelled_taken that of unlabelled background.
+    Classes without false positives are left out.
     """
-    labels = taxonomy.category_names
+    labels, bootstrap = taxonomy.category_names, Bootstrap(group)
     result = {}
     for k, name in enumerate(taxonomy.classes, start=1):
         wrong = false_positives(counts, taxonomy.class_of_position, k)
         if wrong.empty:
             continue
-        top = {labels[row.position]: {"share": row.share, "taken": row.taken} for row in wrong[:most].itertuples()}
-        merge = best_merge(counts, taxonomy.class_of_position, k)
-        if merge:
-            merge = {"categories": [labels[i] for i in merge.pop("positions")], **merge}
-        result[name] = {"categories": top, "merge": merge, "statement": statement(name, top, merge)}
+        merge = merges.get(name)
+        tried = [labels.index(each) for each in merge["tried"]] if merge else []
+        shown = wrong[(wrong.index < most) | wrong["position"].isin(tried)]
+        categories = {
+            labels[row.position]: {"share": row.share, **_taken(counts, k, row.position, bootstrap)}
+            for row in shown.itertuples()
+        }
+        found = {"categories": categories, "unlabelled_taken": _taken(counts, k, 0, bootstrap)["taken"], "merge": merge}
+        result[name] = found | {"statement": statement(name, found, most)}
     return result
 
 
+def _taken(counts: np.ndarray, k: int, position: int, bootstrap: Bootstrap) -> dict[str, float]:
+    """Of a category's pixels the share predicted as class k, its 95 % interval, and how many groups carry it."""
+    columns = np.stack([counts[:, k, position], counts[:, :, position].sum(1)], -1).astype(float)
+    above, below = bootstrap.sums(columns).T
+    shares = np.divide(above, below, out=np.full(len(above), np.nan), where=below > 0)
+    low, high = interval(shares) if len(np.unique(bootstrap.group[columns[:, 1] > 0])) > 1 else (np.nan, np.nan)
+    pixels = columns[:, 1].sum()
+    value = columns[:, 0].sum() / pixels if pixels else 0.0
+    carriers = float(bootstrap.carriers(columns).min())
+    return {"taken": float(value), "low": low, "high": high, "carriers": carriers}
+
+
 def confusion_measures(found: Mapping[str, Mapping[str, Any]]) -> list[Measure]:
-    """false_positives.CLASS.CATEGORY: the category's share of the class's false positive pixels, of `findings`."""
-    return [
-        Measure(f"false_positives.{name}.{category}", values["share"])
-        for name, finding in found.items()
-        for category, values in finding["categories"].items()
-    ]
+    """What is known of `findings` as figures.
+
+    false_positives.CLASS.CATEGORY: the category's share of the class's false positive pixels. taken.CLASS.CATEGORY: of
+    the category's pixels, those predicted as the class. merge_gain.CLASS: what the recommended merge, or that of all
+    that was tried, would add to the IoU by an estimate.
+    """
+    rows = []
+    for name, finding in found.items():
+        for category, values in finding["categories"].items():
+            rows.append(Measure(f"false_positives.{name}.{category}", values["share"]))
+            ends = {key: values[key] for key in ("low", "high", "carriers")}
+            rows.append(Measure(f"taken.{name}.{category}", values["taken"], **ends))
+        gain = finding["merge"] and finding["merge"]["gain"]
+        if gain:
+            ends = {key: gain[key] for key in ("low", "high", "carriers")}
+            rows.append(Measure(f"merge_gain.{name}", gain["after"] - gain["before"], **ends))
+    return rows
 
 
-def statement(name: str, top: Mapping[str, Mapping[str, float]], merge: Mapping | None) -> str:
+def statement(name: str, found: Mapping[str, Any], most: int) -> str:
     """The finding about one class in plain words."""
-    shares = ", ".join(f"{category} {values['share']:.0%}" for category, values in top.items())
+    categories, merge = found["categories"], found["merge"]
+    shares = ", ".join(f"{category} {values['share']:.0%}" for category, values in [*categories.items()][:most])
     text = f"Pixels wrongly predicted as {name} are: {shares}."
     if merge is None:
-        return f"{text} No category of the background would raise its IoU by becoming part of it."
-    of = listed(merge["categories"])
+        return text
+    if not merge["tried"]:
+        return f"{text} Of no category of the background clearly more is taken for {name} than of unlabelled pixels."
+    gain, chosen = merge["gain"], merge["categories"]
+    known = [f"{categories[each]['taken']:.1%} of {each}" for each in merge["tried"] if each in categories]
+    taken = listed([*known, f"{found['unlabelled_taken']:.1%} of unlabelled pixels"])
+    change = f"{gain['after'] - gain['before']:+.2f} ({gain['low']:+.2f} to {gain['high']:+.2f})"
+    text = f"{text} Taken for {name} are {taken}."
+    if not chosen:
+        return (
+            f"{text} By linear classifiers of the model's features, training {listed(merge['tried'])} as {name} would "
+            f"change its IoU by {change}: not recommended."
+        )
+    few = f"; only {gain['carriers']:.0f} images carry this, too few to trust the interval"
     return (
-        f"{text} Counting {of} as {name} would remove {merge['removes']:.0%} of them and change its IoU from "
-        f"{merge['iou']:.2f} to {merge['iou_merged']:.2f}."
+        f"{text} Recommended: train {listed(chosen)} as {name}. By linear classifiers of the model's features its IoU, "
+        f"of all of them together, changes by {change}, from {gain['before']:.2f} to {gain['after']:.2f}, and the "
+        f"share found of what is {name} now from {gain['recall_before']:.2f} to {gain['recall_after']:.2f}"
+        f"{few if gain['carriers'] < TRUSTED else ''}."
     )

@@ -11,6 +11,7 @@ import pandas as pd
 
 from segscope.artefacts.images import encode_png
 from segscope.artefacts.measures import Measure
+from segscope.evaluation.bootstrap import Bootstrap
 from segscope.evaluation.calibration import calibration_measures, reliability_counts
 from segscope.evaluation.loss import loss_maps
 from segscope.evaluation.metrics import ratio_measures, ratios
@@ -32,11 +33,17 @@ class Evaluation:
         """The images' pixels by predicted class and category position, int N × K × C."""
         return pixel_counts(self.table, self.taxonomy)
 
-    def measures(self) -> list[Measure]:
-        """All metrics, with intervals."""
+    def groups(self, groups: pd.Series) -> np.ndarray:
+        """The images' groups, int[N]; groups: by image_id."""
+        return groups[self.table["image_id"]].to_numpy()
+
+    def measures(self, groups: pd.Series) -> list[Measure]:
+        """All metrics, with intervals; groups: by image_id."""
         found = ratios(self.counts, self.table["loss"].to_numpy(float), self.taxonomy)
-        images = Measure("images", len(self.table))
-        return [images, *ratio_measures(found), *calibration_measures(self.reliability)]
+        bootstrap = Bootstrap(self.groups(groups))
+        counted = [Measure("images", len(self.table)), Measure("groups", bootstrap.groups)]
+        sure = calibration_measures(self.reliability, self.taxonomy.class_names, bootstrap)
+        return [*counted, *ratio_measures(found, bootstrap), *sure]
 
 
 def evaluate(

@@ -1,42 +1,68 @@
-"""A group of images against the rest, and the p-values of many such comparisons. Letters: N images."""
+"""Some images against the rest, and the p-values of many such comparisons. Letters: N images, M columns, G groups."""
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 import pandas as pd
-from scipy.stats import false_discovery_control, mannwhitneyu
+from scipy.stats import false_discovery_control, t
 
-from segscope.evaluation.bootstrap import SEED, bootstrap_weights, interval
+from segscope.evaluation.bootstrap import Bootstrap
 
-MIN_COMPARED = 5
+MIN_COMPARED = 5  # groups on either side
+SMALLEST_P = np.finfo(float).tiny
 
 
-def compare(inside: np.ndarray, values: pd.DataFrame) -> pd.DataFrame:
-    """Means of numeric columns inside a group, bool[N], and outside: feature, inside, rest, low, high, p_value.
+def compare(inside: np.ndarray, values: pd.DataFrame, group: np.ndarray) -> pd.DataFrame:
+    """Means of numeric columns of the chosen images, bool[N], and of the rest.
 
-    low, high: bootstrap 95 % interval of the difference of means; p_value: Mann-Whitney U, two-sided. A column
-    with fewer than 5 values on either side gets NaN for both. NaN in a column counts nowhere.
+    values: N × M; NaN counts nowhere. group: int[N], the images' groups, which are what is independent.
+
+    feature, inside, rest, low, high, p_value, units, rest_units: one row a column. low, high: the 95 % interval of the
+    difference of means, p_value: that it is 0, two-sided; both by Welch's t (1947) of the groups' sums, so that p is
+    below 0.05 where the interval excludes 0. units: groups on a side; with fewer than 5 on either there is no interval.
     """
-    # Most columns have the same number of values: their weights are drawn once.
-    weights = lru_cache(maxsize=2)(lambda n, seed: bootstrap_weights(n, seed=seed))
-    rows = []
-    for name in values:
-        column = values[name].to_numpy(float)
-        a, b = (column[side & np.isfinite(column)] for side in (inside, ~inside))
-        row = {"feature": name, "inside": _mean(a), "rest": _mean(b)}
-        row |= {"low": np.nan, "high": np.nan, "p_value": np.nan}
-        if min(len(a), len(b)) >= MIN_COMPARED:
-            means = [weights(len(x), SEED + i) @ x / len(x) for i, x in enumerate((a, b))]
-            row["low"], row["high"] = interval(means[0] - means[1])
-            row["p_value"] = float(mannwhitneyu(a, b).pvalue)
-        rows.append(row)
-    return pd.DataFrame(rows, columns=["feature", "inside", "rest", "low", "high", "p_value"])
+    columns, among = values.to_numpy(float), Bootstrap(group)
+    sides = [_side(columns, among, inside), _side(columns, among, ~inside)]
+    (mean, influence, units, carriers), (rest, other, rest_units, other_carriers) = sides
+    # What is estimated takes a group's worth of freedom on each side; what both have of one group varies together.
+    spread = [
+        part * np.sqrt(np.divide(n, n - 1, out=np.full(n.shape, np.nan), where=n > 1))
+        for part, n in ((influence, units), (other, rest_units))
+    ]
+    variances = [(part**2).sum(0) for part in spread]
+    error = np.sqrt(((spread[0] - spread[1]) ** 2).sum(0))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        freedom = sum(variances) ** 2 / (variances[0] ** 2 / (carriers - 1) + variances[1] ** 2 / (other_carriers - 1))
+        reach = t.ppf(0.975, freedom) * error
+        p_value = np.maximum(2 * t.sf(np.abs(mean - rest) / error, freedom), SMALLEST_P)
+    enough = np.minimum(units, rest_units) >= MIN_COMPARED
+    table = pd.DataFrame({"feature": values.columns, "inside": mean, "rest": rest})
+    for name, figures in (("low", mean - rest - reach), ("high", mean - rest + reach), ("p_value", p_value)):
+        table[name] = np.where(enough, figures, np.nan)
+    return table.assign(units=units.astype(int), rest_units=rest_units.astype(int))
 
 
-def _mean(values: np.ndarray) -> float:
-    return float(values.mean()) if len(values) else np.nan
+def mean_interval(values: np.ndarray, group: np.ndarray) -> tuple[float, float, float]:
+    """The mean of float[N], finite, and the ends of its 95 % interval by Student's t of the groups' sums.
+
+    There is none of fewer than 5 groups.
+    """
+    mean, influence, units, carriers = _side(values[:, None], Bootstrap(group), np.ones(len(values), bool))
+    if units[0] < MIN_COMPARED:
+        return float(mean[0]), np.nan, np.nan
+    reach = t.ppf(0.975, carriers[0] - 1) * np.sqrt((influence**2).sum() * units[0] / (units[0] - 1))
+    return float(mean[0]), float(mean[0] - reach), float(mean[0] + reach)
+
+
+def _side(columns: np.ndarray, among: Bootstrap, chosen: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Of the chosen images: means[M], each group's influence on them G × M, groups[M], carriers of the size[M]."""
+    known = np.isfinite(columns) & chosen[:, None]
+    n = known.sum(0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.where(known, columns, 0).sum(0) / n
+        influence = among.totals(np.where(known, columns - mean, 0) / n)
+    groups = (among.totals(known) > 0).sum(0).astype(float)
+    return mean, np.nan_to_num(influence), groups, among.carriers(known.astype(float))
 
 
 def corrected(p_values: pd.Series) -> pd.Series:

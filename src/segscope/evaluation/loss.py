@@ -6,7 +6,7 @@ import numpy as np
 
 from segscope.taxonomy import IGNORE
 
-LOSS_PER_LEVEL = 1 / 32  # nats of a level of a loss map
+MOST_LOSS = -np.log(1e-12)  # nats of a pixel: 27.6
 
 
 def pixel_loss(probabilities: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -27,11 +27,23 @@ def cross_entropy(probabilities: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def loss_maps(probabilities: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """`cross_entropy` at half the resolution in levels of 1/32 nat, at most 255: uint8 N × H/2 × W/2."""
-    loss = cross_entropy(probabilities, target)
-    n, height, width = loss.shape
-    halved = loss.reshape(n, height // 2, 2, width // 2, 2).mean((2, 4))
-    return np.minimum(halved / LOSS_PER_LEVEL, 255).round().astype(np.uint8)
+    """Each image's loss at half the resolution, as levels of `level_loss`: uint8 N × H/2 × W/2.
+
+    A cell's is the mean of its counted pixels; 0 where there is none.
+    """
+    n, height, width = target.shape
+
+    def summed(values: np.ndarray) -> np.ndarray:
+        return values.reshape(n, height // 2, 2, width // 2, 2).sum((2, 4))
+
+    pixels = summed(target != IGNORE)
+    loss = np.divide(summed(cross_entropy(probabilities, target)), pixels, out=np.zeros(pixels.shape), where=pixels > 0)
+    return (255 * np.sqrt(loss / MOST_LOSS)).round().astype(np.uint8)
+
+
+def level_loss(levels: np.ndarray) -> np.ndarray:
+    """The nats of a loss map's levels, float64: fine steps where the loss is small, none cut off."""
+    return MOST_LOSS * (levels / 255.0) ** 2
 
 
 def of_class(probabilities: np.ndarray, classes: np.ndarray) -> np.ndarray:

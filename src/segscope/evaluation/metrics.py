@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from segscope.artefacts.measures import Measure
-from segscope.evaluation.bootstrap import bootstrap_weights, interval
+from segscope.evaluation.bootstrap import Bootstrap, interval
 from segscope.evaluation.counts import confusion, iou, outcomes
 from segscope.taxonomy import Taxonomy
 
@@ -30,10 +30,6 @@ class Ratio:
     def value(self) -> float:
         """The metric over all images, NaN where nothing is below."""
         return float(_divided(self.above.sum(), self.below.sum()))
-
-    def resampled(self, weights: np.ndarray) -> np.ndarray:
-        """The metric of each bootstrap resample, float64[…] of weights … × N."""
-        return _divided(weights @ self.above, weights @ self.below)
 
 
 def _divided(above: np.ndarray, below: np.ndarray) -> np.ndarray:
@@ -69,11 +65,32 @@ def ratios(counts: np.ndarray, loss: np.ndarray, taxonomy: Taxonomy) -> dict[str
     return found
 
 
-def ratio_measures(found: Mapping[str, Ratio]) -> list[Measure]:
-    """Each metric with its 95 % bootstrap interval over images; of a single image there is none."""
-    weights = bootstrap_weights(len(next(iter(found.values())).above))
+def resampled(found: Mapping[str, Ratio], bootstrap: Bootstrap) -> dict[str, np.ndarray]:
+    """Each metric in each resample of the images' groups, float64[R]."""
+    sums = bootstrap.sums(_columns(found))
+    return {name: _divided(sums[:, 2 * i], sums[:, 2 * i + 1]) for i, name in enumerate(found)}
+
+
+def carriers(found: Mapping[str, Ratio], bootstrap: Bootstrap) -> dict[str, float]:
+    """The fewer of the groups that carry the sum above and of those that carry the sum below (`Bootstrap.carriers`).
+
+    Of an IoU these are those that hold the true positives.
+    """
+    fewer = bootstrap.carriers(_columns(found)).reshape(-1, 2).min(1)
+    return dict(zip(found, fewer.tolist(), strict=True))
+
+
+def ratio_measures(found: Mapping[str, Ratio], bootstrap: Bootstrap) -> list[Measure]:
+    """Each metric with its 95 % bootstrap interval over groups, and its carriers; of a single group there is none."""
+    drawn, carry = resampled(found, bootstrap), carriers(found, bootstrap)
     rows = []
     for name, ratio in found.items():
-        ends = interval(ratio.resampled(weights)) if ratio.shown.sum() > 1 else (np.nan, np.nan)
-        rows.append(Measure(name, ratio.value(), ratio.shown.sum(), *ends))
+        several = len(np.unique(bootstrap.group[ratio.shown])) > 1
+        low, high = interval(drawn[name]) if several else (np.nan, np.nan)
+        rows.append(Measure(name, ratio.value(), int(ratio.shown.sum()), low, high, carriers=carry[name]))
     return rows
+
+
+def _columns(found: Mapping[str, Ratio]) -> np.ndarray:
+    """What is above and below of each metric in turn, float64 N × 2M."""
+    return np.stack([column for ratio in found.values() for column in (ratio.above, ratio.below)], axis=1)

@@ -14,10 +14,11 @@ def image_table(probabilities: np.ndarray, positions: np.ndarray, taxonomy: Taxo
     """The numeric columns of predictions.parquet, one row an image.
 
     probabilities: float32 N × H × W × K. positions: uint8 N × H × W category positions (or 255). confidence: mean over
-    pixels of the largest probability; for a class, the mean of its probability over the pixels predicted as it (NaN if
-    there are none).
+    counted pixels of the largest probability; for a class, the mean of its probability over the pixels predicted as it
+    (NaN if there are none).
     """
     predicted = probabilities.argmax(-1)
+    counted = positions != IGNORE
     counts = count_pixels(predicted, positions, len(taxonomy.class_names), len(taxonomy.category_names))
     lookup = np.full(256, IGNORE, np.uint8)
     lookup[: len(taxonomy.class_of_position)] = taxonomy.class_of_position
@@ -28,16 +29,20 @@ def image_table(probabilities: np.ndarray, positions: np.ndarray, taxonomy: Taxo
     columns: dict[str, object] = {
         "loss": pixel_loss(probabilities, lookup[positions]),
         "pixel_accuracy": np.divide(tp.sum(1), total, out=np.full(len(tp), np.nan), where=total > 0),
-        "confidence": of_class(probabilities, predicted).mean((1, 2)),
+        "confidence": _mean(of_class(probabilities, predicted), counted),
     }
     for k, name in enumerate(taxonomy.classes, start=1):
-        taken = predicted == k
-        pixels = taken.sum((1, 2))
-        sure = np.where(taken, probabilities[..., k], 0).sum((1, 2))
         columns[f"iou.{name}"] = per_class[:, k]
-        columns[f"confidence.{name}"] = np.divide(sure, pixels, out=np.full(len(sure), np.nan), where=pixels > 0)
+        columns[f"confidence.{name}"] = _mean(probabilities[..., k], counted & (predicted == k))
     columns["counts"] = list(counts.reshape(len(counts), -1))
     return pd.DataFrame(columns)
+
+
+def _mean(values: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """Each image's mean of the chosen pixels, float64[N] of N × H × W; NaN of none."""
+    pixels = where.sum((1, 2))
+    total = np.where(where, values, 0).sum((1, 2), dtype=np.float64)
+    return np.divide(total, pixels, out=np.full(len(total), np.nan), where=pixels > 0)
 
 
 def pixel_counts(predictions: pd.DataFrame, taxonomy: Taxonomy) -> np.ndarray:

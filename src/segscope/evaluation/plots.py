@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from segscope.evaluation.bootstrap import TRUSTED
 from segscope.evaluation.calibration import reliability_curve
 from segscope.evaluation.confusions import category_table
 from segscope.evaluation.counts import confusion
@@ -23,16 +24,20 @@ def plot_tables(evaluations: Mapping[str, Evaluation], measures: pd.DataFrame) -
         "iou": iou_table(measures),
         "confusion": confusion_table(confusion(val.counts, val.taxonomy.class_of_position).sum(0), val.taxonomy),
         "loss": loss_histogram({split: each.table["loss"].to_numpy() for split, each in evaluations.items()}),
-        "reliability": by_split({split: reliability_curve(each.reliability) for split, each in evaluations.items()}),
+        "reliability": by_split(
+            {split: reliability_curve(e.reliability, e.taxonomy.class_names) for split, e in evaluations.items()}
+        ),
         "categories": by_split({split: category_table(e.counts, e.taxonomy) for split, e in evaluations.items()}),
     }
 
 
 def iou_table(measures: pd.DataFrame) -> pd.DataFrame:
-    """IoU and mean IoU of each class but background in each split, with their intervals."""
+    """IoU and mean IoU of each class but background in each split, with intervals where enough groups carry them."""
     parts = measures["measure"].str.partition(".")
     titles = parts[0].map({"iou": "IoU", "mean_iou": "mean IoU"})
     table = measures.assign(metric=titles, **{"class": parts[2]})[titles.notna()]
+    trusted = table["carriers"] >= TRUSTED
+    table = table.assign(low=table["low"].where(trusted), high=table["high"].where(trusted))
     return table.rename(columns={"value": "iou"})[["split", "metric", "class", "iou", "low", "high"]]
 
 

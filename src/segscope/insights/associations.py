@@ -2,27 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
-from scipy.stats import spearmanr
 from tqdm import tqdm
 
-from segscope.evaluation.bootstrap import bootstrap_weights, interval
-from segscope.evaluation.groups import MIN_COMPARED, corrected
+from segscope.evaluation.groups import corrected, mean_interval
+from segscope.insights.held import per_group, rank_correlation
 from segscope.insights.slices import NOT_CONDITIONS
 
-MIN_IMAGES = 20  # that a column must be known of
+MIN_UNITS = 20  # groups that a column must be known of
 BINS = 5
 BIN_COLUMNS = ["low", "high", "images", "mean", "mean_low", "mean_high"]
+COLUMNS = ["column", "metric", "images", "units", "rho", "low", "high", "p_value", "held", "held_p_value", "bins"]
 
 
-def associations(samples: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
+def associations(
+    samples: pd.DataFrame, scores: pd.DataFrame, shares: Mapping[str, np.ndarray], group: np.ndarray
+) -> pd.DataFrame:
     """Every numeric or truth-valued column of metadata against every score.
 
-    column, metric, images (that have both), rho: Spearman's, p_value: of rho, corrected for the number of rows, bins:
-    `binned` means. A column that is constant, or known of fewer than 20 images, is left out, and so is one that repeats
-    an earlier one.
+    samples, scores: N rows. shares: of each score, the share of the image that it is about, float[N]. group: int[N],
+    which counts: of near copies, their means.
+
+    column, metric, images and units (that have both), rho with low, high and p_value: Spearman's; held and
+    held_p_value: with the share held (`rank_correlation`); p-values corrected for the number of rows; bins: `binned`
+    means. A column that is constant, or known of fewer than 20 groups, is left out, and so is one that repeats an
+    earlier one.
     """
+    names = _distinct(samples)
+    columns = samples[names].to_numpy(float)
+    of_groups = per_group(columns, group)
+    rows = []
+    for metric in scores:
+        y = scores[metric].to_numpy(float)
+        score, share = per_group(np.stack([y, shares[metric]], 1), group).T
+        for i, name in enumerate(tqdm(names, desc=f"metadata and {metric}", unit="column", disable=None)):
+            raw = rank_correlation(of_groups[:, i], score)
+            if raw.units < MIN_UNITS or np.isnan(raw.rho):
+                continue
+            held = rank_correlation(of_groups[:, i], score, share)
+            both = np.isfinite(columns[:, i]) & np.isfinite(y)
+            bins = binned(columns[both, i], y[both], group[both])
+            figures = raw.units, raw.rho, raw.low, raw.high, raw.p_value, held.rho, held.p_value
+            rows.append((name, metric, int(both.sum()), *figures, bins.to_dict("records")))
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    return table.assign(**{name: corrected(table[name].astype(float)) for name in ("p_value", "held_p_value")})
+
+
+def _distinct(samples: pd.DataFrame) -> list[str]:
+    """The columns of numbers and truth values that vary and do not repeat an earlier one."""
     columns, seen = [], set()
     for name in samples.columns.difference(NOT_CONDITIONS, sort=False):
         values = samples[name]
@@ -31,26 +61,14 @@ def associations(samples: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
             if content not in seen:
                 columns.append(name)
                 seen.add(content)
-    rows = []
-    for name in tqdm(columns, desc="metadata", unit="column", disable=None):
-        x = samples[name].to_numpy(float)
-        for metric in scores:
-            y = scores[metric].to_numpy(float)
-            both = np.isfinite(x) & np.isfinite(y)
-            if both.sum() < MIN_IMAGES or np.ptp(x[both]) == 0 or np.ptp(y[both]) == 0:
-                continue
-            rho, p_value = spearmanr(x[both], y[both])
-            bins = binned(x[both], y[both])
-            rows.append((name, metric, int(both.sum()), rho, p_value, bins.to_dict("records")))
-    table = pd.DataFrame(rows, columns=["column", "metric", "images", "rho", "p_value", "bins"])
-    return table.assign(p_value=corrected(table["p_value"].astype(float)))
+    return columns
 
 
-def binned(x: np.ndarray, y: np.ndarray) -> pd.DataFrame:
-    """Means of y by x, float[N] each, with 95 % bootstrap intervals: low, high, images, mean, mean_low, mean_high.
+def binned(x: np.ndarray, y: np.ndarray, group: np.ndarray) -> pd.DataFrame:
+    """Means of y by x, float[N] each, with 95 % intervals over groups: low, high, images, mean, mean_low, mean_high.
 
     A bin holds low ≤ x ≤ high, low and high being its smallest and largest x. Each of a few values is a bin; of more,
-    five bins of about as many images each, or fewer where many have one value. Fewer than 5 images have no interval.
+    five bins of about as many images each, or fewer where many have one value. Fewer than 5 groups have no interval.
     """
     values = np.unique(x)
     if len(values) <= BINS:
@@ -60,9 +78,6 @@ def binned(x: np.ndarray, y: np.ndarray) -> pd.DataFrame:
         bin_of = np.searchsorted(edges, x)
     rows = []
     for b in np.unique(bin_of):
-        inside, of = y[bin_of == b], x[bin_of == b]
-        low = high = np.nan
-        if len(inside) >= MIN_COMPARED:
-            low, high = interval(bootstrap_weights(len(inside)) @ inside / len(inside))
-        rows.append((of.min(), of.max(), len(inside), inside.mean(), low, high))
+        chosen = bin_of == b
+        rows.append((x[chosen].min(), x[chosen].max(), chosen.sum(), *mean_interval(y[chosen], group[chosen])))
     return pd.DataFrame(rows, columns=BIN_COLUMNS)

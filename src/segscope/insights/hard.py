@@ -19,16 +19,19 @@ HARD = {
 }
 
 
-def hard_images(samples: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
+def hard_images(samples: pd.DataFrame, scores: pd.DataFrame, left: pd.DataFrame, group: np.ndarray) -> pd.DataFrame:
     """The slices of HARD against the rest, for each score; N rows of samples.parquet and of scores.
 
-    name, images (of the slice, with the score), metric, inside, rest, low, high (of the difference), p_value (corrected
-    for the number of rows).
+    group: int[N]. left: what of the scores is left with the share held. name, metric, images (of the slice, with the
+    score); difference, low, high: of the means inside and rest; held, held_low, held_high: of those of what is left;
+    p_value: of this, corrected for the number of rows; units, rest_units. All as of `compare`.
     """
     parts = []
     for name, chosen in HARD.items():
         inside = chosen.holds(samples)
-        table = compare(inside, scores).rename(columns={"feature": "metric"})
-        parts.append(table.assign(name=name, images=np.isfinite(scores[inside]).sum().to_numpy()))
-    table = pd.concat(parts, ignore_index=True)
+        raw, held = (compare(inside, values, group) for values in (scores, left))
+        table = raw.assign(name=name, images=scores[inside].notna().sum().to_numpy(), p_value=held["p_value"])
+        table["difference"], table["held"] = (each["inside"] - each["rest"] for each in (raw, held))
+        parts.append(table.assign(held_low=held["low"], held_high=held["high"]))
+    table = pd.concat(parts, ignore_index=True).rename(columns={"feature": "metric"})
     return table.assign(p_value=corrected(table["p_value"]))

@@ -1,6 +1,6 @@
 """Slices: images chosen by their metadata, and the search for those that the model is bad at.
 
-Letters: N images, M slices, P permutations.
+Letters: N images, M slices, G groups, P permutations.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
+from segscope.evaluation.bootstrap import Bootstrap
 from segscope.labels.metadata import describe
 
 OPERATORS = {">=": operator.ge, "<=": operator.le, "<": operator.lt, "==": operator.eq}
@@ -44,6 +45,8 @@ class Condition:
         if isinstance(self.value, str):
             return f"{name} {self.value}"
         sign = {">=": "at least", "<=": "at most", "<": "less than", "==": "exactly"}[self.operator]
+        if name.startswith("number of "):
+            return f"{sign} {self.value:g} {name.removeprefix('number of ')}"
         return f"{name} {sign} {self.value:g}"
 
 
@@ -102,27 +105,37 @@ def _candidates(samples: pd.DataFrame) -> Iterator[Condition]:
 def find_slices(
     samples: pd.DataFrame,
     loss: np.ndarray,
+    group: np.ndarray,
     fewest: int,
     permutations: int = PERMUTATIONS,
     level: float = 0.05,
     most: int = 10,
-) -> list[tuple[Slice, float, float]]:
-    """The slices of one or two conditions whose loss is higher than chance gives, that of most loss explained first.
+) -> list[tuple[Slice, float]]:
+    """The slices of one or two conditions whose loss is higher than chance gives, that of the highest score first.
 
-    samples: N rows of metadata. loss: float[N], finite. fewest: images of a slice.
+    samples: N rows of metadata. loss: float[N], finite; or what is left of it. group: int[N]. fewest: groups a slice.
 
-    A slice's score is its mean loss in standard errors above the mean of as many images drawn at random. It is
+    Groups are what counts: one is in a slice if half of its images meet each condition, and its loss is their mean. A
+    slice's score is its mean loss in standard errors above the mean of as many groups drawn at random. It is
     reported if fewer than `level` of the permutations of the losses give any slice so high a score (the maximum over
-    all slices: Westfall and Young 1993). What it explains of the loss's variance is its score² / (N − 1). Of slices
-    that share more than half of the smaller one's images, the first is reported; at most `most`.
+    all slices: Westfall and Young 1993). Of slices that share more than half of the smaller one's groups, the first is
+    reported; at most `most`.
 
-    Returns (slice, share of the variance explained, corrected p-value).
+    Returns (slice, corrected p-value).
     """
+    bootstrap = Bootstrap(group)
     single = conditions(samples, fewest)
-    if len(samples) < 2 * fewest or not single or np.ptp(loss) == 0:
+    if bootstrap.groups < 2 * fewest or not single:
         return []
-    members = np.stack([condition.holds(samples) for condition in single])
+    size = np.bincount(bootstrap.group)
+    loss = bootstrap.totals(loss[:, None])[:, 0] / size
+    if np.ptp(loss) == 0:
+        return []
+    held = np.stack([condition.holds(samples) for condition in single], 1)
+    members = (2 * bootstrap.totals(held) >= size[:, None]).T
     slices = _slices(members, single, fewest)
+    if not slices:
+        return []
     draw = np.random.default_rng(SEED)
     standard = (loss - loss.mean()) / loss.std()
     columns = np.stack([standard, *(draw.permutation(standard) for _ in range(permutations))], axis=1)
@@ -135,17 +148,14 @@ def find_slices(
         inside = np.logical_and.reduce(members[list(slices[i])])
         if all((inside & other).sum() <= OVERLAP * min(inside.sum(), other.sum()) for other, _ in chosen):
             chosen.append((inside, int(i)))
-    return [
-        (Slice(tuple(single[j] for j in slices[i])), float(scores[i] ** 2 / (len(loss) - 1)), float(p_value[i]))
-        for _, i in chosen
-    ]
+    return [(Slice(tuple(single[j] for j in slices[i])), float(p_value[i])) for _, i in chosen]
 
 
 def _slices(members: np.ndarray, single: list[Condition], fewest: int) -> list[tuple[int, ...]]:
     """Positions of the conditions of each slice: each by itself, and pairs that leave fewer images than either."""
     together = members.astype(np.float32) @ members.T.astype(np.float32)
     size = members.sum(1)
-    return [(i,) for i in range(len(single))] + [
+    return [(i,) for i in range(len(single)) if fewest <= size[i] <= members.shape[1] - fewest] + [
         (i, j)
         for i, j in combinations(range(len(single)), 2)
         if single[i].column != single[j].column and fewest <= together[i, j] < 0.95 * min(size[i], size[j])
@@ -153,7 +163,7 @@ def _slices(members: np.ndarray, single: list[Condition], fewest: int) -> list[t
 
 
 def _scores(members: np.ndarray, slices: list[tuple[int, ...]], columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Scores float[M] of the slices by the first of the columns, N × (1 + P), and by each other the highest, [P]."""
+    """Scores float[M] of the slices by the first of the columns, G × (1 + P), and by each other the highest, [P]."""
     n = columns.shape[0]
     first = np.array([s[0] for s in slices])
     last = np.array([s[-1] for s in slices])

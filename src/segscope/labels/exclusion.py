@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,14 +33,16 @@ class Exclusion:
 class _Document(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
+    source: str | None = None
     images: list[int] | None = None
     annotations: dict[int, list[int]] | None = None
 
 
-def read_exclusion(path: Path | str) -> Exclusion:
-    """Read a YAML file of `images: [image_id, …]` and `annotations: {image_id: [annotation_id, …], …}`.
+def read_exclusion(path: Path | str, source: str) -> Exclusion:
+    """Read a YAML file of `source`, `images: [image_id, …]` and `annotations: {image_id: [annotation_id, …], …}`.
 
-    Raises SegscopeError naming what is wrong.
+    source: `Data.origin` of the run; a file of another source names other images. Raises SegscopeError naming what is
+    wrong.
     """
     try:
         document = _Document.model_validate(yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {})
@@ -51,16 +54,26 @@ def read_exclusion(path: Path | str) -> Exclusion:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the document"
         raise SegscopeError(
-            f"data.exclude: {path}: {where}: {first['msg']}; it holds `images: [image_id, …]` and "
+            f"data.exclude: {path}: {where}: {first['msg']}; it holds `source: …`, `images: [image_id, …]` and "
             "`annotations: {image_id: [annotation_id, …], …}`"
         ) from error
+    if (document.images or document.annotations) and document.source != source:
+        says = f"is of source {document.source!r}" if document.source else "does not say which source it is of"
+        raise SegscopeError(
+            f"data.exclude: {path} {says}, and the ids of another source mean other images; this run's is {source!r}: "
+            f"name another file, or, if the file is of this source, put `source: {json.dumps(source)}` into it"
+        )
     annotations = {image_id: frozenset(ids) for image_id, ids in (document.annotations or {}).items()}
     return Exclusion(frozenset(document.images or ()), annotations)
 
 
-def exclusion_yaml(images: Sequence[int], annotations: Mapping[int, Sequence[int]]) -> str:
+def exclusion_yaml(source: str, images: Sequence[int], annotations: Mapping[int, Sequence[int]]) -> str:
     """The text of such a file."""
-    document = {"images": list(images), "annotations": {i: list(ids) for i, ids in annotations.items()}}
+    document = {
+        "source": source,
+        "images": list(images),
+        "annotations": {i: list(ids) for i, ids in annotations.items()},
+    }
     return yaml.safe_dump(document, sort_keys=True, default_flow_style=None)
 
 

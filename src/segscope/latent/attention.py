@@ -1,4 +1,6 @@
-"""Where in the images the model sees what it makes of them. Letters: N images, H × W pixels, D dimensions, K classes.
+"""Where in the images the model sees what it makes of them.
+
+Letters: N images, G groups, H × W pixels, D dimensions, C clusters, K category positions, S sets of clusters.
 
 Two kinds of maps. An *attention map* writes a direction of the latent space back onto an image, exactly. A *support
 map* does the same for the logits, which are affine as long as no ReLU of the decoder switches.
@@ -11,36 +13,68 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit, logit
 
+from segscope.evaluation.bootstrap import Bootstrap
 from segscope.latent.space import LatentSpace
 from segscope.taxonomy import IGNORE, Taxonomy
 
-# By cluster, the sum of its positive attention and its pixels, by category position: float64[C] each.
-Under = dict[int, tuple[np.ndarray, np.ndarray]]
+SHUFFLES = 99
+SEED = 0
+MOST_GROUPS = 5000  # whose attention is counted; a seeded sample of more
+WIDESPREAD = 0.01  # of all pixels; rarer categories are in too few images of shuffled clusters to compare with
+LEAST_SHARE = 0.005  # smaller ones count as this
+FAMILY_ERROR = 0.05
 
 
 class Points(NamedTuple):
-    """Clustered images. image_ids: int64[N]. vectors: latent ones, float64 N × D. labels: cluster or -1, int[N]."""
+    """Clustered images. image_ids: int64[N]. vectors: latent ones, float64 N × D. labels: cluster or -1, int[N].
+
+    group: int[N]; the images of a group are in one cluster.
+    """
 
     image_ids: np.ndarray
     vectors: np.ndarray
     labels: np.ndarray
+    group: np.ndarray
 
 
-def cluster_direction(vectors: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Unit vector float[D] from the mean of the other images to the mean of those of bool[N] `inside`."""
-    direction = vectors[inside].mean(0) - vectors[~inside].mean(0)
-    return direction / np.linalg.norm(direction)
+class Under(NamedTuple):
+    """What lies under the attention: the sum of its positive part and the pixels, float64 S × C × K each.
+
+    The first set is of the clusters, the others are of as large ones of shuffled groups.
+    """
+
+    attention: np.ndarray
+    pixels: np.ndarray
 
 
-def choose_exemplars(vectors: np.ndarray, labels: np.ndarray, most: int) -> dict[int, np.ndarray]:
-    """Each cluster's images that score highest on its direction, their positions among the N."""
-    chosen = {}
-    for cluster in range(labels.max() + 1):
-        members = np.flatnonzero(labels == cluster)
-        score = vectors[members] @ cluster_direction(vectors, labels == cluster)
-        chosen[cluster] = members[np.argsort(-score, kind="stable")[:most]]
-    return chosen
+def cluster_directions(vectors: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Unit vectors C × D from the mean of the other vectors, N × D, to the mean of each cluster's; labels: int[N]."""
+    inside = labels == np.arange(labels.max() + 1)[:, None]
+    n, sums = inside.sum(1, keepdims=True), inside @ vectors
+    directions = sums / n - (vectors.sum(0) - sums) / (len(vectors) - n)
+    return directions / np.linalg.norm(directions, axis=1, keepdims=True)
+
+
+def group_means(vectors: np.ndarray, labels: np.ndarray, group: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The groups' mean vectors, G × D of N × D, and their clusters, int[G]."""
+    among = Bootstrap(group)
+    first = np.unique(among.group, return_index=True)[1]
+    return among.totals(vectors) / np.bincount(among.group)[:, None], labels[first]
+
+
+def choose_exemplars(points: Points, directions: np.ndarray, most: int) -> np.ndarray:
+    """Each cluster's images that score highest on its direction, at most one of a group: positions among the N.
+
+    directions: C × D.
+    """
+    members = np.flatnonzero(points.labels >= 0)
+    cluster = points.labels[members]
+    score = (points.vectors[members] * directions[cluster]).sum(1)
+    table = pd.DataFrame({"position": members, "cluster": cluster, "group": points.group[members], "score": score})
+    best = table.sort_values("score", ascending=False, kind="stable").drop_duplicates("group")
+    return best.groupby("cluster").head(most)["position"].to_numpy()
 
 
 def attend(
@@ -50,34 +84,86 @@ def attend(
     taxonomy: Taxonomy,
     most: int,
 ) -> tuple[pd.DataFrame, Under]:
-    """Attention maps of each cluster's exemplars, and what lies under the attention of all its images.
+    """Attention maps of each cluster's exemplars, and what lies under the attention of all its groups.
 
     batches: image_id int64[B], mask of category ids uint8 B × H × W, the space's layers' activations, of all N images
     in any order. points: the N images.
 
-    Returns rows of heatmaps.parquet, at most `most` a cluster, and what lies under the attention.
+    Returns rows of heatmaps.parquet, at most `most` a cluster, and what lies under the attention, one image a group.
     """
-    ids, vectors, labels = points
-    directions = {c: cluster_direction(vectors, labels == c) for c in range(labels.max() + 1)}
-    exemplars = {c: set(ids[chosen].tolist()) for c, chosen in choose_exemplars(vectors, labels, most).items()}
-    cluster_of = dict(zip(ids.tolist(), labels.tolist(), strict=True))
-    n_categories = len(taxonomy.category_names)
-    under = {c: (np.zeros(n_categories), np.zeros(n_categories)) for c in directions}
+    means, labels = group_means(points.vectors, points.labels, points.group)
+    draw = np.random.default_rng(SEED)
+    sets = np.stack([labels, *(draw.permutation(labels) for _ in range(SHUFFLES))])
+    directions = np.stack([cluster_directions(means, each) for each in sets])
+    exemplars = set(choose_exemplars(points, directions[0], most).tolist())
+    group_of = one_a_group(points.group)
+    position_of = {image_id: position for position, image_id in enumerate(points.image_ids.tolist())}
+    under = Under(*np.zeros((2, *directions.shape[:2], len(taxonomy.category_names))))
     rows = []
-    for batch_ids, masks, outputs in batches:
-        cluster = np.array([cluster_of[i] for i in batch_ids.tolist()])
-        for c in np.unique(cluster[cluster >= 0]):
-            chosen = cluster == c
-            maps = space.write_back(directions[c], [layer[chosen] for layer in outputs], masks.shape[1])
-            attention, pixels = by_category(maps, taxonomy.position_of_id[masks[chosen]], n_categories)
-            under[c] = under[c][0] + attention, under[c][1] + pixels
-            rows += [
-                {"cluster": c, "image_id": i, "score": m.sum(), "attention": m.ravel()}
-                for i, m in zip(batch_ids[chosen].tolist(), maps, strict=True)
-                if i in exemplars[c]
-            ]
+    for image_ids, masks, outputs in batches:
+        for b, image_id in enumerate(image_ids.tolist()):
+            position = position_of[image_id]
+            layers = [layer[b] for layer in outputs]
+            if position in exemplars:
+                c = points.labels[position]
+                (heat,) = space.write_back(directions[0, c], [layer[None] for layer in layers], masks.shape[1])
+                rows.append({"cluster": c, "image_id": image_id, "score": heat.sum(), "attention": heat.ravel()})
+            if position in group_of:
+                clusters = sets[:, group_of[position]]
+                s = np.flatnonzero(clusters >= 0)
+                found = many_by_category(space, directions[s, clusters[s]], layers, taxonomy.position_of_id[masks[b]])
+                here = s[:, None], clusters[s][:, None], found.categories
+                under.attention[here] += found.attention
+                under.pixels[here] += found.pixels
     table = pd.DataFrame(rows, columns=["cluster", "image_id", "score", "attention"])
     return table.sort_values(["cluster", "score"], ascending=[True, False]), under
+
+
+def one_a_group(group: np.ndarray) -> dict[int, int]:
+    """A seeded image of each group, of at most 5,000 groups: position among int[N] → number of the group."""
+    draw = np.random.default_rng(SEED)
+    order = draw.permutation(len(group))
+    _, first = np.unique(group[order], return_index=True)
+    chosen = draw.permutation(len(first))[:MOST_GROUPS]
+    return dict(zip(order[first[chosen]].tolist(), chosen.tolist(), strict=True))
+
+
+class Shared(NamedTuple):
+    """Of one image, by those P category positions that it shows: attention float S × P, pixels float[P]."""
+
+    categories: np.ndarray
+    attention: np.ndarray
+    pixels: np.ndarray
+
+
+def many_by_category(
+    space: LatentSpace, directions: np.ndarray, activations: Sequence[np.ndarray], positions: np.ndarray
+) -> Shared:
+    """`by_category` of one image's maps of many directions, S × D, at the resolution of its finest layer.
+
+    Within a cell of that layer a map is constant, so nothing is lost. activations: of each layer, h × w × c. positions:
+    uint8 H × W (or 255, which counts nowhere).
+    """
+    side = max(len(layer) for layer in activations)
+    gradients = directions @ space.components / space.scale
+    maps = np.zeros((len(directions), side, side), np.float32)
+    start = 0
+    for layer in activations:
+        height, width, channels = layer.shape
+        part = slice(start, start + channels)
+        start += channels
+        cells = gradients[:, part].astype(np.float32) @ layer.reshape(-1, channels).T.astype(np.float32)
+        cells -= (gradients[:, part] @ space.mean[part])[:, None].astype(np.float32)
+        blocks = maps.reshape(len(maps), height, side // height, width, side // width)
+        blocks += cells.reshape(len(maps), height, 1, width, 1)
+    size = len(positions) // side
+    cell = np.arange(side * side).reshape(side, side).repeat(size, 0).repeat(size, 1)
+    known = positions != IGNORE
+    categories, index = np.unique(positions[known], return_inverse=True)
+    pixels = np.bincount(cell[known] * len(categories) + index, minlength=side * side * len(categories))
+    pixels = pixels.reshape(side * side, len(categories)).astype(np.float32)
+    attention = np.maximum(maps, 0).reshape(len(maps), side * side) @ pixels / len(positions) ** 2
+    return Shared(categories, attention, pixels.sum(0))
 
 
 def by_category(maps: np.ndarray, positions: np.ndarray, n_categories: int) -> tuple[np.ndarray, np.ndarray]:
@@ -90,16 +176,47 @@ def by_category(maps: np.ndarray, positions: np.ndarray, n_categories: int) -> t
     return attention, np.bincount(positions[known], minlength=n_categories).astype(float)
 
 
-def attention_profile(attention: np.ndarray, pixels: np.ndarray, names: Sequence[str]) -> pd.DataFrame:
-    """What lies under a cluster's attention, as profile rows: the share of positive attention on each category.
+def attention_profile(under: Under, names: Sequence[str]) -> pd.DataFrame:
+    """What lies under the clusters' attention, as profile rows: the share of positive attention on each category.
 
-    attention, pixels: float[C] of the same images; C categories, the first unlabelled. inside: share of attention;
-    rest: share of pixels; lift: their ratio.
+    names: K, the first unlabelled. Of the categories with 1 % of the pixels or more: inside, the share of attention;
+    rest, the share of pixels; lift, their ratio; low, high: the range of shuffled clusters with that share of pixels;
+    p_value: of all sets, the share in which any cluster and category is as far out as this one.
+
+    How far out a share is: the difference of its log odds from those of the share of pixels, standardised over the
+    sets. In 95 % of the sets no share is outside its range, which is where the p-value is 0.05 or less (the step-down's
+    first step, maxT, of Westfall and Young 1993, Resampling-Based Multiple Testing).
     """
-    share, area = attention / max(attention.sum(), 1e-12), pixels / max(pixels.sum(), 1)
-    table = pd.DataFrame({"kind": "attention", "feature": names, "inside": share, "rest": area})[pixels > 0]
-    table["lift"] = table["inside"] / table["rest"]
-    return table.assign(recall=np.nan, low=np.nan, high=np.nan, p_value=np.nan)
+    pixels_of = under.pixels.sum((0, 1))
+    common = np.flatnonzero(pixels_of >= max(WIDESPREAD * pixels_of.sum(), 1))
+    share, area = (_shares(sums)[..., common] for sums in under)
+    excess = _log_odds(share) - _log_odds(area)
+    centre, deviation = excess.mean(0), excess.std(0)
+    far = np.divide(np.abs(excess - centre), deviation, out=np.zeros_like(excess), where=deviation > 0)
+    farthest = far.max((1, 2), initial=0)
+    reach = np.quantile(farthest, 1 - FAMILY_ERROR, method="lower") * deviation
+    columns = {
+        "inside": share[0],
+        "rest": area[0],
+        "lift": np.divide(share[0], area[0], out=np.full(area[0].shape, np.nan), where=area[0] > 0),
+        "low": expit(_log_odds(area[0]) + centre - reach),
+        "high": expit(_log_odds(area[0]) + centre + reach),
+        "p_value": (farthest[:, None, None] >= far[0]).mean(0),
+    }
+    clusters, features = np.indices(share[0].shape)
+    table = pd.DataFrame({name: values.ravel() for name, values in columns.items()})
+    table["cluster"], table["feature"] = clusters.ravel(), np.asarray(names, object)[common][features.ravel()]
+    return table[area[0].ravel() > 0].assign(kind="attention", recall=np.nan, units=np.nan)
+
+
+def _shares(sums: np.ndarray) -> np.ndarray:
+    """Each category's share, along the last axis; 0 of nothing."""
+    total = sums.sum(-1, keepdims=True)
+    return np.divide(sums, total, out=np.zeros_like(sums), where=total > 0)
+
+
+def _log_odds(share: np.ndarray) -> np.ndarray:
+    return logit(np.clip(share, LEAST_SHARE, 1 - LEAST_SHARE))
 
 
 def most_on(attention: np.ndarray, names: Sequence[str]) -> dict[str, float]:
@@ -110,8 +227,6 @@ def most_on(attention: np.ndarray, names: Sequence[str]) -> dict[str, float]:
 
 def attention_rows(under: Under, profiles: pd.DataFrame, taxonomy: Taxonomy) -> pd.DataFrame:
     """The profile rows of what lies under each cluster's attention, to follow `profiles`."""
-    known = profiles.drop_duplicates("cluster").set_index("cluster")[["name", "size"]]
-    tables = [
-        attention_profile(*sums, taxonomy.category_names).assign(cluster=c, **known.loc[c]) for c, sums in under.items()
-    ]
-    return pd.concat([profiles, *tables], ignore_index=True)
+    known = profiles.drop_duplicates("cluster")[["cluster", "name", "size", "groups"]]
+    rows = attention_profile(under, taxonomy.category_names).merge(known, on="cluster")
+    return pd.concat([profiles, rows], ignore_index=True) if len(rows) else profiles

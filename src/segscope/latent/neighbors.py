@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from pynndescent import NNDescent
 from sklearn.neighbors import NearestNeighbors
 
 EXACT_BELOW = 20_000
@@ -38,6 +37,8 @@ def nearest(vectors: np.ndarray, k: int, seed: int, exact_below: int = EXACT_BEL
     if n < exact_below:
         distance, index = NearestNeighbors(n_neighbors=k).fit(vectors).kneighbors()
         return Neighbors(index.astype(np.int64), distance.astype(np.float32), 1.0)
+    from pynndescent import NNDescent  # takes seconds to import, and few runs need it
+
     index, distance = NNDescent(vectors, n_neighbors=k + 1, random_state=seed).neighbor_graph
     index, distance = _without_self(index.astype(np.int64), distance)
     queries = np.random.default_rng(seed).choice(n, min(n, RECALL_QUERIES), replace=False)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score, silhouette_score
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.metrics import silhouette_score
+from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from segscope.artefacts.measures import Measure
-from segscope.latent.neighbors import purity
+from segscope.artefacts.measures import Measure, of_split
+from segscope.evaluation.bootstrap import Bootstrap, interval
+from segscope.latent.neighbors import nearest, purity
 
 HEAVY_SHARE = 0.05
 SILHOUETTE_IMAGES = 5000
+SPLITS = 5  # ways of folding: a single one moves the AUC by 0.01
 
 
 def heavy_groups(samples: pd.DataFrame) -> np.ndarray:
@@ -31,17 +33,61 @@ def heavy_groups(samples: pd.DataFrame) -> np.ndarray:
     return group
 
 
-def separability(vectors: np.ndarray, group: np.ndarray, seed: int, folds: int = 5) -> float:
-    """ROC-AUC of a linear classifier that tells group 1 from group 0, each image scored by a model that has not
-    seen it. NaN if a group has fewer images than there are folds.
+def out_of_fold(vectors: np.ndarray, heavy: np.ndarray, group: np.ndarray, seed: int, folds: int = 5) -> np.ndarray:
+    """Scores of a linear classifier that tells heavy 1 from heavy 0, by models that saw nothing of the image's group.
+
+    vectors: float N × D. heavy, group: int[N]. Returns float64 SPLITS × N, one row a way of folding; NaN if a
+    side has fewer groups than there are folds.
     """
-    known = group >= 0
-    if min(np.bincount(group[known], minlength=2)) < folds:
-        return float("nan")
-    classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
-    splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
-    score = cross_val_predict(classifier, vectors[known], group[known], cv=splitter, method="decision_function")
-    return float(roc_auc_score(group[known], score))
+    scores = np.full((SPLITS, len(heavy)), np.nan)
+    if min(len(np.unique(group[heavy == side])) for side in (0, 1)) < folds:
+        return scores
+    for n in range(SPLITS):
+        splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed + n)
+        scores[n] = cross_val_predict(
+            make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000)),
+            vectors,
+            heavy,
+            groups=group,
+            cv=splitter,
+            method="decision_function",
+        )
+    return scores
+
+
+def auc(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """ROC-AUC of scores float[N] for bool[N] under weights R × N: float64[R], NaN where one side weighs nothing.
+
+    The share of pairs that are ordered rightly, ties counting half: Mann-Whitney's U.
+    """
+    values, of = np.unique(scores, return_inverse=True)
+    up, down = (
+        np.stack([np.bincount(of, row, len(values)) for row in weights * side]) for side in (positive, ~positive)
+    )
+    below = np.cumsum(down, 1) - down / 2
+    pairs = up.sum(1) * down.sum(1)
+    return np.divide((up * below).sum(1), pairs, out=np.full(len(weights), np.nan), where=pairs > 0)
+
+
+def separability(
+    vectors: np.ndarray, heavy: np.ndarray, group: np.ndarray, seed: int
+) -> tuple[float, tuple[float, float]]:
+    """ROC-AUC of telling heavy 1 from heavy 0, out of fold, mean over ways of folding, and its 95 % interval.
+
+    heavy: int[N], other values are left out. NaN where there are too few groups.
+    """
+    known = heavy >= 0
+    positive, bootstrap = heavy[known] == 1, Bootstrap(group[known])
+    scores = out_of_fold(vectors[known], heavy[known], group[known], seed)
+    if np.isnan(scores).any():
+        return np.nan, (np.nan, np.nan)
+    whole = np.ones((1, len(positive)))
+    value = float(np.mean([auc(each, positive, whole) for each in scores]))
+    drawn = [
+        np.mean([auc(each, positive, weights[:, bootstrap.group]) for each in scores], 0)
+        for weights in bootstrap.weights()
+    ]
+    return value, interval(np.concatenate(drawn))
 
 
 def silhouette(vectors: np.ndarray, group: np.ndarray, seed: int) -> float:
@@ -60,25 +106,53 @@ def silhouette(vectors: np.ndarray, group: np.ndarray, seed: int) -> float:
     )
 
 
-def separation_measures(vectors: np.ndarray, neighbors: np.ndarray, samples: pd.DataFrame, seed: int) -> list[Measure]:
+def neighbor_purity(
+    vectors: np.ndarray, kind: np.ndarray, group: np.ndarray, k: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of each image's k nearest, the share of its own kind, and what random ones would give: float64[N] each.
+
+    vectors: float N × D. kind: object[N]. Near copies count as one: a group lies at its mean, is of the kind of its
+    first image, and its neighbours are other groups. NaN of a single group.
+    """
+    _, first, of = np.unique(group, return_index=True, return_inverse=True)
+    kinds = np.unique(kind[first].astype(str), return_inverse=True)[1]
+    if len(kinds) < 2:
+        return np.full(len(group), np.nan), np.full(len(group), np.nan)
+    means = Bootstrap(group).totals(vectors) / np.bincount(of)[:, None]
+    chance = (np.bincount(kinds)[kinds] - 1) / (len(kinds) - 1)
+    return purity(nearest(means, k, seed).index, kinds)[of], chance[of]
+
+
+def separation_measures(
+    vectors: np.ndarray, samples: pd.DataFrame, group: np.ndarray, k: int, seed: int
+) -> list[Measure]:
     """Of all images and of those of each split: how far the groups lie apart, and the neighbours' purity.
 
-    vectors: N × D. neighbors: int N × k, of the N images. samples: their rows. neighbor_purity: the mean share of an
-    image's neighbours, of whatever split, whose dominant super-category is its own.
+    vectors: N × D. samples: the images' rows. group: int[N]. neighbor_purity: of the k nearest images, of whatever
+    split, the share whose dominant super-category is the image's own, mean over images.
     """
-    group = heavy_groups(samples)
-    pure = purity(neighbors, samples["dominant"].to_numpy())
-    split = samples["split"].to_numpy()
+    heavy, split = heavy_groups(samples), samples["split"].to_numpy()
+    pure, chance = neighbor_purity(vectors, samples["dominant"].to_numpy(), group, k, seed)
     rows = []
     for name in ("all", *pd.unique(split)):
         chosen = (split == name) | (name == "all")
-        own, heavy = group[chosen], int((group[chosen] >= 0).sum())
-        rows += [
-            Measure("images", int(chosen.sum()), split=name),
-            Measure("person_heavy", int((own == 1).sum()), split=name),
-            Measure("vehicle_heavy", int((own == 0).sum()), split=name),
-            Measure("separability", separability(vectors[chosen], own, seed), heavy, split=name),
-            Measure("silhouette", silhouette(vectors[chosen], own, seed), heavy, split=name),
-            Measure("neighbor_purity", float(pure[chosen].mean()), int(chosen.sum()), split=name),
-        ]
+        own, known = heavy[chosen], chosen & (heavy >= 0)
+        bootstrap, n = Bootstrap(group[chosen]), int(chosen.sum())
+        value, ends = separability(vectors[chosen], own, group[chosen], seed)
+        carriers = min(len(np.unique(group[chosen & (heavy == side)])) for side in (0, 1))
+        sums = bootstrap.sums(np.stack([pure[chosen], np.ones(n)], 1))
+        pure_ends = interval(sums[:, 0] / sums[:, 1])
+        rows += of_split(
+            name,
+            [
+                Measure("images", n),
+                Measure("groups", bootstrap.groups),
+                Measure("person_heavy", int((own == 1).sum())),
+                Measure("vehicle_heavy", int((own == 0).sum())),
+                Measure("separability", value, known.sum(), *ends, carriers=carriers),
+                Measure("silhouette", silhouette(vectors[chosen], own, seed), known.sum()),
+                Measure("neighbor_purity", float(pure[chosen].mean()), n, *pure_ends, carriers=bootstrap.groups),
+                Measure("chance.neighbor_purity", float(chance[chosen].mean()), n),
+            ],
+        )
     return rows

@@ -5,7 +5,7 @@ Letters: N images, C channels of all chosen layers together, D latent dimensions
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,6 +56,13 @@ def spread(cells: np.ndarray, size: int) -> np.ndarray:
     """Each cell's value spread evenly over its pixels: N × size × size of N × h × w, h and w dividing `size`."""
     rows, columns = size // cells.shape[1], size // cells.shape[2]
     return np.repeat(np.repeat(cells, rows, 1), columns, 2) / (rows * columns)
+
+
+def pooled(batches: Iterable[tuple[np.ndarray, np.ndarray, list[np.ndarray]]]) -> tuple[np.ndarray, np.ndarray]:
+    """image_id int64[N] and `pool` of the activations of all batches (image_id, mask, activations)."""
+    found = [(ids, pool(layers)) for ids, _, layers in batches]
+    ids, means = (np.concatenate(each) for each in zip(*found, strict=True))
+    return ids, means
 
 
 def pool(activations: Sequence[np.ndarray]) -> np.ndarray:

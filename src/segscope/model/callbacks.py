@@ -6,7 +6,7 @@ import contextlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import keras
 import numpy as np
@@ -14,7 +14,7 @@ from dvclive import Live
 from tqdm import tqdm
 
 from segscope.artefacts.files import atomic_path
-from segscope.model.history import best_row, epoch_row, split_of
+from segscope.model.history import best_row, epoch_row, holds_out, split_of
 
 Logs = Mapping[str, Any] | None
 
@@ -24,8 +24,8 @@ class Checkpoint(keras.callbacks.Callback):
 
     Keras's BackupAndRestore and EarlyStopping do not keep the history, nor the best epoch, over a restart.
 
-    history: one row an epoch. The best epoch is that of `best_row`; training stops `patience` epochs after it. What is
-    in the folder belongs to `fingerprint`; of another training, it is removed.
+    history: one row an epoch. The best epoch is that of `best_row`; where images are held out to decide by, training
+    stops `patience` epochs later. What is in the folder belongs to `fingerprint`; of another training, it is removed.
     """
 
     def __init__(self, folder: Path, fingerprint: str, patience: int):
@@ -45,7 +45,7 @@ class Checkpoint(keras.callbacks.Callback):
     @property
     def finished(self) -> bool:
         """Whether no epoch was better for `patience` epochs."""
-        return bool(self.history) and len(self.history) - self.best_epoch() >= self._patience
+        return holds_out(self.history) and len(self.history) - self.best_epoch() >= self._patience
 
     def resume(self, model: keras.Model) -> int:
         """Load the last epoch's weights and optimizer into a compiled model; returns the number of epochs done."""
@@ -89,6 +89,21 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _weights(self, name: str, epoch: int) -> Path:
         return self._folder / f"{name}-{epoch:04d}.weights.h5"
+
+
+class Held(keras.callbacks.Callback):
+    """Measures the model on images that are held out to decide by, after every epoch.
+
+    batches: as `model.fit` takes them. To come before all who look at an epoch's numbers.
+    """
+
+    def __init__(self, batches: Any):
+        super().__init__()
+        self._batches = batches
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        found = self.model.evaluate(self._batches, verbose=0, return_dict=True)
+        cast(dict, logs).update({f"held_{name}": value for name, value in found.items()})
 
 
 class LiveLog(keras.callbacks.Callback):

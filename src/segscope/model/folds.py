@@ -1,4 +1,4 @@
-"""Folds of the train split, so that each of its images is judged by a model that did not see it."""
+"""Folds of the train split, so that each of its images is judged by a model that saw neither it nor a near copy."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from pathlib import Path
 import numpy as np
 
 
-def fold_of(image_ids: np.ndarray, folds: int) -> np.ndarray:
-    """The fold 0…folds - 1 of each image, int64[N], of int64[N].
+def fold_of(groups: np.ndarray, folds: int) -> np.ndarray:
+    """The fold 0…folds - 1 of each image, int64[N], of their groups, int64[N].
 
-    By the image's id alone (the finaliser of SplitMix64, https://doi.org/10.1145/2714064.2660195), so that leaving out
-    an image moves no other.
+    By the group's number alone (the finaliser of SplitMix64, https://doi.org/10.1145/2714064.2660195), so that leaving
+    out a group moves no other.
     """
-    x = np.asarray(image_ids, np.int64).astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+    x = np.asarray(groups, np.int64).astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return ((x ^ (x >> np.uint64(31))) % np.uint64(folds)).astype(np.int64)
 
 
-def fold_sizes(image_ids: np.ndarray, folds: int) -> list[int]:
-    """The number of images of each fold."""
-    return np.bincount(fold_of(image_ids, folds), minlength=folds).tolist()
+def fold_sizes(groups: np.ndarray, folds: int) -> list[int]:
+    """The number of images of each fold; groups: of each image."""
+    return np.bincount(fold_of(groups, folds), minlength=folds).tolist()
 
 
 def fold_model(folder: Path, fold: int) -> Path:

@@ -18,7 +18,7 @@ from segscope.artefacts.files import sha256_of
 from segscope.artefacts.measures import Measure, measure_table, of_split
 from segscope.errors import SegscopeError
 from segscope.model import unet as network
-from segscope.model.callbacks import Checkpoint, LiveLog, Progress
+from segscope.model.callbacks import Checkpoint, Held, LiveLog, Progress
 from segscope.model.dataset import Examples, count_pixels, training_batches, validation_batches
 from segscope.model.folds import fold_of
 from segscope.model.history import best_metrics
@@ -26,20 +26,31 @@ from segscope.model.objective import PixelCrossEntropy, PixelLoss, SegmentationM
 from segscope.params import Train
 from segscope.taxonomy import Taxonomy
 
+HOLDOUT_PARTS = 1000
+
 
 @dataclass(frozen=True, eq=False)
 class Training:
-    """A training: the examples it learns from and is measured on, each class's weight in the objective, the options."""
+    """A training: the examples it learns from and is measured on, each class's weight in the objective, the options.
+
+    held: examples of the train split that it does not learn from, by which it decides when to stop; None: it does not.
+    """
 
     train: Examples
     val: Examples
     class_weights: Mapping[str, float]
     options: Train
+    held: Examples | None = None
 
     @property
     def images(self) -> dict[str, int]:
         """The number of images of each split."""
         return {"train": len(self.train.image_ids), "val": len(self.val.image_ids)}
+
+    @property
+    def image_ids(self) -> np.ndarray:
+        """Of both splits, int64[N], in ascending order."""
+        return np.sort(np.concatenate([self.train.image_ids, self.val.image_ids]))
 
     @property
     def steps_per_epoch(self) -> int:
@@ -61,11 +72,30 @@ def prepare_training(
     return Training(examples["train"], examples["val"], dict(zip(names, weights, strict=True)), options)
 
 
-def fold_trainings(training: Training, folds: int) -> list[Training]:
-    """For each fold of train's images the training that leaves it out, class weights as they are; none for one fold."""
-    fold = fold_of(training.train.image_ids, folds)
+def hold_out(training: Training, groups: pd.Series) -> Training:
+    """The training with `train.holdout` of the train split's groups held out, chosen by their hash.
+
+    groups: by image_id. Raises SegscopeError if that leaves no image on one of the sides.
+    """
+    share, ids = training.options.holdout, training.train.image_ids
+    if not share:
+        return training
+    held = fold_of(groups.loc[ids].to_numpy(), HOLDOUT_PARTS) < share * HOLDOUT_PARTS
+    if held.all() or not held.any():
+        raise SegscopeError(f"train.holdout: {share} of these {len(ids)} images leaves none on one side; choose 0")
+    kept, out = (replace(training.train, image_ids=ids[side]) for side in (~held, held))
+    return replace(training, train=kept, held=out)
+
+
+def fold_trainings(training: Training, groups: pd.Series, folds: int) -> list[Training]:
+    """For each fold of train's groups the training that leaves it out, class weights as they are; none for one fold.
+
+    groups: by image_id. Each holds out a part of what it is left with, as `hold_out` does.
+    """
+    ids = training.train.image_ids
+    fold = fold_of(groups.loc[ids].to_numpy(), folds)
     return [
-        replace(training, train=replace(training.train, image_ids=training.train.image_ids[fold != number]))
+        hold_out(replace(training, train=replace(training.train, image_ids=ids[fold != number])), groups)
         for number in range(folds if folds > 1 else 0)
     ]
 
@@ -84,14 +114,17 @@ def build_model(kind: str, weights: Path | None, image_size: int, n_classes: int
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(options.precision)
     try:
-        if weights and kind == "torch":
-            with np.load(weights) as arrays:
-                encoder = network.torch_encoder(image_size, arrays)
-        else:
-            encoder = network.keras_encoder(image_size, "imagenet" if kind == "imagenet" else weights)
-        return network.unet(encoder, n_classes, options.decoder)
+        return network.unet(build_encoder(kind, weights, image_size), n_classes, options.decoder)
     finally:
         keras.config.set_dtype_policy(before)
+
+
+def build_encoder(kind: str, weights: Path | None, image_size: int) -> keras.Model:
+    """The encoder that `segscope.model.encoder.read_encoder` describes."""
+    if weights and kind == "torch":
+        with np.load(weights) as arrays:
+            return network.torch_encoder(image_size, arrays)
+    return network.keras_encoder(image_size, "imagenet" if kind == "imagenet" else weights)
 
 
 def count_parameters(model: keras.Model) -> dict[str, int]:
@@ -143,6 +176,7 @@ def train(
         "class_of_id": examples.class_of_id.tolist(),
         "size": examples.image_size,
         "images": [examples.image_ids.tolist(), training.val.image_ids.tolist()],
+        "held": training.held.image_ids.tolist() if training.held else None,
         **options.model_dump(),
     }
     read = [*map(Path, (*examples.files, *training.val.files)), *([weights] if weights else [])]
@@ -151,7 +185,7 @@ def train(
 
 
 def fit(model: keras.Model, training: Training, checkpoint: Checkpoint, log_folder: Path) -> pd.DataFrame:
-    """Train in place, or go on where a killed training stopped, and restore the best epoch's weights.
+    """Train in place, or go on where a killed training stopped, and restore the kept epoch's weights.
 
     Each epoch is written to the checkpoint and to DVCLive's log folder. Returns the history (`segscope.model.history`).
     Raises SegscopeError if the objective stops being finite.
@@ -177,6 +211,7 @@ def fit(model: keras.Model, training: Training, checkpoint: Checkpoint, log_fold
         verbose=0,
         callbacks=[
             keras.callbacks.TerminateOnNaN(),
+            *([Held(validation_batches(training.held, options.batch_size))] if training.held else []),
             checkpoint,
             LiveLog(log_folder, checkpoint),
             Progress(checkpoint),
@@ -196,7 +231,7 @@ def fit(model: keras.Model, training: Training, checkpoint: Checkpoint, log_fold
 def training_measures(training: Training, model: keras.Model, history: pd.DataFrame) -> pd.DataFrame:
     """The measures of a training.
 
-    Of the best epoch, the objective of each split, and what was measured of train while its weights changed, on
+    Of the kept epoch, the objective of each split, and what was measured of train while its weights changed, on
     augmented images: `running_…`. val's loss and IoUs of that epoch are those that the predict stage measures.
     """
     best = best_metrics(history)

@@ -17,6 +17,7 @@ from segscope.errors import SegscopeError
 
 SKIP_LAYERS = ("block_13_expand_relu", "block_6_expand_relu", "block_3_expand_relu", "block_1_expand_relu")
 BOTTLENECK = "block_16_project"
+LIKENESS = (BOTTLENECK, SKIP_LAYERS[0])  # by whose spatial means near copies of an image are known
 DECODER_FILTERS = {"transposed": (512, 256, 128, 64), "separable": (256, 128, 96, 64)}
 
 # PyTorch's ImageNet normalisation, in units of 0…255.

@@ -23,9 +23,9 @@ from segscope.taxonomy import Taxonomy
 class Findings:
     """Tables as their artefacts' schemas say.
 
-    scores: `image_scores` of the predictions' images, in their order. heavy: `heavy_groups` of the samples. confused:
-    `confusions.findings` of the val split. pairs: `confusions.category_table` of it. produced: how the run was made, in
-    a line.
+    groups: by image_id. scores: `image_scores` of the predictions' images, in their order. heavy: `heavy_groups` of the
+    samples. confused: `confusions.findings` of the val split. pairs: `confusions.category_table` of it. produced: how
+    the run was made, in a line.
     """
 
     params: Params
@@ -44,6 +44,7 @@ class Findings:
     profiles: pd.DataFrame
     heatmaps: pd.DataFrame
     supports: pd.DataFrame
+    groups: pd.Series
     associations: pd.DataFrame
     insights: pd.DataFrame
     history: pd.DataFrame
@@ -78,6 +79,7 @@ def read_findings(run: Run) -> Findings:
         scores=image_scores(predictions, run.taxonomy),
         profiles=run.table("cluster_profiles"),
         history=pd.read_csv(run.path("training") / "history.csv"),
+        groups=run.table("groups").set_index("image_id")["group"],
         confusion=pd.read_csv(run.path("plots") / "confusion.csv"),
         confused=run.json("confusions")["val"],
         pairs=pd.read_csv(run.path("plots") / "categories.csv").query("split == 'val'"),

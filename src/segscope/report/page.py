@@ -11,15 +11,18 @@ import numpy as np
 import pandas as pd
 
 from segscope.artefacts.images import decode_png
-from segscope.artefacts.measures import Measure
+from segscope.artefacts.measures import Measure, Measures
 from segscope.artefacts.overlays import class_color
+from segscope.evaluation.bootstrap import TRUSTED
 from segscope.labels.masks import compose_mask
 from segscope.labels.metadata import describe
+from segscope.latent.facts import enriched
 from segscope.params import Report
 from segscope.report.findings import Findings
 from segscope.report.html import template, write_assets
 from segscope.report.views import CHUNK, ERRORS, Job, crop, write_views
 from segscope.suspects.find import KINDS
+from segscope.suspects.ranking import first_of_groups
 
 _FACTS_SHOWN = 6
 _ISSUES_LISTED = 2000  # of a run, the highest scores: those that a sample's page names
@@ -30,7 +33,7 @@ HEAVY = {1: "person-heavy", 0: "vehicle-heavy", -1: "neither"}
 def write_report(findings: Findings, folder: Path) -> list[Measure]:
     """Write the report into `folder`. Returns how much it shows."""
     folder.mkdir(parents=True, exist_ok=True)
-    options, labels = findings.params.report, _Labels(findings)
+    options, labels, measures = findings.params.report, _Labels(findings), findings.measures
     write_views(_jobs(findings, labels), len(findings.embeddings), folder / "views", options.thumbnail)
     suspects = {kind: _suspect_cards(findings, labels, kind, options, folder / "crops") for kind in KINDS}
     points = _points(findings)
@@ -42,16 +45,32 @@ def write_report(findings: Findings, folder: Path) -> list[Measure]:
         source=findings.params.data.source,
         colors={name: class_color(k) for k, name in enumerate(findings.taxonomy.classes, start=1)},
         errors=ERRORS,
-        measures=findings.measures,
+        measures=measures,
         cards=cards,
         suspects=suspects,
         insights=_insights(findings),
+        hard=_hard(measures),
+        few=findings.params.insights.min_images,
+        trusted=TRUSTED,
+        unit=_unit(measures),
         data=json.loads(json.dumps(_data(findings, points), default=_plain)),
     )
     (folder / "index.html").write_text(page, encoding="utf-8")
     write_assets(folder, "assets/style.css", "assets/report.js")
     shown = {"images": len(points), "clusters": len(cards), "suspects": sum(map(len, suspects.values()))}
     return [Measure(name, n) for name, n in shown.items()]
+
+
+def _unit(measures: Measures) -> str:
+    """What is independent in val: images, or groups of near copies where there are any."""
+    alone = measures.value("groups", "val") == measures.value("images", "val")
+    return "images" if alone else "groups of images (near copies, or what data.group names)"
+
+
+def _hard(measures: Measures) -> list[str]:
+    """The names of the images known to be hard, of which val's loss is known."""
+    names = measures.table.loc[measures.table["split"] == "val", "measure"]
+    return names[names.str.match(r"inside\..*\.loss$")].str.slice(len("inside."), -len(".loss")).tolist()
 
 
 def _plain(value: Any) -> Any:
@@ -109,12 +128,14 @@ def _positions(findings: Findings) -> dict[int, int]:
 def _cluster_card(findings: Findings, cluster: int) -> dict[str, Any]:
     profile = findings.profiles[findings.profiles["cluster"] == cluster]
     maps = findings.heatmaps[findings.heatmaps["cluster"] == cluster]
-    facts = profile[(profile["kind"] == "fact") & (profile["p_value"] < 0.05) & (profile["lift"] > 1)]
+    stability = profile[profile["kind"] == "stability"]
     return {
         "cluster": cluster,
         "name": profile["name"].iloc[0],
         "size": int(profile["size"].iloc[0]),
-        "facts": facts.sort_values("p_value").head(_FACTS_SHOWN).to_dict("records"),
+        "groups": int(profile["groups"].iloc[0]),
+        "stability": float(stability["inside"].iloc[0]) if len(stability) else float("nan"),
+        "facts": enriched(profile).head(_FACTS_SHOWN).to_dict("records"),
         "performance": profile[profile["kind"] == "performance"].to_dict("records"),
         "attention": profile[profile["kind"] == "attention"].nlargest(5, "inside").to_dict("records"),
         "images": maps["image_id"].tolist(),
@@ -124,10 +145,10 @@ def _cluster_card(findings: Findings, cluster: int) -> dict[str, Any]:
 def _suspect_cards(
     findings: Findings, labels: _Labels, kind: str, options: Report, folder: Path
 ) -> list[dict[str, Any]]:
-    """The highest suspects of a kind, each with a picture of its surroundings."""
+    """The highest suspects of a kind, one of near copies, each with a picture of its surroundings."""
     folder.mkdir(exist_ok=True)
     issues = findings.label_issues
-    chosen = issues[issues["kind"] == kind].nlargest(options.suspects, "score")
+    chosen = first_of_groups(issues[issues["kind"] == kind], findings.groups).head(options.suspects)
     paths = findings.index.set_index("image_id")["path"]
     masks = findings.predictions.set_index("image_id")["mask"]
     names = findings.taxonomy.class_names
@@ -200,6 +221,7 @@ def _data(findings: Findings, points: pd.DataFrame) -> dict[str, Any]:
     names = _cluster_names(findings)
     return {
         "chunk": CHUNK,
+        "source": findings.params.data.origin,
         "ids": points["image_id"].tolist(),
         "x": _rounded(points["x"]),
         "y": _rounded(points["y"]),
@@ -220,12 +242,17 @@ def _data(findings: Findings, points: pd.DataFrame) -> dict[str, Any]:
 
 
 def _ious(findings: Findings, split: str) -> dict[str, list[float | None]]:
-    """Each class's IoU, and the ends of its interval."""
+    """Each class's IoU, and the ends of its interval if enough groups carry it."""
     rows = {name: findings.measures.find(f"iou.{name}", split) for name in findings.taxonomy.classes}
+    known = {"value": 0, "low": TRUSTED, "high": TRUSTED}
     return {
-        key: [None if row is None or pd.isna(getattr(row, key)) else getattr(row, key) for row in rows.values()]
+        key: [None if row is None or row.carriers < known[key] else _known(getattr(row, key)) for row in rows.values()]
         for key in ("value", "low", "high")
     }
+
+
+def _known(value: float) -> float | None:
+    return None if pd.isna(value) else value
 
 
 def _rounded(values: pd.Series) -> list[Any]:

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from segscope.artefacts.images import decode_png
 from segscope.artefacts.overlays import class_color, heat_ramp, thumbnail
 from segscope.artefacts.parallel import workers
-from segscope.evaluation.loss import LOSS_PER_LEVEL
+from segscope.evaluation.loss import level_loss
 from segscope.taxonomy import IGNORE
 
 CHUNK = 16  # images of a script
@@ -73,7 +73,7 @@ def views(job: Job, longest: int) -> dict[str, Any]:
         "labels": _classes(job.labels),
         "predicted": _classes(predicted),
         "errors": _errors(job.labels, predicted),
-        "loss": _heat(decode_png(job.loss) * LOSS_PER_LEVEL / 4),
+        "loss": _heat(level_loss(decode_png(job.loss)) / 4),
     }
     return found | {"attention": {caption: _heat(_scaled(heat)) for caption, heat in job.attention.items()}}
 

@@ -56,8 +56,9 @@ class _Document(msgspec.Struct):
 class CocoSplit:
     """One annotation file.
 
-    images: image_id, source_id (the file's own, here the same), file_name, width, height (pixels). annotations:
-    annotation_id, image_id, category_id, iscrowd, segmentation (JSON, undecoded), ordered by image and annotation.
+    images: image_id, source_id (the file's own, here the same), file_name, width, height (pixels), group (text or
+    None). annotations: annotation_id, image_id, category_id, iscrowd, segmentation (JSON, undecoded), ordered by image
+    and annotation.
     categories: category_id, source_id (the file's own, the same unless that does not fit a mask), name,
     supercategory. skipped: image_id, annotation_id, file_name, reason, detail of each row that is left out.
     """
@@ -68,17 +69,19 @@ class CocoSplit:
     skipped: pd.DataFrame
 
 
-def read_coco(path: Path | str) -> CocoSplit:
-    """Read a COCO instances file. Raises SegscopeError if it is not one."""
+def read_coco(path: Path | str, group: str | None = None) -> CocoSplit:
+    """Read a COCO instances file. group: as of `parse_coco`. Raises SegscopeError if it is not one."""
     try:
         text = Path(path).read_bytes()
     except OSError as error:
         raise SegscopeError(f"annotation file {path} cannot be read: {error.strerror}") from error
-    return parse_coco(text, path)
+    return parse_coco(text, path, group)
 
 
-def parse_coco(text: bytes, path: Path | str) -> CocoSplit:
+def parse_coco(text: bytes, path: Path | str, group: str | None = None) -> CocoSplit:
     """Check and index the text of a COCO document; `path` names it in errors.
+
+    group: a field of its images, that says which belong together; SegscopeError if none has it.
 
     Segmentations stay undecoded views of `text`, so that the largest file costs little more than its own size.
     """
@@ -91,6 +94,8 @@ def parse_coco(text: bytes, path: Path | str) -> CocoSplit:
     skipped: list[dict[str, Any]] = []
     categories = _categories(document.categories, path)
     images, known = _images(document.images, skipped)
+    groups = _groups(document.images, group, path) if group else {}
+    images["group"] = images["image_id"].map(groups).astype(object).where(lambda each: each.notna(), None)
     annotations = _annotations(document.annotations, categories, known, skipped)
     annotations = annotations[annotations["image_id"].isin(images["image_id"])].reset_index(drop=True)
     return CocoSplit(images, annotations, categories, skipped_table(skipped))
@@ -128,6 +133,24 @@ def _images(raws: list[msgspec.Raw], skipped: list[dict[str, Any]]) -> tuple[pd.
     return usable.astype({"image_id": np.int64, "source_id": np.int64, "width": np.int64, "height": np.int64}), set(
         table["image_id"]
     )
+
+
+def _groups(raws: list[msgspec.Raw], field: str, path: Path | str) -> dict[int, str]:
+    """The text of a field, by the id of each image that has it. Raises SegscopeError if none has."""
+    decode, groups, fields = msgspec.json.Decoder(dict[str, Any]).decode, {}, set[str]()
+    for raw in raws:
+        try:
+            row = decode(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            continue  # listed as malformed
+        fields |= row.keys()
+        if row.get(field) is not None and isinstance(row.get("id"), int):
+            groups[row["id"]] = str(row[field])
+    if not groups:
+        raise SegscopeError(
+            f"data.group: no image of {path} has a field {field}; there are {_some(sorted(fields), 20)}"
+        )
+    return groups
 
 
 def _is_safe(file_name: str) -> bool:

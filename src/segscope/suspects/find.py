@@ -1,11 +1,12 @@
 """Suspect labels: where a model that has not seen an image and the image's annotations disagree.
 
-A contradiction's *depth* is the number of contradicted pixels for each pixel of outline, in pixels at the model's
-resolution. Outlines, drawn or predicted, are a pixel or two off; what is contradicted many pixels deep is none of that,
-and small things, of which a model misses many, are nowhere deep. Of each annotation of the variant's classes what the
-model gives under its mask decides the kind: another class (`mislabeled`), hardly any of its class (`ambiguous`), or its
-class with another outline (`inaccurate`). A predicted region that nothing labelled explains is `missing`. Scores are
-0…1, higher is worse. Letters: H × W pixels, K classes (0 is background).
+Of each annotation of the variant's classes what the model gives under its mask decides the kind: another class
+(`mislabeled`), hardly any of its class (`ambiguous`), or its class with another outline (`inaccurate`). A predicted
+region that nothing labelled explains is `missing`. Two numbers say how much a label is contradicted, neither of them in
+pixels, so that they mean the same at every size of an object or image: the model's *probability* where it contradicts,
+and the *depth*, the contradiction's size beside the object's: the share of it that is contradicted, or how far outlines
+are apart. The score is the share of faults among suspects of such a probability and depth. Letters: H × W pixels, K
+classes (0 is background).
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy import ndimage
+from scipy.special import expit, logit
 
 from segscope.artefacts.rle import bbox, decode_rle
 from segscope.evaluation.predicted import Predicted
@@ -23,37 +26,38 @@ from segscope.labels.masks import resize_mask
 from segscope.taxonomy import IGNORE, Taxonomy
 
 KINDS = ("mislabeled", "ambiguous", "inaccurate", "missing")
-MIN_PIXELS = 80  # at the model's resolution; smaller annotations and regions are below its sight
-MIN_SCORE = 0.3
+MIN_SHARE = 0.005  # of the image's pixels; smaller annotations and regions are below a model's sight
+MIN_SCORE = 0.02
 SEEN = 0.3  # of an annotation's pixels: below it the model does not see the class there
-SLACK = 2  # pixels that any outline may be off
-NEARBY = 0.15  # of the shorter side of an annotation's box: so far beyond its outline the model's is looked for
+SLACK = 1 / 128  # of the image's side: so far any outline may be off; a pixel at least
+NEARBY = 0.3  # of the radius of a disc of an annotation's area: so far beyond its outline the model's is looked for
+SURE = 8  # power of a pixel's margin that counts as contradiction of an outline, which is where models waver
+
+# Log odds of a fault: constant, per log odds of probability, per log of depth. Of faults planted in the sample and in
+# photographs; `python bench/suspects.py` fits them, docs/labels.md says what they are worth.
+ODDS = {
+    "mislabeled": (1.98, 2.63, 2.25),
+    "ambiguous": (-4.03, 1.79, 0.3),
+    "inaccurate": (6.86, 0.0, 1.69),
+    "missing": (0.65, 2.62, 2.57),
+}
+WHOLE = 0.6  # a deeper contradiction counts no more: what holds of most of an object holds of the object
 
 Annotation = Any  # a row of instances.parquet, as `itertuples` gives it
 
 
-class Suspect(NamedTuple):
-    """A row of label_issues.parquet without image_id and split; see `schemas.LABEL_ISSUES`."""
+class Contradiction(NamedTuple):
+    """An annotation or region that the model contradicts.
 
-    annotation_id: int | None
-    kind: str
-    score: float
-    labelled: str
-    suggested: str
-    bbox: list[float]
-    probability: float
-    depth: float
-    evidence: str
-
-
-class _Found(NamedTuple):
-    """labelled, suggested: classes. box: at the model's resolution. probability: mean of the suggested class."""
+    annotation_id: None of a region. labelled, suggested: classes. bbox: at the model's resolution. probability, depth:
+    see the module.
+    """
 
     annotation_id: int | None
     kind: str
     labelled: int
     suggested: int
-    box: list[float]
+    bbox: list[float]
     probability: float
     depth: float
 
@@ -62,83 +66,90 @@ class SuspectFinder:
     """Looks for the suspects of images, batch by batch.
 
     samples: the images' rows of samples.parquet, in whose pixels a bbox is given. instances: of these and other images.
+    Suspects of a lower score than `min_score` are not listed.
     """
 
-    def __init__(self, samples: pd.DataFrame, instances: pd.DataFrame, taxonomy: Taxonomy):
-        self._shape = samples.set_index("image_id")[["height", "width"]]
-        self._split = samples.set_index("image_id")["split"]
+    def __init__(
+        self, samples: pd.DataFrame, instances: pd.DataFrame, taxonomy: Taxonomy, min_score: float = MIN_SCORE
+    ):
+        self._images = samples.set_index("image_id")[["split", "width", "height"]]
         self._annotations = annotations_by_image(instances)
-        self._taxonomy = taxonomy
+        self.taxonomy = taxonomy
+        self._min_score = min_score
+        self._size = 1
         self._rows: list[tuple] = []
+        # Pixels of each class predicted, as 2 × K: labelled otherwise, labelled so.
+        self._pixels = np.zeros((2, len(taxonomy.class_names)), np.int64)
 
     def look(self, batch: Predicted) -> None:
         """Look at images that the model has not learned from, with its steadier probabilities."""
         assert batch.steadier is not None
+        self._size = batch.masks.shape[1]
         for image_id, mask, probabilities in zip(batch.image_ids.tolist(), batch.masks, batch.steadier, strict=True):
-            shape = tuple(self._shape.loc[image_id])
-            annotations = self._annotations.get(image_id, [])
-            found = suspects(probabilities, mask, annotations, self._taxonomy, shape)
-            self._rows += [(image_id, self._split[image_id], *suspect) for suspect in found]
+            found = contradictions(probabilities, mask, self._annotations.get(image_id, []), self.taxonomy.class_of_id)
+            self._rows += [(image_id, *each) for each in found]
+        labelled, predicted = self.taxonomy.class_of_id[batch.masks], batch.steadier.argmax(-1)
+        agreed = predicted + self._pixels.shape[1] * (labelled == predicted)
+        counts = np.bincount(agreed[labelled != IGNORE], minlength=self._pixels.size)
+        self._pixels += counts.reshape(self._pixels.shape)
+
+    def precision(self) -> np.ndarray:
+        """Of each class's predicted pixels, so far, the share that is labelled so; float64[K]."""
+        return self._pixels[1] / np.maximum(self._pixels.sum(0), 1)
 
     def table(self) -> pd.DataFrame:
         """Rows of label_issues.parquet, the highest score first."""
-        table = pd.DataFrame(self._rows, columns=["image_id", "split", *Suspect._fields])
+        table = pd.DataFrame(self._rows, columns=["image_id", *Contradiction._fields])
+        suggested = table["suggested"].to_numpy(int)
+        score = fault_share(table["kind"], table["probability"] * self.precision()[suggested], table["depth"])
+        images = self._images.loc[table["image_id"]]
+        scale = images[["width", "height"]].to_numpy(float) / self._size
+        boxes = np.array(table["bbox"].tolist(), float).reshape(-1, 4) * np.tile(scale, 2)
+        names = np.array(self.taxonomy.class_names, object)
+        table = table.assign(
+            split=images["split"].to_numpy(),
+            score=score,
+            labelled=names[table["labelled"].to_numpy(int)],
+            suggested=names[suggested],
+            bbox=pd.Series(boxes.tolist(), dtype=object),
+        )
+        table = table[score >= self._min_score]
+        evidence = [_evidence(*row) for row in zip(*(table[c] for c in _EVIDENT), strict=True)]
+        table = table.assign(evidence=pd.Series(evidence, table.index, dtype=object))
         return table.sort_values("score", ascending=False, kind="stable", ignore_index=True)
 
 
-def suspects(
-    probabilities: np.ndarray,
-    category_mask: np.ndarray,
-    annotations: Sequence[Annotation],
-    taxonomy: Taxonomy,
-    image_shape: tuple[int, int],
-) -> list[Suspect]:
-    """The suspects of one image.
+def fault_share(kind: pd.Series, probability: pd.Series, depth: pd.Series) -> np.ndarray:
+    """Of suspects of such a kind, probability and depth, the share that are faults; float64[n], rising with both.
 
-    probabilities: float32 H × W × K. category_mask: uint8 H × W of COCO category ids. annotations: the image's, of
-    `annotations_by_image`. image_shape: the image's height and width, in whose pixels a bbox is given.
+    probability: times the precision of the class it is of. A class that a weak model predicts where it is not labelled
+    contradicts no label by being predicted once more.
     """
-    size, names = len(category_mask), taxonomy.class_names
-    scale = np.array([image_shape[1] / size, image_shape[0] / size] * 2)
-    predicted = probabilities.argmax(-1)
-    found = _annotation_suspects(probabilities, predicted, category_mask, annotations, taxonomy.class_of_id)
-    found += _missing_suspects(probabilities, predicted, category_mask, taxonomy.class_of_id, len(names))
-    return [
-        Suspect(
-            each.annotation_id,
-            each.kind,
-            score,
-            names[each.labelled],
-            names[each.suggested],
-            (np.array(each.box) * scale).tolist(),
-            each.probability,
-            each.depth,
-            _evidence(each, names),
-        )
-        for each in found
-        if (score := _score(each)) >= MIN_SCORE
-    ]
+    odds = np.array([ODDS[each] for each in kind]).reshape(-1, 3)
+    return expit(odds[:, 0] + (odds[:, 1:].T * strength(probability, depth)).sum(0))
 
 
-def _score(found: _Found) -> float:
-    """0…1, rising with depth (1 pixel without any doubt is 0.5) and with the model's confidence.
-
-    Of a missing label's region, which is where the model predicts the class, that is its confidence above even odds.
-    """
-    confidence = {"inaccurate": 1.0, "missing": max(0.0, 2 * found.probability - 1)}.get(found.kind, found.probability)
-    strength = found.depth * confidence
-    return strength / (1 + strength)
+def strength(probability: ArrayLike, depth: ArrayLike) -> np.ndarray:
+    """What the log odds of a fault are linear in: float64[2, n], log odds of the probability and log of the depth."""
+    p, d = np.asarray(probability, float), np.asarray(depth, float)
+    return np.array([logit(np.clip(p, 0.01, 0.99)), np.log(np.clip(d, 0.001, WHOLE))])
 
 
-def _evidence(found: _Found, names: Sequence[str]) -> str:
-    depth, suggested = f"{found.depth:.1f} pixels deep", names[found.suggested]
-    match found.kind:
+_EVIDENT = ("kind", "suggested", "probability", "depth")
+
+
+def _evidence(kind: str, suggested: str, probability: float, depth: float) -> str:
+    match kind:
         case "inaccurate":
-            return f"the outline and the model's of {suggested} differ, {depth}"
+            return (
+                f"the outline and the model's of {suggested} are {depth:.1%} of its size apart where the model is sure"
+            )
         case "missing":
-            return f"{suggested} {found.probability:.0%} where nothing is labelled, {depth}"
+            return f"{suggested} {probability:.0%} where nothing is labelled, {depth:.0%} of what the model sees as one"
         case _:
-            return f"{suggested} {found.probability:.0%} under the mask, contradicted {depth}"
+            return (
+                f"{suggested} {probability:.0%} in the middle of the mask, and the most probable in {depth:.0%} of it"
+            )
 
 
 def annotations_by_image(instances: pd.DataFrame) -> dict[int, list[Annotation]]:
@@ -149,36 +160,69 @@ def annotations_by_image(instances: pd.DataFrame) -> dict[int, list[Annotation]]
     return by_image
 
 
-def _annotation_suspects(
+def contradictions(
+    probabilities: np.ndarray, category_mask: np.ndarray, annotations: Sequence[Annotation], class_of: np.ndarray
+) -> list[Contradiction]:
+    """What the model contradicts in one image.
+
+    probabilities: float32 H × W × K. category_mask: uint8 H × W of COCO category ids, of which `class_of`, uint8[256],
+    is the class. annotations: the image's, of `annotations_by_image`.
+    """
+    predicted = probabilities.argmax(-1)
+    return [
+        *_annotations_contradicted(probabilities, predicted, category_mask, annotations, class_of),
+        *_missing(probabilities, predicted, category_mask, class_of),
+    ]
+
+
+def _annotations_contradicted(
     probabilities: np.ndarray,
     predicted: np.ndarray,
     category_mask: np.ndarray,
     annotations: Sequence[Annotation],
     class_of: np.ndarray,
-) -> list[_Found]:
+) -> list[Contradiction]:
     found = []
-    classes = class_of[category_mask]
+    size, classes = len(category_mask), class_of[category_mask]
     for row in annotations:
         own = int(class_of[row.category_id])
         if row.iscrowd or own in (0, IGNORE):
             continue
-        outline = resize_mask(decode_rle(row.rle, row.height, row.width), len(category_mask))
+        outline = resize_mask(decode_rle(row.rle, row.height, row.width), size)
         mask = outline & (classes == own)
         pixels = int(mask.sum())
-        if pixels < MIN_PIXELS:
+        if pixels < MIN_SHARE * size**2:
             continue
         mean = probabilities[mask].mean(0)
         best = int(mean.argmax())
-        seen = np.bincount(predicted[mask], minlength=len(mean))
-        border = _border(mask)
-        if best not in (0, own):
-            kind, contradicted = "mislabeled", seen[best]
-        elif seen[own] < SEEN * pixels:
-            kind, best, contradicted = "ambiguous", 0, seen[0]
+        seen = np.bincount(predicted[mask], minlength=len(mean)) / pixels
+        if best not in (0, own) or seen[own] < SEEN:
+            kind, best = ("ambiguous", 0) if best in (0, own) else ("mislabeled", best)
+            probability, depth = float(probabilities[_core(mask), best].mean()), float(seen[best])
         else:
-            kind, best, contradicted = "inaccurate", own, _between(mask, predicted, category_mask, classes, own)
-        found.append(_Found(row.annotation_id, kind, own, best, bbox(mask), float(mean[best]), contradicted / border))
+            kind, best = "inaccurate", own
+            probability, depth = _between(mask, probabilities, predicted, category_mask, classes, own)
+        if depth > 0:
+            found.append(Contradiction(row.annotation_id, kind, own, best, bbox(mask), probability, depth))
     return found
+
+
+def _core(mask: np.ndarray) -> np.ndarray:
+    """The pixels at least half as far inside a mask as its innermost; nothing is outside the picture."""
+    window = _window(mask, 1)
+    distance = ndimage.distance_transform_edt(np.pad(mask[window], 1))[1:-1, 1:-1]
+    core = np.zeros_like(mask)
+    core[window] = distance >= distance.max() / 2
+    return core
+
+
+def _window(mask: np.ndarray, margin: int) -> tuple[slice, slice]:
+    """The rows and columns of a mask's box, and so many pixels beyond."""
+    left, top, width, height = (int(v) for v in bbox(mask))
+    return (
+        slice(max(0, top - margin), top + height + margin),
+        slice(max(0, left - margin), left + width + margin),
+    )
 
 
 def _border(mask: np.ndarray) -> int:
@@ -186,58 +230,76 @@ def _border(mask: np.ndarray) -> int:
     return int(mask.sum() - ndimage.binary_erosion(mask).sum())
 
 
-def _between(mask: np.ndarray, predicted: np.ndarray, category_mask: np.ndarray, classes: np.ndarray, own: int) -> int:
-    """Pixels between an annotation's outline and the model's, but for a pixel along the outline.
-
-    Inside, those predicted as background. Outside, the unlabelled ones near it that are predicted as its class in one
-    region with it, and are nearer to it than to others of the class.
-    """
-    left, top, width, height = (int(v) for v in bbox(mask))
-    margin = max(3, round(NEARBY * min(width, height)))
-    window = (
-        slice(max(0, top - 2 * margin), top + height + 2 * margin),
-        slice(max(0, left - 2 * margin), left + width + 2 * margin),
-    )
-    mask, predicted, classes = mask[window], predicted[window], classes[window]
-    inside = ndimage.binary_erosion(mask, border_value=1) & (predicted == 0)
-    distance = ndimage.distance_transform_edt(~mask)
-    regions, _ = ndimage.label((predicted == own) & (category_mask[window] == 0) & (distance > 1))
-    near = np.bincount(regions[distance <= margin], minlength=regions.max() + 1)
-    # Regions that lie mostly farther away are something else.
-    belongs = near > np.bincount(regions.ravel()) / 2
-    belongs[0] = False
-    outside = belongs[regions] & (distance <= margin)
-    others = (classes == own) & ~mask
-    if others.any():
-        outside &= distance < ndimage.distance_transform_edt(~others)
-    return int(inside.sum() + outside.sum())
-
-
-def _missing_suspects(
+def _between(
+    mask: np.ndarray,
     probabilities: np.ndarray,
     predicted: np.ndarray,
     category_mask: np.ndarray,
-    class_of: np.ndarray,
-    n_classes: int,
-) -> list[_Found]:
+    classes: np.ndarray,
+    own: int,
+) -> tuple[float, float]:
+    """The model's mean probability between an annotation's outline and its own, and how far they are apart.
+
+    Between them are, inside, pixels predicted as background; outside, the unlabelled ones near it that are predicted
+    as its class in one region with it, and are nearer to it than to others of the class. The distance is their number
+    for each pixel of outline, beside the root of the box's area; a pixel counts as far as the model is sure.
+    """
+    slack = _slack(len(mask))
+    near = max(3 * slack, NEARBY * np.sqrt(mask.sum() / np.pi))
+    _, _, width, height = bbox(mask)
+    window = _window(mask, 2 * round(near))
+    mask, predicted, classes = mask[window], predicted[window], classes[window]
+    outwards = ndimage.distance_transform_edt(~mask)
+    regions, _ = ndimage.label((predicted == own) & (category_mask[window] == 0))
+    pixels = np.bincount(regions[outwards <= near], minlength=regions.max() + 1)
+    # Regions that lie mostly farther away are something else.
+    belongs = pixels > np.bincount(regions.ravel()) / 2
+    belongs[0] = False
+    outside = belongs[regions] & (outwards <= near)
+    others = (classes == own) & ~mask
+    if others.any():
+        outside &= outwards < ndimage.distance_transform_edt(~others)
+    # The picture's edge is no outline.
+    beyond = outwards + ndimage.distance_transform_edt(np.pad(mask, 1, mode="edge"))[1:-1, 1:-1] > slack
+    inside = mask & (predicted == 0) & beyond
+    outside &= beyond
+    background, foreground = np.moveaxis(probabilities[window][..., [0, own]], -1, 0)
+    says = np.concatenate([background[inside], foreground[outside]])
+    denies = np.concatenate([foreground[inside], background[outside]])
+    if not len(says):
+        return 0.0, 0.0
+    return float(says.mean()), float(((says - denies) ** SURE).sum() / _border(mask) / np.sqrt(width * height))
+
+
+def _slack(size: int) -> int:
+    return max(1, round(SLACK * size))
+
+
+def _missing(
+    probabilities: np.ndarray, predicted: np.ndarray, category_mask: np.ndarray, class_of: np.ndarray
+) -> list[Contradiction]:
+    """Predicted regions where nothing is labelled.
+
+    What is a small part of what the model sees as one thing is more likely the rest of a labelled one, spilt over its
+    outline or over something in front of it: depth is the region's share of it.
+    """
     found = []
-    for k in range(1, n_classes):
+    size = len(category_mask)
+    for k in range(1, probabilities.shape[-1]):
         unlabelled = (predicted == k) & (category_mask == 0)
-        if not unlabelled.any():
+        if unlabelled.sum() < MIN_SHARE * size**2:
             continue
         labelled = class_of[category_mask] == k
-        beside = np.zeros_like(labelled)
+        apart = unlabelled
         if labelled.any():
-            grown = ndimage.binary_dilation(labelled, iterations=SLACK)
-            unlabelled &= ~grown
-            beside = ndimage.binary_dilation(grown)
-        regions, _ = ndimage.label(unlabelled)
+            apart = unlabelled & ~ndimage.binary_dilation(labelled, iterations=2 * _slack(size))
+        regions, _ = ndimage.label(apart)
         pixels = np.bincount(regions.ravel())
-        for i in np.flatnonzero(pixels[1:] >= MIN_PIXELS) + 1:
+        things, _ = ndimage.label(predicted == k)
+        explained = np.bincount(things[category_mask > 0], minlength=things.max() + 1)
+        for i in np.flatnonzero(pixels[1:] >= MIN_SHARE * size**2) + 1:
             region = regions == i
-            border = _border(region)
-            # What is amid labelled things of the class is more likely theirs, spilt over something in front of them.
-            apart = 1 - (region & beside).sum() / border
-            depth = max(0.0, apart) * pixels[i] / border
-            found.append(_Found(None, "missing", 0, k, bbox(region), float(probabilities[region, k].mean()), depth))
+            depth = pixels[i] / (pixels[i] + explained[things[region][0]])
+            probability = float(probabilities[_core(region), k].mean())
+            found.append(Contradiction(None, "missing", 0, k, bbox(region), probability, float(depth)))
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -49,6 +49,16 @@ def suspect_measures(found: pd.DataFrame, truth: pd.DataFrame, split: str) -> li
         rows.append(Measure(f"found.{kind}", quality.pop("average_precision")))
         rows += [Measure(f"{name}.{kind}", value) for name, value in quality.items()]
     return rows
+
+
+def first_of_groups(issues: pd.DataFrame, group: Mapping[int, int]) -> pd.DataFrame:
+    """Of each kind and group of images the suspect of the highest score, the first of equal ones; in their order.
+
+    issues: rows of label_issues. group: of each of their images, by image_id; near copies share one.
+    """
+    keyed = issues[["kind", "score"]].assign(group=[group[i] for i in issues["image_id"]], place=np.arange(len(issues)))
+    first = keyed.sort_values("score", ascending=False, kind="stable").drop_duplicates(["kind", "group"])
+    return issues.iloc[np.sort(first["place"])]
 
 
 def hits(ranked: pd.DataFrame, planted: pd.DataFrame) -> np.ndarray:

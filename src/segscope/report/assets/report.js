@@ -122,8 +122,8 @@ function drawIou() {
     type: "bar", name: split, x: names, y: iou.value, marker: { color: palette[i] },
     error_y: {
       type: "data", symmetric: false,
-      array: iou.value.map((value, k) => iou.high[k] - value),
-      arrayminus: iou.value.map((value, k) => value - iou.low[k]),
+      array: iou.value.map((value, k) => (iou.high[k] === null ? 0 : iou.high[k] - value)),
+      arrayminus: iou.value.map((value, k) => (iou.low[k] === null ? 0 : value - iou.low[k])),
     },
   }));
   draw("chart-iou", traces, { barmode: "group", yaxis: { range: [0, 1], title: { text: "IoU" } } });
@@ -303,7 +303,7 @@ function marked() {
 }
 function excludeYaml({ images, annotations }) {
   const rows = annotations.map(([image, ids]) => `  ${image}: [${ids.join(", ")}]\n`).join("");
-  return `images: [${images.join(", ")}]\nannotations:${rows ? `\n${rows}` : " {}\n"}`;
+  return `source: ${JSON.stringify(data.source)}\nimages: [${images.join(", ")}]\nannotations:${rows ? `\n${rows}` : " {}\n"}`;
 }
 function countMarks() {
   const { images, annotations } = marked();
