@@ -3,7 +3,7 @@
 A finished run over crops of photographs, of which the k-th val image (by id) shows photograph k modulo their number, is
 taken for the whole world: its val images' values are the truth, samples of them are what a user has.
 
-python bench/audit.py FOLDER PHOTOGRAPHS [groups | coverage | differences | insights | names] ...
+python bench/audit.py FOLDER PHOTOGRAPHS [groups | coverage | differences | insights] ...
 python bench/audit.py --trainings FOLDER FOLDER ...    # runs that differ in train.seed alone, compared pair by pair
 """
 
