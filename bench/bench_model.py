@@ -104,14 +104,16 @@ def prediction_speed(run: Run) -> None:
     images = np.concatenate([arrays(run, split)[0] for split in ("train", "val")])
     samples, instances, batch_size = run.table("samples"), run.table("instances"), run.params.predict.batch_size
 
+    groups = run.table("groups").set_index("image_id")["group"]
+
     def stage() -> None:
         finder = SuspectFinder(samples, instances, run.taxonomy)
         for name in ("train", "val"):
             look = finder.look if name == "val" else None
             batches = predict_split(model, split_of(run, name), batch_size, bool(look))
             found = evaluate(batches, run.taxonomy, look)
-            found.measures()
-            findings(found.counts, run.taxonomy)
+            found.measures(groups)
+            findings(found.counts, run.taxonomy, found.groups(groups), {})
         finder.table()
 
     def bare() -> None:

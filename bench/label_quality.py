@@ -33,7 +33,8 @@ def judges(run: Run, split: str, ids: np.ndarray) -> Iterator[tuple[keras.Model,
     if split == "val":
         yield load_model(run.path("model"), *shape), ids
         return
-    fold = fold_of(ids, run.params.labels.folds)
+    groups = run.table("groups").set_index("image_id")["group"]
+    fold = fold_of(groups[ids].to_numpy(), run.params.labels.folds)
     for number in np.unique(fold):
         yield load_model(fold_model(run.path("folds"), number), *shape), ids[fold == number]
 
