@@ -37,6 +37,7 @@ def test_a_table_fits_its_schema_and_keeps_what_is_not_known_apart(tmp_path):
         "value": 0.5,
         "low": 0.4,
         "high": 0.6,
+        "carriers": None,
         "images": 7,
     }
     assert [second[name] for name in ("low", "high", "images")] == [None] * 3
