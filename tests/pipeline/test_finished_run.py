@@ -48,9 +48,12 @@ def test_attention_of_the_run_sums_to_its_scores(finished):
     clusters = pd.read_parquet(finished / "artifacts" / "clusters.parquet").set_index("image_id")["cluster"]
     vectors = pd.read_parquet(finished / "artifacts" / "embeddings.parquet").set_index("image_id")["latent"]
     assert len(maps)
-    stacked = np.stack(vectors).astype(float)
+    group = pd.read_parquet(finished / "artifacts" / "groups.parquet").set_index("image_id")["group"]
+    # Near copies count once: a direction is of the groups' means.
+    of_groups = pd.DataFrame(np.stack(vectors).astype(float), vectors.index).groupby(group[vectors.index]).mean()
+    stacked = of_groups.to_numpy()
     for cluster, rows in maps.groupby("cluster"):
-        inside = (clusters.loc[vectors.index] == cluster).to_numpy()
+        inside = (clusters.loc[of_groups.index] == cluster).to_numpy()
         direction = stacked[inside].mean(0) - stacked[~inside].mean(0)
         direction /= np.linalg.norm(direction)
         expected = np.stack(vectors.loc[rows["image_id"]]) @ direction
@@ -209,7 +212,8 @@ def test_train_labels_are_judged_by_models_that_did_not_see_them(project):
     folds = json.loads((project / "artifacts" / "folds" / "folds.json").read_text())
     assert folds["folds"] == 2
     train = pd.read_parquet(project / "data" / "index.parquet").query("split == 'train'")["image_id"].to_numpy()
-    assert folds["images"] == np.bincount(fold_of(train, 2)).tolist()
+    group = pd.read_parquet(project / "artifacts" / "groups.parquet").set_index("image_id")["group"]
+    assert folds["images"] == np.bincount(fold_of(group[train].to_numpy(), 2), minlength=2).tolist()
     issues = pd.read_parquet(project / "artifacts" / "label_issues.parquet")
     assert set(issues["split"]) == {"train", "val"}
     assert set(issues.loc[issues["split"] == "train", "image_id"]) <= set(train)
