@@ -16,7 +16,7 @@ from segscope.artefacts.overlays import class_color
 from segscope.evaluation.bootstrap import TRUSTED
 from segscope.labels.masks import compose_mask
 from segscope.labels.metadata import describe
-from segscope.latent.facts import enriched
+from segscope.latent.facts import STABLE, enriched
 from segscope.params import Report
 from segscope.report.findings import Findings
 from segscope.report.html import template, write_assets
@@ -52,6 +52,7 @@ def write_report(findings: Findings, folder: Path) -> list[Measure]:
         hard=_hard(measures),
         few=findings.params.insights.min_images,
         trusted=TRUSTED,
+        stable=STABLE,
         unit=_unit(measures),
         data=json.loads(json.dumps(_data(findings, points), default=_plain)),
     )

@@ -122,8 +122,8 @@ function drawIou() {
     type: "bar", name: split, x: names, y: iou.value, marker: { color: palette[i] },
     error_y: {
       type: "data", symmetric: false,
-      array: iou.value.map((value, k) => (iou.high[k] === null ? 0 : iou.high[k] - value)),
-      arrayminus: iou.value.map((value, k) => (iou.low[k] === null ? 0 : value - iou.low[k])),
+      array: iou.value.map((value, k) => (iou.high[k] === null ? null : iou.high[k] - value)),
+      arrayminus: iou.value.map((value, k) => (iou.low[k] === null ? null : value - iou.low[k])),
     },
   }));
   draw("chart-iou", traces, { barmode: "group", yaxis: { range: [0, 1], title: { text: "IoU" } } });
@@ -325,7 +325,7 @@ function drawPerformance() {
   const means = {
     mode: "lines+markers", name: "means", x: bins.map((b) => (b.low + b.high) / 2), y: bins.map((b) => b.mean), line: { color: palette[5] },
     text: bins.map((b) => `${b.images} images`), hovertemplate: "%{text}: %{y:.3f}<extra></extra>",
-    error_y: { type: "data", symmetric: false, array: bins.map((b) => (b.mean_high === null ? 0 : b.mean_high - b.mean)), arrayminus: bins.map((b) => (b.mean_low === null ? 0 : b.mean - b.mean_low)) },
+    error_y: { type: "data", symmetric: false, array: bins.map((b) => (b.mean_high === null ? null : b.mean_high - b.mean)), arrayminus: bins.map((b) => (b.mean_low === null ? null : b.mean - b.mean_low)) },
   };
   draw("chart-performance", [points, means], { xaxis: { title: { text: escapeHtml(columns[x].label) } }, yaxis: { title: { text: escapeHtml(columns[y].label) } } })
     .then((plot) => { plot.removeAllListeners("plotly_click"); plot.on("plotly_click", (event) => { if (event.points[0].curveNumber === 0) openSample(event.points[0].customdata); }); });
