@@ -304,7 +304,7 @@ class Cluster(Group):
         default=5, ge=2, le=50, description="of the UMAP embedding that is clustered; more stable than the map of two"
     )
     min_cluster_size: Annotated[int, Field(ge=2, lt=2**31)] | None = Field(
-        default=None, description="images; null: three quarters of the square root of their number"
+        default=None, description="groups of images; null: three quarters of the square root of their number"
     )
     min_samples: PositiveInt | None = Field(
         default=None, description="HDBSCAN: larger leaves more images unclustered; null: a third of min_cluster_size"

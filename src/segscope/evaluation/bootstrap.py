@@ -33,6 +33,14 @@ class Bootstrap:
         np.add.at(totals, self.group, columns)
         return totals
 
+    def means(self, columns: np.ndarray) -> np.ndarray:
+        """The means over each group's images: float64 G × M of N × M."""
+        return self.totals(columns) / np.bincount(self.group)[:, None]
+
+    def number(self, chosen: np.ndarray) -> np.ndarray:
+        """How many groups have a chosen image: int[M] of bool N × M."""
+        return (self.totals(chosen) > 0).sum(0)
+
     def sums(self, columns: np.ndarray) -> np.ndarray:
         """The sums over each resample's images: float64 R × M of N × M."""
         totals = self.totals(columns)

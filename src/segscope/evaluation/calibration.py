@@ -50,7 +50,7 @@ def calibration_measures(counts: np.ndarray, classes: Sequence[str], bootstrap: 
     drawn = _shares(bootstrap.sums(sums.reshape(len(sums), -1)).reshape(-1, len(asked), 3))
     images = (sums[..., 0] > 0).sum(0)
     carriers = bootstrap.carriers(sums[..., 0])
-    several = np.array([len(np.unique(bootstrap.group[some])) > 1 for some in (sums[..., 0] > 0).T])
+    several = bootstrap.number(sums[..., 0] > 0) > 1
     rows = []
     for kind, name in enumerate(("confidence", "right", "gap")):
         for k, of in enumerate(names):

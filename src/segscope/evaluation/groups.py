@@ -61,7 +61,7 @@ def _side(columns: np.ndarray, among: Bootstrap, chosen: np.ndarray) -> tuple[np
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = np.where(known, columns, 0).sum(0) / n
         influence = among.totals(np.where(known, columns - mean, 0) / n)
-    groups = (among.totals(known) > 0).sum(0).astype(float)
+    groups = among.number(known).astype(float)
     return mean, np.nan_to_num(influence), groups, among.carriers(known.astype(float))
 
 

@@ -83,10 +83,10 @@ def carriers(found: Mapping[str, Ratio], bootstrap: Bootstrap) -> dict[str, floa
 def ratio_measures(found: Mapping[str, Ratio], bootstrap: Bootstrap) -> list[Measure]:
     """Each metric with its 95 % bootstrap interval over groups, and its carriers; of a single group there is none."""
     drawn, carry = resampled(found, bootstrap), carriers(found, bootstrap)
+    several = bootstrap.number(np.stack([ratio.shown for ratio in found.values()], 1)) > 1
     rows = []
-    for name, ratio in found.items():
-        several = len(np.unique(bootstrap.group[ratio.shown])) > 1
-        low, high = interval(drawn[name]) if several else (np.nan, np.nan)
+    for (name, ratio), some in zip(found.items(), several, strict=True):
+        low, high = interval(drawn[name]) if some else (np.nan, np.nan)
         rows.append(Measure(name, ratio.value(), int(ratio.shown.sum()), low, high, carriers=carry[name]))
     return rows
 

@@ -127,12 +127,11 @@ def find_slices(
     single = conditions(samples, fewest)
     if bootstrap.groups < 2 * fewest or not single:
         return []
-    size = np.bincount(bootstrap.group)
-    loss = bootstrap.totals(loss[:, None])[:, 0] / size
+    loss = bootstrap.means(loss[:, None])[:, 0]
     if np.ptp(loss) == 0:
         return []
     held = np.stack([condition.holds(samples) for condition in single], 1)
-    members = (2 * bootstrap.totals(held) >= size[:, None]).T
+    members = (bootstrap.means(held) >= 0.5).T
     slices = _slices(members, single, fewest)
     if not slices:
         return []

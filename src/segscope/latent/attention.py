@@ -61,7 +61,7 @@ def group_means(vectors: np.ndarray, labels: np.ndarray, group: np.ndarray) -> t
     """The groups' mean vectors, G × D of N × D, and their clusters, int[G]."""
     among = Bootstrap(group)
     first = np.unique(among.group, return_index=True)[1]
-    return among.totals(vectors) / np.bincount(among.group)[:, None], labels[first]
+    return among.means(vectors), labels[first]
 
 
 def choose_exemplars(points: Points, directions: np.ndarray, most: int) -> np.ndarray:

@@ -19,7 +19,7 @@ from segscope.artefacts.measures import Measure
 from segscope.artefacts.schemas import CLUSTER_PROFILES
 from segscope.evaluation.bootstrap import Bootstrap
 from segscope.evaluation.groups import SMALLEST_P, compare, corrected
-from segscope.latent.facts import enriched
+from segscope.latent.facts import STABLE, enriched
 from segscope.latent.projection import map_of
 from segscope.params import Cluster
 
@@ -30,8 +30,6 @@ OVERLAP = 0.9  # of two facts' groups, from which on they say the same
 MIXED = "mixed"
 UNSTABLE = "not stable"
 SUBSAMPLE = 0.8
-# Of clusters in noise one in twenty is found again as well as this; of planted ones nearly all: docs/latent.md.
-STABLE = 0.6
 PERMUTATIONS = 200
 
 NUMERIC = (
@@ -73,7 +71,7 @@ def cluster_vectors(
 def group_points(vectors: np.ndarray, group: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The mean of each group's vectors, float64 G × D of N × D, and which of them each image is of, int[N]."""
     among = Bootstrap(group)
-    return among.totals(vectors) / among.totals(np.ones((len(vectors), 1))), among.group
+    return among.means(vectors), among.group
 
 
 def cluster_sizes(n: int, min_cluster_size: int | None, min_samples: int | None) -> tuple[int, int]:
@@ -157,8 +155,7 @@ def binary_features(samples: pd.DataFrame, categories: pd.DataFrame) -> pd.DataF
 
 def majority(flags: np.ndarray, group: np.ndarray) -> np.ndarray:
     """Of each group, which flags hold for half of its images or more: bool G × F of N × F."""
-    among = Bootstrap(group)
-    return among.totals(flags) >= among.totals(np.ones((len(flags), 1))) / 2
+    return Bootstrap(group).means(flags) >= 0.5
 
 
 def enrichment(inside: np.ndarray, facts: pd.DataFrame) -> pd.DataFrame:

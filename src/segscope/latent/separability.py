@@ -40,7 +40,7 @@ def out_of_fold(vectors: np.ndarray, heavy: np.ndarray, group: np.ndarray, seed:
     side has fewer groups than there are folds.
     """
     scores = np.full((SPLITS, len(heavy)), np.nan)
-    if min(len(np.unique(group[heavy == side])) for side in (0, 1)) < folds:
+    if _fewest(heavy, Bootstrap(group)) < folds:
         return scores
     for n in range(SPLITS):
         splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed + n)
@@ -53,6 +53,11 @@ def out_of_fold(vectors: np.ndarray, heavy: np.ndarray, group: np.ndarray, seed:
             method="decision_function",
         )
     return scores
+
+
+def _fewest(heavy: np.ndarray, bootstrap: Bootstrap) -> int:
+    """How many groups the smaller of the two sides has."""
+    return int(bootstrap.number(heavy[:, None] == [0, 1]).min())
 
 
 def auc(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -118,9 +123,8 @@ def neighbor_purity(
     kinds = np.unique(kind[first].astype(str), return_inverse=True)[1]
     if len(kinds) < 2:
         return np.full(len(group), np.nan), np.full(len(group), np.nan)
-    means = Bootstrap(group).totals(vectors) / np.bincount(of)[:, None]
     chance = (np.bincount(kinds)[kinds] - 1) / (len(kinds) - 1)
-    return purity(nearest(means, k, seed).index, kinds)[of], chance[of]
+    return purity(nearest(Bootstrap(group).means(vectors), k, seed).index, kinds)[of], chance[of]
 
 
 def separation_measures(
@@ -139,7 +143,7 @@ def separation_measures(
         own, known = heavy[chosen], chosen & (heavy >= 0)
         bootstrap, n = Bootstrap(group[chosen]), int(chosen.sum())
         value, ends = separability(vectors[chosen], own, group[chosen], seed)
-        carriers = min(len(np.unique(group[chosen & (heavy == side)])) for side in (0, 1))
+        carriers = _fewest(own, bootstrap)
         sums = bootstrap.sums(np.stack([pure[chosen], np.ones(n)], 1))
         pure_ends = interval(sums[:, 0] / sums[:, 1])
         rows += of_split(
