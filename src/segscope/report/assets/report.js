@@ -120,8 +120,8 @@ function drawIou() {
   const names = data.classes.map(escapeHtml);
   const traces = Object.entries(data.iou).map(([split, iou], i) => ({
     type: "bar", name: split, x: names, y: iou.value, marker: { color: palette[i] },
-    error_y: {
-      type: "data", symmetric: false,
+    error_y: { // without caps: of no interval nothing is to be seen
+      type: "data", symmetric: false, width: 0,
       array: iou.value.map((value, k) => (iou.high[k] === null ? null : iou.high[k] - value)),
       arrayminus: iou.value.map((value, k) => (iou.low[k] === null ? null : value - iou.low[k])),
     },
@@ -325,7 +325,7 @@ function drawPerformance() {
   const means = {
     mode: "lines+markers", name: "means", x: bins.map((b) => (b.low + b.high) / 2), y: bins.map((b) => b.mean), line: { color: palette[5] },
     text: bins.map((b) => `${b.images} images`), hovertemplate: "%{text}: %{y:.3f}<extra></extra>",
-    error_y: { type: "data", symmetric: false, array: bins.map((b) => (b.mean_high === null ? null : b.mean_high - b.mean)), arrayminus: bins.map((b) => (b.mean_low === null ? null : b.mean - b.mean_low)) },
+    error_y: { type: "data", symmetric: false, width: 0, array: bins.map((b) => (b.mean_high === null ? null : b.mean_high - b.mean)), arrayminus: bins.map((b) => (b.mean_low === null ? null : b.mean - b.mean_low)) },
   };
   draw("chart-performance", [points, means], { xaxis: { title: { text: escapeHtml(columns[x].label) } }, yaxis: { title: { text: escapeHtml(columns[y].label) } } })
     .then((plot) => { plot.removeAllListeners("plotly_click"); plot.on("plotly_click", (event) => { if (event.points[0].curveNumber === 0) openSample(event.points[0].customdata); }); });
