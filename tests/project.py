@@ -67,7 +67,7 @@ def new_project(folder: Path) -> Path:
     set_params(
         folder,
         data={"image_size": 64, "sample_images": {"train": 30, "val": 20}},
-        train={"epochs": 2},
+        train={"epochs": 8, "batch_size": 4},  # as many steps as it takes to contradict any label
         embed={"dimensions": 8},
         cluster={"min_cluster_size": 4, "stability_runs": 1, "explained": 2},
     )

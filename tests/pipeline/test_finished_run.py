@@ -12,6 +12,7 @@ from PIL import Image
 from project import ROOT, STAGES, call, measures, metrics, new_project, run, set_params
 
 from segscope.cli import main
+from segscope.insights.insights import KINDS
 from segscope.labels.exclusion import exclusion_yaml
 from segscope.model.card import read_card
 from segscope.model.folds import fold_of
@@ -231,7 +232,7 @@ def test_what_drives_performance_is_found_and_selectable(finished):
         assert len(samples.query(row.query)) == row.images
         assert set(samples.query(row.query)["image_id"]) == set(row.image_ids)
     found = measures(finished, "predict")
-    assert sum(found.value(f"insights.{kind}", "val") for kind in ("association", "hard", "slice")) == len(insights)
+    assert sum(found.value(f"insights.{kind}", "val") for kind in KINDS) == len(insights)
     assert found.find("inside.low light.loss", "val").images == samples["low_light"].sum()
     associations = pd.read_parquet(finished / "artifacts" / "associations.parquet")
     assert {"loss", "iou.person"} <= set(associations["metric"])
