@@ -60,15 +60,21 @@ def candidates(counts: np.ndarray, class_of_position: np.ndarray, k: int, bootst
     """
     found = false_positives(counts, class_of_position, k)
     found = found[(found["position"] > 0) & (class_of_position[found["position"]] == 0)]
-    wrong, size = counts[:, k].astype(float), counts.sum(1).astype(float)
-    chosen: list[int] = []
-    for position in found["position"]:
-        columns = np.stack([wrong[:, position], size[:, position], wrong[:, 0], size[:, 0]], -1)
-        taken, pixels, of_unlabelled, unlabelled = bootstrap.sums(columns).T
-        several = len(np.unique(bootstrap.group[wrong[:, position] > 0])) > 1
-        if several and interval(taken * unlabelled - FAR * of_unlabelled * pixels)[0] > 0:
-            chosen.append(int(position))
-    return chosen[:MOST_CANDIDATES]
+    drawn = _drawn(counts, k, bootstrap)
+    groups = (bootstrap.totals(counts[:, k].astype(float)) > 0).sum(0)
+    clearly = [
+        int(position)
+        for position in found["position"]
+        if groups[position] > 1 and interval(drawn[:, position] - FAR * drawn[:, 0])[0] > 0
+    ]
+    return clearly[:MOST_CANDIDATES]
+
+
+def _drawn(counts: np.ndarray, k: int, bootstrap: Bootstrap) -> np.ndarray:
+    """The share of each category's pixels that is predicted as class k, in each resample: R × C, NaN of no pixel."""
+    sums = bootstrap.sums(np.concatenate([counts[:, k], counts.sum(1)], 1).astype(float))
+    taken, pixels = np.split(sums, 2, axis=1)
+    return np.divide(taken, pixels, out=np.full(taken.shape, np.nan), where=pixels > 0)
 
 
 def find_merges(counts: np.ndarray, group: np.ndarray, taxonomy: Taxonomy, heads: Heads) -> dict[str, dict[str, Any]]:
@@ -109,25 +115,25 @@ def findings(
         merge = merges.get(name)
         tried = [labels.index(each) for each in merge["tried"]] if merge else []
         shown = wrong[(wrong.index < most) | wrong["position"].isin(tried)]
+        taken = _taken(counts, k, bootstrap)
         categories = {
-            labels[row.position]: {"share": row.share, **_taken(counts, k, row.position, bootstrap)}
+            labels[row.position]: {"share": row.share, **taken.loc[row.position].to_dict()}
             for row in shown.itertuples()
         }
-        found = {"categories": categories, "unlabelled_taken": _taken(counts, k, 0, bootstrap)["taken"], "merge": merge}
+        found = {"categories": categories, "unlabelled_taken": float(taken.loc[0, "taken"]), "merge": merge}
         result[name] = found | {"statement": statement(name, found, most)}
     return result
 
 
-def _taken(counts: np.ndarray, k: int, position: int, bootstrap: Bootstrap) -> dict[str, float]:
-    """Of a category's pixels the share predicted as class k, its 95 % interval, and how many groups carry it."""
-    columns = np.stack([counts[:, k, position], counts[:, :, position].sum(1)], -1).astype(float)
-    above, below = bootstrap.sums(columns).T
-    shares = np.divide(above, below, out=np.full(len(above), np.nan), where=below > 0)
-    low, high = interval(shares) if len(np.unique(bootstrap.group[columns[:, 1] > 0])) > 1 else (np.nan, np.nan)
-    pixels = columns[:, 1].sum()
-    value = columns[:, 0].sum() / pixels if pixels else 0.0
-    carriers = float(bootstrap.carriers(columns).min())
-    return {"taken": float(value), "low": low, "high": high, "carriers": carriers}
+def _taken(counts: np.ndarray, k: int, bootstrap: Bootstrap) -> pd.DataFrame:
+    """Of each category position's pixels the share predicted as class k, its interval, and how many groups carry it."""
+    taken, pixels = counts[:, k].astype(float), counts.sum(1).astype(float)
+    drawn, total = _drawn(counts, k, bootstrap), pixels.sum(0)
+    ends = np.array([interval(column) for column in drawn.T])
+    ends[(bootstrap.totals(pixels) > 0).sum(0) < 2] = np.nan
+    share = np.divide(taken.sum(0), total, out=np.zeros(len(total)), where=total > 0)
+    carriers = np.minimum(bootstrap.carriers(taken), bootstrap.carriers(pixels))
+    return pd.DataFrame({"taken": share, "low": ends[:, 0], "high": ends[:, 1], "carriers": carriers})
 
 
 def confusion_measures(found: Mapping[str, Mapping[str, Any]]) -> list[Measure]:
@@ -169,7 +175,7 @@ def statement(name: str, found: Mapping[str, Any], most: int) -> str:
             f"{text} By linear classifiers of the model's features, training {listed(merge['tried'])} as {name} would "
             f"change its IoU by {change}: not recommended."
         )
-    few = f"; only {gain['carriers']:.0f} images carry this, too few to trust the interval"
+    few = f"; only {gain['carriers']:.0f} groups of images carry this, too few to trust the interval"
     return (
         f"{text} Recommended: train {listed(chosen)} as {name}. By linear classifiers of the model's features its IoU, "
         f"of all of them together, changes by {change}, from {gain['before']:.2f} to {gain['after']:.2f}, and the "
