@@ -216,11 +216,12 @@ def test_train_labels_are_judged_by_models_that_did_not_see_them(project):
     group = pd.read_parquet(project / "artifacts" / "groups.parquet").set_index("image_id")["group"]
     assert folds["images"] == np.bincount(fold_of(group[train].to_numpy(), 2), minlength=2).tolist()
     issues = pd.read_parquet(project / "artifacts" / "label_issues.parquet")
-    assert set(issues["split"]) == {"train", "val"}
     assert set(issues.loc[issues["split"] == "train", "image_id"]) <= set(train)
     assert {"mislabeled", "missing"} <= set(pd.read_parquet(project / "data" / "truth.parquet")["planted"])
+    found = measures(project, "predict")
     for kind in ("mislabeled", "missing"):
-        assert 0 <= measures(project, "predict").value(f"found.{kind}", "train") <= 1
+        assert 0 <= found.value(f"found.{kind}", "train") <= 1
+        assert found.value(f"suspects.{kind}", "train") == (issues.query("split == 'train'")["kind"] == kind).sum()
     assert not list((project / "artifacts").glob("checkpoint*"))
 
 
