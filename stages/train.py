@@ -1,5 +1,6 @@
 """train: fit the U-Net of the chosen variant on a frozen encoder."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,7 +14,7 @@ from segscope.model.callbacks import Checkpoint
 from segscope.model.card import write_card
 from segscope.model.dataset import shards
 from segscope.model.encoder import read_encoder
-from segscope.model.folds import fold_model, fold_sizes
+from segscope.model.folds import fold_model, fold_sizes, repeat_model
 from segscope.model.history import best_metrics
 from segscope.model.inference import Split, layer_batches
 from segscope.model.saving import save_model
@@ -24,6 +25,7 @@ from segscope.model.training import (
     fold_trainings,
     hold_out,
     prepare_training,
+    repeats,
     train,
     training_measures,
 )
@@ -45,7 +47,17 @@ def main(run: Run) -> None:
     facts = options.model_dump(), {"source": data.source, **training.images}, best_metrics(history)
     with atomic_path(run.path("model_card")) as temporary:
         write_card(temporary, *of_model, *facts)
-    checkpoints = [checkpoint, *train_folds(run, training, groups)]
+    with atomic_folder(run.path("repeat_models")) as folder:
+        seeds = run.params.train.seeds
+        write_json(folder / "seeds.json", {"seeds": seeds})
+        others = {repeat_model(folder, seed): of for seed, of in zip(seeds[1:], repeats(learned), strict=True)}
+        checkpoints = [checkpoint, *train_others(run, others)]
+    with atomic_folder(run.path("folds")) as folder:
+        folds = run.params.labels.folds
+        sizes = fold_sizes(groups[training.train.image_ids].to_numpy(), folds)
+        write_json(folder / "folds.json", {"folds": folds, "images": sizes})
+        parts = fold_trainings(training, groups, folds)
+        checkpoints += train_others(run, {fold_model(folder, number): part for number, part in enumerate(parts)})
     run.write_measures("train", training_measures(training, model, history))
     for each in checkpoints:
         each.remove()
@@ -61,17 +73,15 @@ def find_groups(run: Run, training: Training) -> pd.DataFrame:
     return near_copies(*pooled(layer_batches(encoder, LIKENESS, splits, "near copies")))
 
 
-def train_folds(run: Run, training: Training, groups: pd.Series) -> list[Checkpoint]:
-    """A model for each fold of the train split that has not seen it; groups: by image_id. Returns their checkpoints."""
-    folds, checkpoints = run.params.labels.folds, list[Checkpoint]()
-    with atomic_folder(run.path("folds")) as folder, TemporaryDirectory() as logs:
-        sizes = fold_sizes(groups[training.train.image_ids].to_numpy(), folds)
-        write_json(folder / "folds.json", {"folds": folds, "images": sizes})
-        for number, part in enumerate(fold_trainings(training, groups, folds)):
-            print(f"a model for fold {number}, counted from 0, of {folds}")
-            scratch = run.path("checkpoint").with_name(f"{run.path('checkpoint').name}-fold-{number}")
-            model, _, checkpoint = train(part, read_encoder(run.path("weights")), scratch, Path(logs) / str(number))
-            save_model(model, fold_model(folder, number))
+def train_others(run: Run, trainings: Mapping[Path, Training]) -> list[Checkpoint]:
+    """The models beside the one that is analysed, by their files. Returns their checkpoints."""
+    checkpoints = list[Checkpoint]()
+    with TemporaryDirectory() as logs:
+        for file, training in trainings.items():
+            print(f"another model: {file.stem}")
+            scratch = run.path("checkpoint").with_name(f"{run.path('checkpoint').name}-{file.stem}")
+            model, _, checkpoint = train(training, read_encoder(run.path("weights")), scratch, Path(logs) / file.stem)
+            save_model(model, file)
             checkpoints.append(checkpoint)
     return checkpoints
 

@@ -71,6 +71,7 @@ def _folded(name: str) -> str:
 Count = Annotated[int, Field(ge=0, lt=2**31)]
 PositiveInt = Annotated[int, Field(ge=1, lt=2**31)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Seeds = Annotated[list[Seed], Field(min_length=1, max_length=20), AfterValidator(_no_repeats)]
 # Without what no path, page or file can hold: control characters and halves of UTF-16 pairs.
 Text = Annotated[str, _matching(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]+", "text of one line, and not empty")]
 Url = Annotated[Text, _matching(r"https?://.+", "an http or https address")]
@@ -249,7 +250,11 @@ class Train(Group):
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = Field(
         default="float32", description="float32 | mixed_float16 (GPU) | mixed_bfloat16 (GPU, recent CPU)"
     )
-    seed: Seed = Field(default=0, description="of the first weights, the order of the images and the augmentation")
+    seeds: Seeds = Field(
+        default=[0],
+        description="of the first weights, the order of the images and the augmentation; a training each, of which the "
+        "first is analysed and the others say what another seed changes ([0, 1, 2] for a comparison)",
+    )
 
     @field_validator(*REFERENCE_RECIPE)
     @classmethod
@@ -262,6 +267,15 @@ class Train(Group):
                 f"recipe reference sets it to {REFERENCE_RECIPE[key]}; choose recipe tuned, or remove this key"
             )
         return value
+
+    @property
+    def seed(self) -> int:
+        """Of the training that is analysed."""
+        return self.seeds[0]
+
+    def of_seeds(self) -> list[Train]:
+        """The options of each seed's training."""
+        return [self.model_copy(update={"seeds": [seed]}) for seed in self.seeds]
 
     def applied(self) -> Train:
         """These options, those that make the reference's recipe being the reference's where it is chosen."""

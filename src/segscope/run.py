@@ -37,6 +37,8 @@ TABLES: dict[str, tuple[str, pa.Schema | Callable[[Run], pa.Schema]]] = {
     "skipped": ("artifacts/skipped.parquet", schemas.SKIPPED),
     "groups": ("artifacts/groups.parquet", schemas.GROUPS),
     "predictions": ("artifacts/predictions.parquet", lambda run: schemas.predictions_schema(run.taxonomy)),
+    "repeats": ("artifacts/repeats.parquet", lambda run: schemas.repeats_schema(run.taxonomy)),
+    "objects": ("artifacts/objects.parquet", schemas.OBJECTS),
     "label_issues": ("artifacts/label_issues.parquet", schemas.LABEL_ISSUES),
     "associations": ("artifacts/associations.parquet", schemas.ASSOCIATIONS),
     "insights": ("artifacts/insights.parquet", schemas.INSIGHTS),
@@ -54,6 +56,7 @@ FILES = {
     "model": "artifacts/model.keras",
     "model_card": "artifacts/model.md",
     "folds": "artifacts/folds",
+    "repeat_models": "artifacts/repeats",
     "training": "artifacts/training",
     # Not an output: DVC removes a stage's outputs before it runs, and a killed training goes on from here.
     "checkpoint": "artifacts/checkpoint",

@@ -76,6 +76,23 @@ INSTANCES = pa.schema(
         "rle": pa.string(),
     }
 )
+OBJECTS = pa.schema(  # an annotation of the model's classes, or a predicted region that meets none
+    {
+        "image_id": pa.int64(),
+        "split": pa.string(),
+        "annotation_id": pa.int64(),  # null: a region
+        "class": pa.string(),
+        "category_id": pa.int32(),  # null: a region
+        "crowd": pa.bool_(),
+        "area": pa.float32(),  # share of the image
+        "size": pa.string(),  # COCO's small, medium, large
+        "recall": pa.float32(),  # of its visible pixels; null of a region, as iou and found are
+        "iou": pa.float32(),
+        "found": pa.bool_(),
+        "probability": pa.float32(),  # of its class
+        "bbox": pa.list_(pa.float32(), 4),  # left, top, width, height in the image's pixels
+    }
+)
 LABEL_ISSUES = pa.schema(
     {
         "image_id": pa.int64(),
@@ -202,7 +219,11 @@ def samples_schema(categories: pd.DataFrame) -> pa.Schema:
 
 
 def predictions_schema(taxonomy: Taxonomy) -> pa.Schema:
-    """predictions.parquet. counts: class × category position, row by row."""
+    """predictions.parquet.
+
+    Row by row: counts, class × category position; of the classes but background, boundary, × both masks, either
+    (`segscope.evaluation.boundary`), and errors, × kind (`segscope.evaluation.errors`).
+    """
     fields = {
         "image_id": pa.int64(),
         "split": pa.string(),
@@ -215,7 +236,15 @@ def predictions_schema(taxonomy: Taxonomy) -> pa.Schema:
     for name in taxonomy.classes:
         fields |= {f"iou.{name}": pa.float32(), f"confidence.{name}": pa.float32()}
     fields["counts"] = pa.list_(pa.int32(), len(taxonomy.class_names) * len(taxonomy.category_names))
+    fields |= {"boundary": pa.list_(pa.int32(), 2 * len(taxonomy.classes)), "errors": pa.list_(pa.int32())}
     return pa.schema(fields)
+
+
+def repeats_schema(taxonomy: Taxonomy) -> pa.Schema:
+    """repeats.parquet: what the trainings of other seeds make of val, as in predictions.parquet."""
+    fields = predictions_schema(taxonomy)
+    kept = [fields.field(name) for name in ("image_id", "loss", "counts", "boundary", "errors")]
+    return pa.schema([pa.field("seed", pa.int64()), *kept])
 
 
 def embeddings_schema(dimensions: int) -> pa.Schema:

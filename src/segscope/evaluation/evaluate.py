@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,9 +12,12 @@ import pandas as pd
 from segscope.artefacts.images import encode_png
 from segscope.artefacts.measures import Measure
 from segscope.evaluation.bootstrap import Bootstrap
+from segscope.evaluation.boundary import boundary_counts, boundary_ratios
 from segscope.evaluation.calibration import calibration_measures, reliability_counts
+from segscope.evaluation.counts import confusion
+from segscope.evaluation.errors import error_counts, error_ratios
 from segscope.evaluation.loss import loss_maps
-from segscope.evaluation.metrics import ratio_measures, ratios
+from segscope.evaluation.metrics import Ratio, ratio_measures, ratios
 from segscope.evaluation.per_image import image_table, pixel_counts
 from segscope.evaluation.predicted import Predicted
 from segscope.taxonomy import Taxonomy
@@ -39,25 +42,60 @@ class Evaluation:
 
     def measures(self, groups: pd.Series) -> list[Measure]:
         """All metrics, with intervals; groups: by image_id."""
-        found = ratios(self.counts, self.table["loss"].to_numpy(float), self.taxonomy)
+        found = table_ratios(self.table, self.taxonomy)
         bootstrap = Bootstrap(self.groups(groups))
         counted = [Measure("images", len(self.table)), Measure("groups", bootstrap.groups)]
         sure = calibration_measures(self.reliability, self.taxonomy.class_names, bootstrap)
         return [*counted, *ratio_measures(found, bootstrap), *sure]
 
 
+def table_ratios(table: pd.DataFrame, taxonomy: Taxonomy) -> dict[str, Ratio]:
+    """Every metric that is the ratio of two sums over the images, which are rows of predictions.parquet."""
+    counts, classes = pixel_counts(table, taxonomy), list(taxonomy.classes)
+    shown = confusion(counts, taxonomy.class_of_position).sum(1)[:, 1:] > 0
+    boundary, errors = (
+        np.stack(table[name].to_numpy()).reshape(len(table), len(classes), -1) for name in ("boundary", "errors")
+    )
+    return {
+        **ratios(counts, table["loss"].to_numpy(float), taxonomy),
+        **boundary_ratios(boundary, shown, classes),
+        **error_ratios(errors, classes),
+    }
+
+
+def repeats_table(others: Mapping[int, pd.DataFrame]) -> pd.DataFrame:
+    """Rows of repeats.parquet; others: of each seed's training the rows of predictions.parquet."""
+    columns = ["seed", "image_id", "loss", "counts", "boundary", "errors"]
+    tables = [table.assign(seed=seed)[columns] for seed, table in others.items()]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
+
+
+def spread_measures(trainings: Sequence[pd.DataFrame], taxonomy: Taxonomy) -> list[Measure]:
+    """trainings: their number; spread.METRIC: the standard deviation that another seed alone makes of a metric.
+
+    trainings: of each, rows of predictions.parquet of the same images. Of a single one nothing is known.
+    """
+    each = [table_ratios(table, taxonomy) for table in trainings]
+    values = {name: [found[name].value() for found in each] for name in each[0]}
+    spread = [Measure(f"spread.{name}", float(np.std(of, ddof=1))) for name, of in values.items() if len(of) > 1]
+    return [Measure("trainings", len(trainings)), *spread]
+
+
 def evaluate(
-    batches: Iterable[Predicted], taxonomy: Taxonomy, look: Callable[[Predicted], None] | None = None
+    batches: Iterable[Predicted], taxonomy: Taxonomy, looks: Sequence[Callable[[Predicted], None]] = ()
 ) -> Evaluation:
-    """Count and measure, image by image. look: is shown each batch, too."""
+    """Count and measure, image by image. looks: are shown each batch, too."""
     tables, reliability = [], []
     for batch in batches:
         p, target = batch.probabilities, taxonomy.class_of_id[batch.masks]
         pictures = {"mask": p.argmax(-1).astype(np.uint8), "loss_map": loss_maps(p, target)}
         encoded = {name: [encode_png(each) for each in values] for name, values in pictures.items()}
         table = image_table(p, taxonomy.position_of_id[batch.masks], taxonomy)
-        tables.append(table.assign(image_id=batch.image_ids, **encoded))
+        sides = pictures["mask"], target, len(taxonomy.class_names)
+        parts = {"boundary": boundary_counts(*sides), "errors": error_counts(*sides)}
+        counts = {name: list(each.reshape(len(each), -1)) for name, each in parts.items()}
+        tables.append(table.assign(image_id=batch.image_ids, **encoded, **counts))
         reliability.append(reliability_counts(p, target))
-        if look:
+        for look in looks:
             look(batch)
     return Evaluation(taxonomy, pd.concat(tables, ignore_index=True), np.concatenate(reliability))

@@ -1,4 +1,7 @@
-"""Folds of the train split, so that each of its images is judged by a model that saw neither it nor a near copy."""
+"""The models beside the one that is analysed: of other seeds, and of the folds of the train split.
+
+Of the folds each image is judged by a model that saw neither it nor a near copy.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,17 @@ def fold_sizes(groups: np.ndarray, folds: int) -> list[int]:
     return np.bincount(fold_of(groups, folds), minlength=folds).tolist()
 
 
+def repeat_model(folder: Path, seed: int) -> Path:
+    """The model that was trained with another seed."""
+    return folder / f"seed-{seed}.keras"
+
+
+def repeat_models(folder: Path) -> dict[int, Path]:
+    """Those that there are, by seed, in ascending order."""
+    found = {int(path.stem.removeprefix("seed-")): path for path in folder.glob("seed-*.keras")}
+    return dict(sorted(found.items()))
+
+
 def fold_model(folder: Path, fold: int) -> Path:
     """The model that was trained without a fold."""
-    return folder / f"model-{fold}.keras"
+    return folder / f"fold-{fold}.keras"

@@ -87,6 +87,11 @@ def hold_out(training: Training, groups: pd.Series) -> Training:
     return replace(training, train=kept, held=out)
 
 
+def repeats(training: Training) -> list[Training]:
+    """The same training with each of the other seeds."""
+    return [replace(training, options=options) for options in training.options.of_seeds()[1:]]
+
+
 def fold_trainings(training: Training, groups: pd.Series, folds: int) -> list[Training]:
     """For each fold of train's groups the training that leaves it out, class weights as they are; none for one fold.
 
@@ -166,7 +171,7 @@ def train(
     encoder: as `segscope.model.encoder.read_encoder` gives it. The rest as `fit`.
     """
     kind, weights = encoder
-    examples, options = training.train, training.options
+    examples, options = training.train, training.options.of_seeds()[0]
     make_deterministic(options.seed)
     with strategy().scope():
         model = build_model(kind, weights, examples.image_size, len(training.class_weights), options)
