@@ -1,7 +1,5 @@
 """predict: what the model makes of every image, its metrics, what drives them, and the labels it contradicts."""
 
-from collections.abc import Iterator
-
 import keras
 import pandas as pd
 
@@ -13,12 +11,11 @@ from segscope.evaluation.confusions import confusion_measures, find_merges, find
 from segscope.evaluation.evaluate import evaluate, repeats_table, spread_measures
 from segscope.evaluation.objects import ObjectFinder, object_measures
 from segscope.evaluation.plots import by_split, write_plots
-from segscope.evaluation.predicted import Predicted
 from segscope.insights.insights import insights_of
-from segscope.model.folds import repeat_models
-from segscope.model.inference import Split, predict_folds, predict_split
+from segscope.model.folds import predict_folds, repeat_models
+from segscope.model.inference import Split, predict_split
 from segscope.model.pixels import pixel_heads
-from segscope.model.saving import load_model
+from segscope.model.saving import load_model, read_model
 from segscope.run import Run
 from segscope.suspects.find import SuspectFinder, annotations_by_image
 from segscope.suspects.ranking import suspect_measures
@@ -26,28 +23,28 @@ from segscope.suspects.ranking import suspect_measures
 
 def main(run: Run) -> None:
     keras.utils.set_random_seed(SEED)
-    taxonomy, folds = run.taxonomy, run.params.labels.folds
+    taxonomy, folds, batch_size = run.taxonomy, run.params.labels.folds, run.params.predict.batch_size
     samples, truth = run.table("samples"), run.table("truth")
     annotations = annotations_by_image(run.table("instances"))
     group = run.table("groups").set_index("image_id")["group"]
     ids = {name: images.to_numpy() for name, images in samples.groupby("split")["image_id"]}
+    splits = {name: Split(run.path("dataset"), name, len(of)) for name, of in ids.items()}
     model = load_model(run.path("model"), len(taxonomy.class_names), run.params.data.image_size)
     # The model has seen the train split's labels: it cannot judge them.
     judged = {name: SuspectFinder(samples, annotations, taxonomy) for name in ("val", "train")[: min(folds, 2)]}
     objects = ObjectFinder(samples, annotations, taxonomy)
     looks = {"val": [objects.look, judged["val"].look], "train": [objects.look]}
     evaluations = {
-        name: evaluate(predictions(run, model, name, len(ids[name]), name == "val"), taxonomy, looks[name])
-        for name in ids
+        name: evaluate(predict_split(model, split, batch_size, name == "val"), taxonomy, looks[name])
+        for name, split in splits.items()
     }
     train, val = evaluations["train"], evaluations["val"]
     if "train" in judged:
-        of_train = run.path("folds"), run.path("dataset"), group[ids["train"]], folds, run.params.predict.batch_size
-        for batch in predict_folds(*of_train):
+        for batch in predict_folds(run.path("folds"), splits["train"], group[ids["train"]], folds, batch_size):
             judged["train"].look(batch)
     suspects = pd.concat([finder.table() for finder in judged.values()], ignore_index=True)
     others = {
-        seed: evaluate(predictions(run, other, "val", len(ids["val"])), taxonomy).table
+        seed: evaluate(predict_split(read_model(other), splits["val"], batch_size), taxonomy).table
         for seed, other in repeat_models(run.path("repeat_models")).items()
     }
     heads = pixel_heads(model, run.path("dataset"), samples, group, taxonomy)
@@ -75,10 +72,6 @@ def main(run: Run) -> None:
     write_plots(run.path("plots"), evaluations, measures)
     for statement in [*(each["statement"] for each in confused["val"].values()), *insights.statements()[:5]]:
         print(statement)
-
-
-def predictions(run: Run, model: keras.Model, split: str, n: int, mirrored: bool = False) -> Iterator[Predicted]:
-    return predict_split(model, Split(run.path("dataset"), split, n), run.params.predict.batch_size, mirrored)
 
 
 if __name__ == "__main__":

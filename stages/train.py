@@ -1,16 +1,11 @@
 """train: fit the U-Net of the chosen variant on a frozen encoder."""
 
-from collections.abc import Mapping
-from pathlib import Path
-from tempfile import TemporaryDirectory
-
 import pandas as pd
 
 from segscope import stage
 from segscope.artefacts.files import atomic_folder, atomic_path, write_json
 from segscope.latent.groups import named_groups, near_copies
 from segscope.latent.space import pooled
-from segscope.model.callbacks import Checkpoint
 from segscope.model.card import write_card
 from segscope.model.dataset import shards
 from segscope.model.encoder import read_encoder
@@ -27,6 +22,7 @@ from segscope.model.training import (
     prepare_training,
     repeats,
     train,
+    train_others,
     training_measures,
 )
 from segscope.model.unet import LIKENESS
@@ -51,13 +47,13 @@ def main(run: Run) -> None:
         seeds = run.params.train.seeds
         write_json(folder / "seeds.json", {"seeds": seeds})
         others = {repeat_model(folder, seed): of for seed, of in zip(seeds[1:], repeats(learned), strict=True)}
-        checkpoints = [checkpoint, *train_others(run, others)]
+        checkpoints = [checkpoint, *train_others(others, encoder, run.path("checkpoint"))]
     with atomic_folder(run.path("folds")) as folder:
         folds = run.params.labels.folds
         sizes = fold_sizes(groups[training.train.image_ids].to_numpy(), folds)
         write_json(folder / "folds.json", {"folds": folds, "images": sizes})
-        parts = fold_trainings(training, groups, folds)
-        checkpoints += train_others(run, {fold_model(folder, number): part for number, part in enumerate(parts)})
+        others = {fold_model(folder, n): of for n, of in enumerate(fold_trainings(training, groups, folds))}
+        checkpoints += train_others(others, encoder, run.path("checkpoint"))
     run.write_measures("train", training_measures(training, model, history))
     for each in checkpoints:
         each.remove()
@@ -71,19 +67,6 @@ def find_groups(run: Run, training: Training) -> pd.DataFrame:
     encoder = build_encoder(*read_encoder(run.path("weights")), run.params.data.image_size)
     splits = [Split(run.path("dataset"), name, n) for name, n in training.images.items()]
     return near_copies(*pooled(layer_batches(encoder, LIKENESS, splits, "near copies")))
-
-
-def train_others(run: Run, trainings: Mapping[Path, Training]) -> list[Checkpoint]:
-    """The models beside the one that is analysed, by their files. Returns their checkpoints."""
-    checkpoints = list[Checkpoint]()
-    with TemporaryDirectory() as logs:
-        for file, training in trainings.items():
-            print(f"another model: {file.stem}")
-            scratch = run.path("checkpoint").with_name(f"{run.path('checkpoint').name}-{file.stem}")
-            model, _, checkpoint = train(training, read_encoder(run.path("weights")), scratch, Path(logs) / file.stem)
-            save_model(model, file)
-            checkpoints.append(checkpoint)
-    return checkpoints
 
 
 if __name__ == "__main__":

@@ -9,14 +9,11 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import pandas as pd
 import tensorflow as tf
 from tqdm import tqdm
 
 from segscope.evaluation.predicted import Predicted
 from segscope.model.dataset import read_examples, shards
-from segscope.model.folds import fold_model, fold_of
-from segscope.model.saving import read_model
 from segscope.model.unet import activations
 
 # image_id int64[N], mask of category ids uint8 N × H × W, the model's outputs.
@@ -45,17 +42,6 @@ def predict_split(model: keras.Model, split: Split, batch_size: int, mirrored: b
         p = tf.nn.softmax(logits).numpy()
         steadier = (p + tf.nn.softmax(others[0]).numpy()) / 2 if mirrored else None
         yield Predicted(ids, masks, p, steadier)
-
-
-def predict_folds(folder: Path, dataset: Path, group: pd.Series, folds: int, batch_size: int) -> Iterator[Predicted]:
-    """The train split's images, each as the model sees it that learned from none of its fold; steadier, too.
-
-    folder: of the folds' models. group: of the images, by image_id.
-    """
-    fold, ids = fold_of(group.to_numpy(), folds), group.index.to_numpy()
-    for number in np.unique(fold):
-        part = Split(dataset, "train", int((fold == number).sum()), ids[fold == number])
-        yield from predict_split(read_model(fold_model(folder, number)), part, batch_size, mirrored=True)
 
 
 def layer_batches(model: keras.Model, layers: Sequence[str], splits: Iterable[Split], title: str) -> Iterator[Batch]:

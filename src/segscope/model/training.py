@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import keras
 import numpy as np
@@ -23,6 +24,7 @@ from segscope.model.dataset import Examples, count_pixels, training_batches, val
 from segscope.model.folds import fold_of
 from segscope.model.history import best_metrics
 from segscope.model.objective import PixelCrossEntropy, PixelLoss, SegmentationMetrics, class_weights
+from segscope.model.saving import save_model
 from segscope.params import Train
 from segscope.taxonomy import Taxonomy
 
@@ -187,6 +189,24 @@ def train(
     read = [*map(Path, (*examples.files, *training.val.files)), *([weights] if weights else [])]
     checkpoint = Checkpoint(checkpoint_folder, fingerprint(settings, read), options.patience)
     return model, fit(model, training, checkpoint, log_folder), checkpoint
+
+
+def train_others(
+    trainings: Mapping[Path, Training], encoder: tuple[str, Path | None], checkpoint_folder: Path
+) -> list[Checkpoint]:
+    """Train each model beside the one that is analysed, and save it as its file. Returns their checkpoints.
+
+    The rest as `train`; each has a checkpoint folder of its own beside checkpoint_folder.
+    """
+    checkpoints = []
+    with TemporaryDirectory() as logs:
+        for file, training in trainings.items():
+            print(f"another model: {file.stem}")
+            own = checkpoint_folder.with_name(f"{checkpoint_folder.name}-{file.stem}")
+            model, _, checkpoint = train(training, encoder, own, Path(logs) / file.stem)
+            save_model(model, file)
+            checkpoints.append(checkpoint)
+    return checkpoints
 
 
 def fit(model: keras.Model, training: Training, checkpoint: Checkpoint, log_folder: Path) -> pd.DataFrame:
