@@ -18,7 +18,7 @@ from segscope.model.pixels import pixel_heads
 from segscope.model.saving import load_model, read_model
 from segscope.run import Run
 from segscope.suspects.find import SuspectFinder, annotations_by_image
-from segscope.suspects.ranking import suspect_measures
+from segscope.suspects.ranking import objects_of, suspect_measures
 
 
 def main(run: Run) -> None:
@@ -55,6 +55,7 @@ def main(run: Run) -> None:
     }
     insights = insights_of(samples, val.table, taxonomy, group, run.params.insights.min_images)
     found = objects.table()
+    suspects = suspects.assign(object_id=objects_of(suspects, found))
     rows = of_split("val", [*insights.measures(), *spread_measures([val.table, *others.values()], taxonomy)])
     for name, each in evaluations.items():
         rows += of_split(name, [*each.measures(group), *confusion_measures(confused[name])])

@@ -10,8 +10,8 @@ from segscope.artefacts.images import decode_png
 from segscope.artefacts.measures import measure_table
 from segscope.artefacts.schemas import predictions_schema, repeats_schema
 from segscope.artefacts.tables import read_parquet, write_parquet
-from segscope.evaluation.calibration import reliability_counts
 from segscope.evaluation.boundary import boundary_counts
+from segscope.evaluation.calibration import reliability_counts
 from segscope.evaluation.errors import KINDS, error_counts
 from segscope.evaluation.evaluate import Evaluation, evaluate, repeats_table, spread_measures, table_ratios
 from segscope.evaluation.loss import loss_maps
@@ -161,4 +161,7 @@ def test_the_trainings_of_other_seeds_fit_their_schema(whole, tmp_path):
         assert len(read) == rows
         for seed, table in read.groupby("seed"):
             assert seed in others
-            assert table_ratios(table, TAXONOMY)["iou.car"].value() == table_ratios(whole.table, TAXONOMY)["iou.car"].value()
+            assert (
+                table_ratios(table, TAXONOMY)["iou.car"].value()
+                == table_ratios(whole.table, TAXONOMY)["iou.car"].value()
+            )

@@ -78,6 +78,7 @@ INSTANCES = pa.schema(
 )
 OBJECTS = pa.schema(  # an annotation of the model's classes, or a predicted region that meets none
     {
+        "object_id": pa.int64(),
         "image_id": pa.int64(),
         "split": pa.string(),
         "annotation_id": pa.int64(),  # null: a region
@@ -98,6 +99,7 @@ LABEL_ISSUES = pa.schema(
         "image_id": pa.int64(),
         "split": pa.string(),
         "annotation_id": pa.int64(),
+        "object_id": pa.int64(),  # of objects.parquet; null: the region that is missing is none there
         "kind": pa.string(),
         "score": pa.float32(),  # the share of faults among such suspects, see segscope.suspects.find
         "labelled": pa.string(),

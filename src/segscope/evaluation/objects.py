@@ -81,9 +81,9 @@ class ObjectFinder:
         scale = np.where(region[:, None], np.stack([width, height], 1) / self._size, 1.0)
         area = table["area"].to_numpy(float) * scale.prod(1)
         boxes = np.array([list(box) for box in table["bbox"]], float).reshape(-1, 4) * np.tile(scale, 2)
-        found = pd.array(table["recall"].to_numpy(float) >= FOUND, "boolean")
-        found[region] = pd.NA
-        return pd.DataFrame(
+        hit = pd.array(table["recall"].to_numpy(float) >= FOUND, "boolean")
+        hit[region] = pd.NA
+        found = pd.DataFrame(
             {
                 "image_id": table["image_id"].astype("int64"),
                 "split": images["split"].to_numpy(),
@@ -95,11 +95,12 @@ class ObjectFinder:
                 "size": np.array(SIZES, object)[np.digitize(area, SIZE_ENDS)],
                 "recall": table["recall"].astype(float),
                 "iou": table["iou"].astype(float),
-                "found": found,
+                "found": hit,
                 "probability": table["probability"].astype(float),
                 "bbox": pd.Series(boxes.tolist(), dtype=object),
             }
         ).sort_values("image_id", kind="stable", ignore_index=True)
+        return found.assign(object_id=np.arange(len(found)))
 
 
 def objects(
