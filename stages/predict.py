@@ -38,7 +38,7 @@ def main(run: Run) -> None:
         name: evaluate(predict_split(model, split, batch_size, name == "val"), taxonomy, looks[name])
         for name, split in splits.items()
     }
-    train, val = evaluations["train"], evaluations["val"]
+    train, val = (evaluations[name] for name in ("train", "val"))
     if "train" in judged:
         for batch in predict_folds(run.path("folds"), splits["train"], group[ids["train"]], folds, batch_size):
             judged["train"].look(batch)
@@ -48,31 +48,32 @@ def main(run: Run) -> None:
         for seed, other in repeat_models(run.path("repeat_models")).items()
     }
     heads = pixel_heads(model, run.path("dataset"), samples, group, taxonomy)
-    merges = {"val": find_merges(train.counts, train.groups(group), taxonomy, heads)}
+    merges = {"train": {}, "val": find_merges(train.counts, train.groups(group), taxonomy, heads)}
     confused = {
-        name: findings(each.counts, taxonomy, each.groups(group), merges.get(name, {}))
-        for name, each in evaluations.items()
+        name: findings(each.counts, taxonomy, each.groups(group), merges[name]) for name, each in evaluations.items()
     }
     insights = insights_of(samples, val.table, taxonomy, group, run.params.insights.min_images)
     found = objects.table()
-    suspects = suspects.assign(object_id=objects_of(suspects, found))
     rows = of_split("val", [*insights.measures(), *spread_measures([val.table, *others.values()], taxonomy)])
     for name, each in evaluations.items():
         rows += of_split(name, [*each.measures(group), *confusion_measures(confused[name])])
         rows += of_split(name, object_measures(found, ids[name], taxonomy, Bootstrap(group[ids[name]].to_numpy())))
         rows += of_split(name, suspect_measures(suspects, truth, name) if name in judged else [])
+    copies = run.table("copies").set_index("image_id")["other_id"].map(group)
+    if len(copies):
+        more = evaluate(predict_split(model, Split(run.path("dataset"), "copies", len(copies)), batch_size), taxonomy)
+        rows += of_split("val_with_copies", val.joined(more).measures(pd.concat([group, copies])))
     measures = measure_table(rows)
     run.write("predictions", by_split({name: each.table for name, each in evaluations.items()}))
     run.write("repeats", repeats_table(others))
     run.write("objects", found)
-    run.write("label_issues", suspects)
+    run.write("label_issues", suspects.assign(object_id=objects_of(suspects, found)))
     run.write("associations", insights.associations)
     run.write("insights", insights.insights)
     run.write_measures("predict", measures)
     write_json(run.path("confusions"), confused)
     write_plots(run.path("plots"), evaluations, measures)
-    for statement in [*(each["statement"] for each in confused["val"].values()), *insights.statements()[:5]]:
-        print(statement)
+    print(*(each["statement"] for each in confused["val"].values()), *insights.statements()[:5], sep="\n")
 
 
 if __name__ == "__main__":

@@ -173,6 +173,10 @@ class Data(Group):
         description="images that belong together have this field of the annotation files' images in common (null: near "
         "copies are found)",
     )
+    copies: Literal["leave_out", "keep"] = Field(
+        default="leave_out",
+        description="images of val that train has too, by their bytes or nearly: leave_out (and list them) | keep",
+    )
     sample_images: SplitSizes = Field(default=SplitSizes(train=280, val=140), description="sample: scenes to draw")
     seed: Seed = Field(default=0, description="of the drawing and of the choice of images")
     image_size: int = Field(

@@ -30,6 +30,8 @@ TABLES: dict[str, tuple[str, pa.Schema | Callable[[Run], pa.Schema]]] = {
     "categories": ("data/categories.parquet", schemas.CATEGORIES),
     "annotations": ("data/annotations.parquet", schemas.ANNOTATIONS),
     "download_skipped": ("data/skipped.parquet", schemas.SKIPPED),
+    "duplicates": ("data/duplicates.parquet", schemas.DUPLICATES),
+    "copies": ("data/copies.parquet", schemas.COPIES),
     "named_groups": ("data/groups.parquet", schemas.NAMED_GROUPS),
     "truth": ("data/truth.parquet", schemas.TRUTH),
     "samples": ("artifacts/samples.parquet", lambda run: schemas.samples_schema(run.categories)),

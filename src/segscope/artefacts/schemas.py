@@ -18,6 +18,20 @@ INDEX = pa.schema(
         "sha256": pa.string(),
     }
 )
+VIEW_HASHES = pa.schema({"sha256": pa.string(), "hashes": pa.list_(pa.uint64())})  # null: there is nothing to see
+DUPLICATES = pa.schema(  # ordered by split, image_id, and the others' split and id
+    {
+        "image_id": pa.int64(),
+        "split": pa.string(),
+        "other_id": pa.int64(),  # in an earlier split, or in the same one and smaller
+        "other_split": pa.string(),
+        "kind": pa.string(),  # exact: the same bytes | near
+        "distance": pa.float32(),  # of the pictures' details: 0 (the same) … 1 (unlike)
+    }
+)
+
+# Left out of val, as the earlier split has them: other_id.
+COPIES = pa.schema([*INDEX, pa.field("other_id", pa.int64())])
 # Which images the user says belong together; others may be near copies: GROUPS.
 NAMED_GROUPS = pa.schema({"image_id": pa.int64(), "group": pa.string()})
 GROUPS = pa.schema({"image_id": pa.int64(), "group": pa.int64()})  # the smallest image_id of the group

@@ -36,6 +36,11 @@ class Evaluation:
         """The images' pixels by predicted class and category position, int N × K × C."""
         return pixel_counts(self.table, self.taxonomy)
 
+    def joined(self, other: Evaluation) -> Evaluation:
+        """Of the images of both."""
+        table = pd.concat([self.table, other.table], ignore_index=True)
+        return Evaluation(self.taxonomy, table, np.concatenate([self.reliability, other.reliability]))
+
     def groups(self, groups: pd.Series) -> np.ndarray:
         """The images' groups, int[N]; groups: by image_id."""
         return groups[self.table["image_id"]].to_numpy()

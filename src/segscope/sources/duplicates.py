@@ -15,7 +15,6 @@ from typing import Any
 import imagehash
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 from joblib import delayed
 from PIL import Image, ImageOps
 from scipy.ndimage import gaussian_filter
@@ -23,22 +22,11 @@ from tqdm import tqdm
 
 from segscope.artefacts.images import open_image
 from segscope.artefacts.parallel import workers
+from segscope.artefacts.schemas import DUPLICATES, VIEW_HASHES
 from segscope.artefacts.skipped import SPLITS
 from segscope.artefacts.tables import read_parquet, write_parquet
 from segscope.errors import SegscopeError
 from segscope.sources.subset import leave_out
-
-VIEW_HASHES = pa.schema({"sha256": pa.string(), "hashes": pa.list_(pa.uint64())})  # null: there is nothing to see
-DUPLICATES = pa.schema(  # ordered by split, image_id, and the others' split and id
-    {
-        "image_id": pa.int64(),
-        "split": pa.string(),
-        "other_id": pa.int64(),  # in an earlier split, or in the same one and smaller
-        "other_split": pa.string(),
-        "kind": pa.string(),  # exact: the same bytes | near
-        "distance": pa.float32(),  # of the pictures' details: 0 (the same) … 1 (unlike)
-    }
-)
 
 # Left, top, width, height as shares of the picture: all of it, and 90 % of its sides at the centre, corners and edges.
 WINDOWS = [(0.0, 0.0, 1.0, 1.0), *((left, top, 0.9, 0.9) for left, top in product((0.0, 0.05, 0.1), repeat=2))]
@@ -87,16 +75,20 @@ def find_copies(images: pd.DataFrame, hashes: pd.Series) -> pd.DataFrame:
     return pairs[DUPLICATES.names].astype({"image_id": "int64", "other_id": "int64"}).reset_index(drop=True)
 
 
-def leave_out_copies(images: pd.DataFrame, copies: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The images without those of which an earlier split has a copy, and these as rows of skipped.parquet.
+def leave_out_copies(images: pd.DataFrame, duplicates: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Take the images out of which an earlier split has a copy: measured there, they would flatter the model.
 
-    images: image_id, split, file_name; copies: rows of duplicates.parquet.
+    images: image_id, split, file_name. duplicates: rows of duplicates.parquet. Returns the images that stay; the copies,
+    with other_id, of the nearest one in an earlier split; and these as rows of skipped.parquet.
     """
-    across = copies[copies["split"] != copies["other_split"]].sort_values(["distance", "other_id"], kind="stable")
-    nearest = images["image_id"].map(across.drop_duplicates("image_id").set_index("image_id")["other_id"])
+    across = duplicates[duplicates["split"] != duplicates["other_split"]]
+    across = across.sort_values(["distance", "other_id"], kind="stable").drop_duplicates("image_id")
+    nearest = images["image_id"].map(across.set_index("image_id")["other_id"])
     others = images.set_index("image_id")[["split", "file_name"]].reindex(nearest)
-    detail = "a copy of " + others["file_name"] + " of " + others["split"]
-    return leave_out(images, nearest.notna(), "copy_in_earlier_split", detail.set_axis(images.index))
+    detail = ("a copy of " + others["file_name"] + " of " + others["split"]).set_axis(images.index)
+    stay, skipped = leave_out(images, nearest.notna(), "copy_in_earlier_split", detail)
+    copies = images[nearest.notna()].assign(other_id=nearest.dropna().astype("int64"))
+    return stay, copies, skipped
 
 
 def perceptual_hashes(images: pd.DataFrame, file: Path) -> pd.Series:
