@@ -1,3 +1,4 @@
+import html
 import json
 import re
 from dataclasses import replace
@@ -23,7 +24,9 @@ HOSTILE = "<img src=x onerror=alert(1)>"
 SIDE = 32  # pixels, of the model's pictures
 # No params file can name a variant so, but the data's categories are called as they are.
 PARAMS = Params(data=Data(source="directory", image_size=SIDE), report=Report(title=HOSTILE, thumbnail=64))
-CATEGORIES = pd.DataFrame({"category_id": [1], "source_id": [1], "name": [HOSTILE], "supercategory": [HOSTILE]})
+OTHER = f"other {HOSTILE}"
+CATEGORIES = pd.DataFrame({"category_id": [1, 2], "name": [HOSTILE, OTHER], "supercategory": HOSTILE})
+TAXONOMY = Taxonomy(CATEGORIES, {HOSTILE: [HOSTILE, OTHER]})
 OF_A_SPLIT = [
     Measure("images", 2),
     Measure("groups", 2),
@@ -77,7 +80,7 @@ OBJECTS = pd.DataFrame(
         "split": "val",
         "annotation_id": pd.array([7, 8, 9, None], "Int64"),
         "class": HOSTILE,
-        "category_id": pd.array([1, 1, 1, None], "Int32"),
+        "category_id": pd.array([1, 2, 1, None], "Int32"),
         "crowd": [False, False, True, False],
         "area": [0.1, 0.01, 0.5, 0.2],
         "size": ["large", "small", "large", "medium"],
@@ -118,7 +121,7 @@ def findings(tmp_path) -> Findings:
     associations = pd.DataFrame({"column": ["brightness"], "metric": ["loss"], "bins": [[bins]]})
     return Findings(
         params=PARAMS.model_copy(update={"variant": HOSTILE}),
-        taxonomy=Taxonomy(CATEGORIES, {HOSTILE: [HOSTILE]}),
+        taxonomy=TAXONOMY,
         produced=HOSTILE,
         samples=pd.DataFrame(
             {
@@ -188,17 +191,21 @@ def test_the_report_shows_what_was_found(report):
     assert data["objects"] == {
         "object_id": [3, 0, 1],
         "class": [HOSTILE] * 3,
-        "category": [None, HOSTILE, HOSTILE],
+        "category": [None, HOSTILE, OTHER],
         "size": ["medium", "large", "small"],
         "outcome": ["extra", "missed", "found"],
-        "became": ["extra region, probability 0.94", "missed: recall 12 %, IoU 0.06", "found: recall 75 %, IoU 0.50"],
+        "became": ["probability 0.94", "recall 12%, IoU 0.06", "recall 75%, IoU 0.50"],
         "box": [[0.1, 0.1, 0.2, 0.3], [0.25, 0.5, 0.5, 0.2], [0, 0, 0.1, 0.1]],
         "sample": [1, 0, 0],
     }
     assert sum(data["objectCounts"]["n"]) == 3  # without the crowd
-    assert "its object: missed: recall 12 %, IoU 0.06" in page
-    assert re.search(r"50 % <small>40 % to 62 %</small></td>\s+<td>1 of 2</td>", page)
+    assert "its object is missed: recall 12%, IoU 0.06" in page
+    assert re.search(r"50 % <small>40 to 62&nbsp;%</small></td>\s+<td>1 of 2</td>", page)
     assert re.search(r"50 % <small>too few for an interval</small></td>\s+<td>1 of 1</td>", page)
+    shares = re.findall(r'data-category="([^"]*)" data-size="(\w*)".*?<td>(\d of \d)</td></tr>', page, re.S)
+    own, other = (html.escape(name) for name in (HOSTILE, OTHER))
+    of_sizes = [("", "small", "1 of 1"), ("", "large", "0 of 1")]
+    assert shares == [("", "", "1 of 2"), *of_sizes, (own, "", "0 of 1"), (other, "", "1 of 1")]
     assert re.search(r"over 3 trainings the\s+standard deviation is 0\.031 of the loss", page)
     assert re.search(
         r"sure by 80 % on average, and\s+70 % are right: too sure by 0\.100 <small>0\.050 to 0\.150, n 25<", page
@@ -219,7 +226,7 @@ def test_the_listed_objects_are_bounded_and_of_every_kind():
     many = OBJECTS.iloc[np.arange(n) % 4].assign(object_id=range(n), area=np.linspace(0, 1, n)).iloc[:-4]
     many = pd.concat([many, many.iloc[:1].assign(object_id=n, **{"class": "rare"})], ignore_index=True)
     index = pd.DataFrame({"image_id": [1, 2], "width": 40, "height": 30})
-    chosen = listed(described(many, index, Taxonomy(CATEGORIES, {HOSTILE: [HOSTILE]})), 31)
+    chosen = listed(described(many, index, TAXONOMY), 31)
     assert len(chosen) == 31
     counts = cells(chosen)
     assert counts["n"].sum() == 31
@@ -279,19 +286,22 @@ def test_marks_become_the_file_that_data_exclude_reads(report, tmp_path):
 def test_the_objects_are_filtered_and_shown(report):
     _, folder = report
     with open_report(folder) as page:
-        assert page.inner_text("#objects-count") == "1 missed objects."
+        assert page.inner_text("#objects-count") == "1 missed objects of val."
         page.click("#found tr[data-size=small]")
         assert page.input_value("#object-size") == "small"
-        assert page.inner_text("#objects-count") == "0 missed objects."
+        assert page.inner_text("#objects-count") == "0 missed objects of val."
+        page.click(f"#found button >> text=: {OTHER}")
+        assert page.input_value("#object-category") == OTHER
         page.select_option("#object-outcome", "found")
         page.wait_for_selector("#objects-shown .box")
-        assert "found: recall 75 %, IoU 0.50" in page.inner_text("#objects-shown")
+        assert page.inner_text("#objects-shown strong") == f"{HOSTILE}, {OTHER}, small"
+        assert "recall 75%, IoU 0.50" in page.inner_text("#objects-shown")
         page.click("#errors [data-outcome=extra]")
-        assert page.input_value("#object-size") == ""
+        assert page.input_value("#object-category") == ""
         page.click("#objects-shown .view")
         page.wait_for_selector("#sample[open] #sample-view .box")
         assert page.inner_text("#sample-title") == "Image 2"
-        assert "extra region, probability 0.94" in page.inner_text("#sample-objects")
+        assert "extra: probability 0.94" in page.inner_text("#sample-objects")
         shared = page.url
         page.click("#sample-objects .link")
         page.wait_for_selector("#sample-view .box", state="detached")

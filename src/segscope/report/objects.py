@@ -22,13 +22,17 @@ _CELL = ["class", "category", "size", "outcome"]
 
 
 class ErrorKind(NamedTuple):
-    """How the page shows one of `evaluation.errors.KINDS`. outcome: of the objects that it is made of, if of such."""
+    """How the page shows one of `evaluation.errors.KINDS`.
+
+    outcome, shows: of the objects to look at, if any: theirs in the list, and what they are called.
+    """
 
     label: str
     color: str
     ink: str
     meaning: str
     outcome: str = ""
+    shows: str = ""
 
 
 ERROR_KINDS = {
@@ -38,10 +42,20 @@ ERROR_KINDS = {
     "shape": ErrorKind("shape", "#6e7781", "#fff", "a part of an object that is found is not, or too much of it is"),
     "other_class": ErrorKind("other class", ERRORS["confused"], "#000", "one class of the model taken for another"),
     "missed": ErrorKind(
-        "missed", ERRORS["missed"], "#000", "labelled regions of which the model finds less than a tenth", "missed"
+        "missed",
+        ERRORS["missed"],
+        "#000",
+        "labelled regions of which the model finds less than a tenth",
+        "missed",
+        "missed objects",
     ),
     "extra": ErrorKind(
-        "extra", ERRORS["extra"], "#fff", "predicted regions of which less than a tenth is labelled so", "extra"
+        "extra",
+        ERRORS["extra"],
+        "#fff",
+        "predicted regions of which less than a tenth is labelled as the class",
+        "extra",
+        "extra regions",
     ),
 }
 
@@ -49,7 +63,7 @@ ERROR_KINDS = {
 def described(objects: pd.DataFrame, index: pd.DataFrame, taxonomy: Taxonomy) -> pd.DataFrame:
     """Rows of objects.parquet as the page shows them, the largest first.
 
-    Adds category: its name, None of a region; outcome: of OUTCOMES; became: the outcome in words; box: left, top,
+    Adds category: its name, None of a region; outcome: of OUTCOMES; became: its figures in words; box: left, top,
     width, height as shares of the image.
     """
     names = taxonomy.categories.set_index("category_id")["name"]
@@ -68,10 +82,10 @@ def described(objects: pd.DataFrame, index: pd.DataFrame, taxonomy: Taxonomy) ->
 
 def _became(outcome: str, recall: float, iou: float, probability: float, crowd: bool) -> str:
     if outcome == "extra":
-        return f"extra region, probability {probability:.2f}"
+        return f"probability {probability:.2f}"
     if pd.isna(recall):
-        return f"{outcome}: nothing of it is left at the model's resolution"
-    return f"{'crowd, ' if crowd else ''}{outcome}: recall {100 * recall:.0f} %, IoU {iou:.2f}"
+        return "not visible at the model's resolution"
+    return f"{'crowd, ' if crowd else ''}recall {recall:.0%}, IoU {iou:.2f}"
 
 
 def cells(shown: pd.DataFrame) -> pd.DataFrame:

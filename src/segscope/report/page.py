@@ -161,7 +161,7 @@ def _suspect_cards(
     """
     folder.mkdir(exist_ok=True)
     issues, options = findings.label_issues, findings.params.report
-    became = objects.set_index("object_id")["became"]
+    fates = objects.set_index("object_id")[["outcome", "became"]].to_dict("index")
     chosen = first_of_groups(issues[issues["kind"] == kind], findings.groups).head(options.suspects)
     paths = findings.index.set_index("image_id")["path"]
     masks = findings.predictions.set_index("image_id")["mask"]
@@ -183,7 +183,7 @@ def _suspect_cards(
                 "suggested": row.suggested,
                 "evidence": row.evidence,
                 "object_id": None if pd.isna(row.object_id) else int(row.object_id),
-                "became": became.get(row.object_id),
+                **fates.get(row.object_id, {}),
                 "crop": f"{folder.name}/{name}",
             }
         )

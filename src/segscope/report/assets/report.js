@@ -96,7 +96,7 @@ function viewButton(i, caption = "") {
 }
 
 // ---- state, kept in the address so that a view can be shared ----
-const state = { section: "", color: "cluster", size: "", split: "", cluster: "", low: "", high: "", sample: "", layer: "labels", object: "", outcome: "missed", of: "", category: "", extent: "", x: "", y: "loss", sel: "" };
+const state = { section: "", color: "cluster", size: "", split: "", cluster: "", low: "", high: "", sample: "", layer: "labels", object: "", outcome: "missed", objectClass: "", category: "", objectSize: "", x: "", y: "loss", sel: "" };
 const defaults = { ...state };
 function readState() {
   const [section, query = ""] = location.hash.slice(1).split("?");
@@ -295,8 +295,8 @@ const OBJECTS_A_TIME = 24;
 let objectsShown = OBJECTS_A_TIME;
 const objectName = (object) => [object.class, object.category !== object.class && object.category, object.size].filter(Boolean).join(", ");
 // A region is of no category.
-const isAsked = (object) => object.outcome === state.outcome && (!state.of || object.class === state.of)
-  && (!state.category || object.category === state.category || object.outcome === "extra") && (!state.extent || object.size === state.extent);
+const isAsked = (object) => object.outcome === state.outcome && (!state.objectClass || object.class === state.objectClass)
+  && (!state.category || object.category === state.category || object.outcome === "extra") && (!state.objectSize || object.size === state.objectSize);
 function objectCard(object) {
   const button = element("button", { className: "view" }, element("span", { className: "frame" }), element("strong", { textContent: objectName(object) }),
     element("span", { textContent: object.became }), element("span", { textContent: `image ${data.ids[object.sample]}` }));
@@ -308,8 +308,8 @@ function objectCard(object) {
 function drawObjects() {
   const asked = objects.filter(isAsked), all = objectCounts.filter(isAsked).reduce((sum, { n }) => sum + n, 0);
   const what = state.outcome === "extra" ? "extra regions" : `${state.outcome} objects`;
-  byId("objects-count").textContent = asked.length === all ? `${all} ${what}.`
-    : `${asked.length} of ${all} ${what} are listed: of each class, category and size those that come first; artifacts/objects.parquet has all.`;
+  byId("objects-count").textContent = asked.length === all ? `${all} ${what} of val.`
+    : `${asked.length} of ${all} ${what} of val are listed: of each class, category and size those that come first; artifacts/objects.parquet has all.`;
   byId("objects-shown").replaceChildren(...asked.slice(0, objectsShown).map(objectCard));
   byId("more-objects").hidden = asked.length <= objectsShown;
   byId("object-category").disabled = state.outcome === "extra";
@@ -322,14 +322,15 @@ function askFor(wanted) {
   writeState();
   drawObjects();
 }
-function askForRow({ class: of, category, size: extent }) {
-  askFor({ of, category, extent, outcome: state.outcome === "found" ? "found" : "missed" });
+function askForRow({ class: objectClass, category, size: objectSize }) {
+  askFor({ objectClass, category, objectSize, outcome: state.outcome === "found" ? "found" : "missed" });
   goTo("object-list");
 }
 function fillCategories() {
-  const own = objectCounts.filter(({ category, class: of }) => category && (!state.of || of === state.of)).map(({ category }) => category);
+  const own = objectCounts.filter(({ category, class: of }) => category && (!state.objectClass || of === state.objectClass)).map(({ category }) => category);
   const names = [...new Set(own)].sort((a, b) => a.localeCompare(b));
   if (!names.includes(state.category)) state.category = "";
+  byId("object-category").closest("label").hidden = names.every((name) => data.classes.includes(name));
   byId("object-category").replaceChildren(new Option("all", ""), ...names.map((name) => new Option(name, name)));
 }
 
@@ -365,7 +366,7 @@ function listObjects(own) {
   const items = own.map((object) => {
     const button = element("button", { className: "link", ariaPressed: String(String(object.object_id) === state.object), textContent: objectName(object) });
     button.dataset.box = object.object_id;
-    return element("li", {}, button, ` ${object.became}`);
+    return element("li", {}, button, ` ${object.outcome}: ${object.became}`);
   });
   byId("sample-objects").replaceChildren(...(own.length ? [element("h3", { textContent: "Objects" }), element("ul", {}, ...items)] : []));
 }
@@ -423,7 +424,7 @@ function drawPerformance() {
 
 // ---- wiring ----
 const CONTROLS = { "color-by": "color", "filter-split": "split", "filter-cluster": "cluster", "filter-low": "low", "filter-high": "high", "plot-x": "x", "plot-y": "y",
-  "object-outcome": "outcome", "object-class": "of", "object-category": "category", "object-size": "extent" };
+  "object-outcome": "outcome", "object-class": "objectClass", "object-category": "category", "object-size": "objectSize" };
 function showState() {
   for (const [id, key] of Object.entries(CONTROLS)) byId(id).value = state[key];
   byId("size-by-loss").checked = Boolean(state.size);
@@ -497,7 +498,7 @@ document.addEventListener("click", (event) => {
   if (!target) return;
   if (rowOf.has(target.dataset.image)) openSample(rowOf.get(target.dataset.image), target.dataset.layer || undefined, target.dataset.object);
   if (target.dataset.box) markObject(target.dataset.box);
-  if (target.dataset.outcome) { askFor({ outcome: target.dataset.outcome, of: "", category: "", extent: "" }); goTo("object-list"); }
+  if (target.dataset.outcome) { askFor({ outcome: target.dataset.outcome, objectClass: "", category: "", objectSize: "" }); goTo("object-list"); }
   if (target.dataset.points) { select(target.dataset.points.split(" ").map(Number)); goTo("map"); }
   if (target.dataset.selectCluster) { select(all.filter((i) => String(columns.cluster?.values[i]) === target.dataset.selectCluster)); goTo("map"); }
   if (target.matches("nav a")) { event.preventDefault(); goTo(target.hash.slice(1)); }
