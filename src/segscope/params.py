@@ -288,6 +288,10 @@ class Train(Group):
 
 class Predict(Group):
     batch_size: PositiveInt = Field(default=32, description="images at a time")
+    resolution: Literal["model", "image"] = Field(
+        default="model",
+        description="metrics are of the pixels of: model (data.image_size) | image (each photograph; slower)",
+    )
 
 
 class Labels(Group):

@@ -115,7 +115,7 @@ def test_a_split_whose_images_are_all_in_the_other_is_an_error(small_coco, tmp_p
     )
     result = call(folder, sys.executable, "stages/download.py")
     assert result.returncode == 1
-    assert "error: no image of split val is left: {'in_earlier_split': 4}" in result.stderr
+    assert "error: no image of split val is left: {'copy_in_earlier_split': 4}" in result.stderr
 
 
 def test_an_export_with_ids_of_its_own_runs_through(small_coco, tmp_path):

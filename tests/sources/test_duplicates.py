@@ -79,8 +79,9 @@ def test_a_changed_copy_is_found_and_named(change, tmp_path):
     assert copies[["image_id", "split", "other_id", "other_split", "kind"]].values.tolist() == [
         [2, "val", 1, "train", "near"]
     ]
-    stay, left = leave_out_copies(images, copies)
+    stay, out, left = leave_out_copies(images, copies)
     assert stay["image_id"].tolist() == [1, 3]
+    assert out[["image_id", "other_id"]].values.tolist() == [[2, 1]]
     assert left[["split", "image_id", "file_name", "reason", "detail"]].values.tolist() == [
         ["val", 2, "b.jpg", "copy_in_earlier_split", "a copy of a.png of train"]
     ]
@@ -109,7 +110,7 @@ def test_copies_within_a_split_stay(tmp_path):
     images = table_of(list(zip(["train", "val", "val", "val"], files, strict=True)))
     copies = copies_of(images, tmp_path)
     assert copies[["image_id", "other_id", "kind"]].values.tolist() == [[3, 2, "near"], [4, 2, "exact"], [4, 3, "near"]]
-    stay, left = leave_out_copies(images, copies)
+    stay, _, left = leave_out_copies(images, copies)
     assert stay.equals(images)
     assert left.empty
 

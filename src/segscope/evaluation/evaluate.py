@@ -20,6 +20,7 @@ from segscope.evaluation.loss import loss_maps
 from segscope.evaluation.metrics import Ratio, ratio_measures, ratios
 from segscope.evaluation.per_image import image_table, pixel_counts
 from segscope.evaluation.predicted import Predicted
+from segscope.evaluation.resolution import Measured
 from segscope.taxonomy import Taxonomy
 
 
@@ -87,20 +88,30 @@ def spread_measures(trainings: Sequence[pd.DataFrame], taxonomy: Taxonomy) -> li
 
 
 def evaluate(
-    batches: Iterable[Predicted], taxonomy: Taxonomy, looks: Sequence[Callable[[Predicted], None]] = ()
+    batches: Iterable[Predicted],
+    taxonomy: Taxonomy,
+    looks: Sequence[Callable[[Predicted], None]] = (),
+    measured: Measured = lambda batch: [batch],
 ) -> Evaluation:
-    """Count and measure, image by image. looks: are shown each batch, too."""
-    tables, reliability = [], []
+    """Count and measure, image by image. looks: are shown each batch, too. measured: see `measured_at`."""
+    tables, reliability = list[pd.DataFrame](), list[np.ndarray]()
     for batch in batches:
         p, target = batch.probabilities, taxonomy.class_of_id[batch.masks]
         pictures = {"mask": p.argmax(-1).astype(np.uint8), "loss_map": loss_maps(p, target)}
         encoded = {name: [encode_png(each) for each in values] for name, values in pictures.items()}
-        table = image_table(p, taxonomy.position_of_id[batch.masks], taxonomy)
-        sides = pictures["mask"], target, len(taxonomy.class_names)
-        parts = {"boundary": boundary_counts(*sides), "errors": error_counts(*sides)}
-        counts = {name: list(each.reshape(len(each), -1)) for name, each in parts.items()}
-        tables.append(table.assign(image_id=batch.image_ids, **encoded, **counts))
-        reliability.append(reliability_counts(p, target))
+        figures, sure = zip(*(_figures(each, taxonomy) for each in measured(batch)), strict=True)
+        tables.append(pd.concat(figures, ignore_index=True).assign(**encoded))
+        reliability += sure
         for look in looks:
             look(batch)
     return Evaluation(taxonomy, pd.concat(tables, ignore_index=True), np.concatenate(reliability))
+
+
+def _figures(batch: Predicted, taxonomy: Taxonomy) -> tuple[pd.DataFrame, np.ndarray]:
+    """The images' figures in predictions.parquet, and `reliability_counts`."""
+    target = taxonomy.class_of_id[batch.masks]
+    table = image_table(batch.probabilities, taxonomy.position_of_id[batch.masks], taxonomy)
+    sides = batch.probabilities.argmax(-1).astype(np.uint8), target, len(taxonomy.class_names)
+    parts = {"boundary": boundary_counts(*sides), "errors": error_counts(*sides)}
+    counts = {name: list(each.reshape(len(each), -1)) for name, each in parts.items()}
+    return table.assign(image_id=batch.image_ids, **counts), reliability_counts(batch.probabilities, target)

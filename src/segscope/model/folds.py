@@ -39,15 +39,15 @@ def repeat_model(folder: Path, seed: int) -> Path:
     return folder / f"seed-{seed}.keras"
 
 
-def repeat_models(folder: Path) -> dict[int, Path]:
-    """Those that there are, by seed, in ascending order."""
-    found = {int(path.stem.removeprefix("seed-")): path for path in folder.glob("seed-*.keras")}
-    return dict(sorted(found.items()))
-
-
 def fold_model(folder: Path, fold: int) -> Path:
     """The model that was trained without a fold."""
     return folder / f"fold-{fold}.keras"
+
+
+def predict_repeats(folder: Path, split: Split, batch_size: int) -> Iterator[tuple[int, Iterator[Predicted]]]:
+    """The seed of each model that there is in the folder, ascending, and a split's images as it sees them."""
+    for seed, file in sorted((int(path.stem.removeprefix("seed-")), path) for path in folder.glob("seed-*.keras")):
+        yield seed, predict_split(read_model(file), split, batch_size)
 
 
 def predict_folds(folder: Path, train: Split, group: pd.Series, folds: int, batch_size: int) -> Iterator[Predicted]:

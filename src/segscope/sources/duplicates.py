@@ -78,8 +78,8 @@ def find_copies(images: pd.DataFrame, hashes: pd.Series) -> pd.DataFrame:
 def leave_out_copies(images: pd.DataFrame, duplicates: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Take the images out of which an earlier split has a copy: measured there, they would flatter the model.
 
-    images: image_id, split, file_name. duplicates: rows of duplicates.parquet. Returns the images that stay; the copies,
-    with other_id, of the nearest one in an earlier split; and these as rows of skipped.parquet.
+    images: image_id, split, file_name. duplicates: rows of duplicates.parquet. Returns the images that stay, the copies
+    with other_id, of the nearest in an earlier split; and these as rows of skipped.parquet.
     """
     across = duplicates[duplicates["split"] != duplicates["other_split"]]
     across = across.sort_values(["distance", "other_id"], kind="stable").drop_duplicates("image_id")
