@@ -23,8 +23,9 @@ class Difference:
     """A metric of two sides: each side's mean over its trainings, and B less A with its 95 % interval.
 
     error: the standard error of the difference, with `freedom` degrees of freedom; NaN, as low and high, where too few
-    groups carry the metric. p_value: of no difference, two-sided; NaN too of two single trainings, whose interval is
-    over groups alone: what another seed does to them is unknown.
+    groups carry the metric. p_value: of no difference, two-sided, by the trainings' degrees of freedom alone, for the
+    spread of a few may be small by chance; NaN too of two single trainings, whose interval is over groups alone: what
+    another seed does to them is unknown.
     """
 
     metric: str
@@ -77,7 +78,7 @@ def differences(a: Sequence[Training], b: Sequence[Training], bootstrap: Bootstr
         moved = drawn[1][name] - drawn[0][name]
         parts = [(float(np.nanvar(moved, ddof=1)), carry - 1), *_of_trainings(x, y)]
         error, freedom = _satterthwaite(parts)
-        p_value = _p_value(float(y.mean() - x.mean()), error, freedom) if len(parts) > 1 else np.nan
+        p_value = _p_value(float(y.mean() - x.mean()), error, len(x) + len(y) - 2)
         found.append(Difference(name, float(x.mean()), float(y.mean()), error, freedom, p_value))
     return found
 
@@ -119,6 +120,8 @@ def _satterthwaite(parts: Sequence[tuple[float, float]]) -> tuple[float, float]:
 
 
 def _p_value(difference: float, error: float, freedom: float) -> float:
+    if freedom == 0:
+        return np.nan
     if error == 0:
         return 1.0 if difference == 0 else 0.0
     return float(2 * stats.t.sf(abs(difference) / error, freedom))

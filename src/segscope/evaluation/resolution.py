@@ -18,7 +18,7 @@ Measured = Callable[[Predicted], Iterable[Predicted]]
 
 
 def measured_at(params: Params, images: Sequence[pd.DataFrame], annotations: Mapping[int, Sequence[Any]]) -> Measured:
-    """What is measured of a batch: the batch, or each of its images at the photograph's resolution (predict.resolution).
+    """What is measured of a batch: itself, or each of its images at the photograph's resolution (predict.resolution).
 
     images: tables of image_id, width, height. annotations: rows of instances.parquet of each
     image, by image_id.

@@ -159,8 +159,8 @@ class Comparison:
         else:
             k = " and ".join(map(str, self.trainings))
             spread = (
-                f"A and B are of {k} trainings; intervals are over trainings and images together. Changed is what "
-                "remains so with all rows taken together (Holm, 5 %)."
+                f"A and B are of {k} trainings; intervals are over trainings and images together. A row is marked as "
+                "changed only if it is with all rows taken together (Holm, 5 %), by the trainings' degrees of freedom."
             )
             if 1 in self.trainings:
                 spread += " The single training is taken to vary as those of the other side do."
