@@ -165,3 +165,9 @@ def test_the_trainings_of_other_seeds_fit_their_schema(whole, tmp_path):
                 table_ratios(table, TAXONOMY)["iou.car"].value()
                 == table_ratios(whole.table, TAXONOMY)["iou.car"].value()
             )
+
+
+def test_two_evaluations_joined_are_one_of_all_images(batch, whole):
+    parts = parts_of(batch, 7)
+    joined = evaluate(parts[:1], TAXONOMY).joined(evaluate(parts[1:], TAXONOMY))
+    assert joined.measures(ALONE) == whole.measures(ALONE)

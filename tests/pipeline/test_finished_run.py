@@ -207,9 +207,9 @@ def test_a_review_of_the_labels_changes_the_next_run(project):
 
 
 def test_train_labels_are_judged_by_models_that_did_not_see_them(project):
-    set_params(project, labels={"folds": 2})
+    set_params(project, labels={"folds": 2}, train={"seeds": [0, 5]})
     said = run(project, "dvc", "repro", "predict")
-    assert "a model for fold 1, counted from 0, of 2" in said
+    assert "another model: fold-1" in said
     folds = json.loads((project / "artifacts" / "folds" / "folds.json").read_text())
     assert folds["folds"] == 2
     train = pd.read_parquet(project / "data" / "index.parquet").query("split == 'train'")["image_id"].to_numpy()
@@ -223,6 +223,13 @@ def test_train_labels_are_judged_by_models_that_did_not_see_them(project):
         assert 0 <= found.value(f"found.{kind}", "train") <= 1
         assert found.value(f"suspects.{kind}", "train") == (issues.query("split == 'train'")["kind"] == kind).sum()
     assert not list((project / "artifacts").glob("checkpoint*"))
+    repeats = pd.read_parquet(project / "artifacts" / "repeats.parquet")
+    predictions = pd.read_parquet(project / "artifacts" / "predictions.parquet").query("split == 'val'")
+    assert set(repeats["seed"]) == {5}
+    assert repeats["image_id"].tolist() == predictions["image_id"].tolist()
+    losses = predictions["loss"].mean(), repeats["loss"].mean()
+    assert found.value("trainings", "val") == 2
+    assert found.value("spread.loss", "val") == pytest.approx(abs(losses[0] - losses[1]) / 2**0.5, rel=1e-5)
 
 
 def test_what_drives_performance_is_found_and_selectable(finished):
