@@ -173,7 +173,7 @@ def test_a_map_cannot_lie_on_that_of_no_revision(project):
     set_params(project, embed={"align_to": "no-such-revision"})
     result = call(project, sys.executable, "stages/embed.py")
     assert result.returncode == 1
-    assert "error: artifacts/embeddings.parquet of revision no-such-revision cannot be read" in result.stderr
+    assert "error: data/index.parquet of revision no-such-revision cannot be read" in result.stderr
 
 
 def test_a_review_of_the_labels_changes_the_next_run(project):
@@ -265,8 +265,11 @@ def test_another_variant_reuses_the_data_and_can_be_compared(project, monkeypatc
     assert "| recall.bus |" in table
     assert "| cluster purity above chance |" in table
     ask(capsys, "compare", "HEAD", "workspace", "--out", "compared")
-    assert "20 val images judged by both" in (project / "compared" / "index.html").read_text()
+    assert "Compared are the 20 val images that both judged" in (project / "compared" / "index.html").read_text()
     assert list((project / "compared" / "images").iterdir())
+    assert main(["compare", "HEAD", "workspace", "--markdown", "--fail-if", "iou.person < -0.5"]) == 1
+    said = capsys.readouterr().err
+    assert "two single trainings cannot tell a change" in said or "too few groups of images carry" in said
     assert main(["compare", "HEAD", "no-such-revision"]) == 1
     assert "error: data/index.parquet of revision no-such-revision cannot be read" in capsys.readouterr().err
 

@@ -23,11 +23,12 @@ def measured_at(params: Params, images: Sequence[pd.DataFrame], annotations: Map
     images: tables of image_id, width, height. annotations: rows of instances.parquet of each
     image, by image_id.
     """
+    crowd = params.masks.crowd
     if params.predict.resolution == "model":
         return lambda batch: [batch]
     known = pd.concat(images)
     sizes = dict(zip(known["image_id"].tolist(), known[["height", "width"]].to_numpy().tolist(), strict=True))
-    return partial(at_image_size, sizes=sizes, annotations=annotations, crowd=params.masks.crowd)
+    return partial(at_image_size, sizes=sizes, annotations=annotations, crowd=crowd)
 
 
 def at_image_size(

@@ -106,6 +106,7 @@ def side_of(revisions: Sequence[str]) -> Side:
 
 def run_of(run: Run, name: str) -> RunOf:
     """A run's artefacts under a name. Raises SegscopeError if one is missing."""
+    index = run.table("index", ["image_id", "path", "sha256"])
     points = run.table("embeddings", ["image_id", "x", "y"])
     points = points.merge(run.table("clusters", ["image_id", "cluster"]), on="image_id")
     predictions = run.table("predictions", COLUMNS)
@@ -115,7 +116,7 @@ def run_of(run: Run, name: str) -> RunOf:
         name,
         run.params.variant,
         run.taxonomy,
-        run.table("index", ["image_id", "path", "sha256"]),
+        index,
         val,
         {int(seed): table for seed, table in repeats.groupby("seed")},
         run.table("groups").set_index("image_id")["group"],
