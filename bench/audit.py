@@ -3,8 +3,8 @@
 A finished run over crops of photographs, of which the k-th val image (by id) shows photograph k modulo their number, is
 taken for the whole world: its val images' values are the truth, samples of them are what a user has.
 
-python bench/audit.py FOLDER PHOTOGRAPHS [groups | coverage | differences | insights] ...
-python bench/audit.py --trainings FOLDER FOLDER ...    # runs that differ in train.seed alone, compared pair by pair
+python bench/audit.py FOLDER PHOTOGRAPHS [groups | coverage | slices | insights] ...
+python bench/audit.py --trainings FOLDER    # a finished run of several train.seeds, compared with one another
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +21,15 @@ from sklearn.metrics import adjusted_rand_score
 from tqdm import tqdm
 
 from segscope.evaluation.bootstrap import TRUSTED, Bootstrap
+from segscope.evaluation.difference import differences, holm
 from segscope.evaluation.groups import compare
 from segscope.evaluation.metrics import Ratio, ratio_measures, ratios
 from segscope.evaluation.per_image import image_scores, pixel_counts
+from segscope.evaluation.yardsticks import comparable, yardsticks
 from segscope.insights.held import polynomial, residuals, share_of_each
 from segscope.insights.insights import find_insights
 from segscope.insights.subject import subjects
+from segscope.report.compare import Side, run_of
 from segscope.run import Run
 
 TRIALS = 400
@@ -114,7 +117,7 @@ def coverage(world: World) -> None:
     print(table.pivot(index="drawn", columns="metric", values="coverage")[names].to_markdown())
 
 
-def differences(world: World) -> None:
+def slices(world: World) -> None:
     """How often the interval of a random slice's difference in loss holds 0."""
     rng, loss = np.random.default_rng(0), world.scores[["loss"]]
     first = np.unique(world.photograph, return_index=True)[1]
@@ -172,27 +175,37 @@ def permuted(world: World, shares: dict[str, np.ndarray], rng: np.random.Generat
     return result
 
 
-def trainings(folders: list[Path]) -> None:
-    """Pairs of runs of one configuration: how many intervals of their differences leave out 0, and what is marked."""
-    from segscope.report.compare import as_markdown, compare_runs, run_of
+def trainings(folder: Path) -> None:
+    """Sides of some of a run's trainings against others: how often a difference is found where there is none."""
+    side = Side([run_of(Run(folder=folder), folder.name)])
+    taxonomy, ids = side.first.taxonomy, side.first.predictions.index
+    shared = yardsticks(taxonomy, taxonomy)
+    each = [comparable(table.loc[ids], taxonomy, taxonomy, shared) for table in side.trainings]
+    bootstrap = Bootstrap(side.first.groups.loc[ids].to_numpy())
+    print(f"{len(each)} trainings, {len(ids)} val images")
+    for k in range(1, len(each) // 2 + 1):
+        pairs = [
+            (a, b) for a, b in product(combinations(range(len(each)), k), repeat=2) if a < b and not set(a) & set(b)
+        ]
+        rows, beyond, marked = 0, 0, 0
+        for a, b in pairs:
+            found = differences([each[i] for i in a], [each[i] for i in b], bootstrap)
+            known = [row for row in found if np.isfinite(row.low)]
+            rows += len(known)
+            beyond += sum(row.low > 0 or row.high < 0 for row in known)
+            marked += bool((holm([row.p_value for row in known]) < 0.05).any())
+        print(
+            f"{k} a side, {len(pairs)} pairs, {rows} intervals: {beyond / rows:.1%} leave out 0; "
+            f"{marked} pairs have a row marked as changed"
+        )
 
-    runs = [run_of(Run(folder=folder), folder.name) for folder in folders]
-    beyond, marked, rows = 0, 0, 0
-    for a, b in combinations(runs, 2):
-        found = compare_runs(a, b)
-        intervals = found.metrics.dropna(subset=["low"])
-        rows += len(intervals)
-        beyond += ((intervals["low"] > 0) | (intervals["high"] < 0)).sum()
-        marked += as_markdown(a, b, found).count("**") // 2
-    print(f"{rows} intervals of {len(runs)} trainings' pairs: {beyond} leave out 0, {marked} are marked as a change")
 
-
-PARTS = {"groups": groups, "coverage": coverage, "differences": differences, "insights": insights}
+PARTS = {"groups": groups, "coverage": coverage, "slices": slices, "insights": insights}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trainings", nargs="+", type=Path, metavar="FOLDER")
+    parser.add_argument("--trainings", type=Path, metavar="FOLDER")
     parser.add_argument("folder", nargs="?", type=Path)
     parser.add_argument("photographs", nargs="?", type=int)
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=[])

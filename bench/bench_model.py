@@ -26,7 +26,7 @@ from segscope.model.inference import Split, predict_split
 from segscope.model.objective import PixelCrossEntropy
 from segscope.model.training import build_model, fit, make_deterministic, prepare_training
 from segscope.run import Run
-from segscope.suspects.find import SuspectFinder
+from segscope.suspects.find import SuspectFinder, annotations_by_image
 
 REPEATS = 3
 PREDICTIONS = 15  # runs of a few seconds each, on a machine that others may use
@@ -107,7 +107,7 @@ def prediction_speed(run: Run) -> None:
     groups = run.table("groups").set_index("image_id")["group"]
 
     def stage() -> None:
-        finder = SuspectFinder(samples, instances, run.taxonomy)
+        finder = SuspectFinder(samples, annotations_by_image(instances), run.taxonomy)
         for name in ("train", "val"):
             look = finder.look if name == "val" else None
             batches = predict_split(model, split_of(run, name), batch_size, bool(look))

@@ -3,9 +3,9 @@
     python bench/crossval.py run NAME [KEY=VALUE ...]   # of params.yaml: variant=supercategory train.recipe=reference
     python bench/crossval.py compare NAME NAME ...      # each against the first, paired over the same images
 
-All images of both splits are dealt into five folds. Each fold is judged once, by a model that learned from three of the
-others and whose best epoch the remaining one chose: nothing about the judged images is known to the training. Results
-are kept in bench/results.
+All images of both splits are dealt into five folds. Each fold is judged once, by a model that learned from the others,
+and decided on a part of them (`train.holdout`) or not at all: nothing about the judged images is known to the training.
+Results are kept in bench/results.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from segscope.model.dataset import read_examples, shards
 from segscope.model.encoder import read_encoder
 from segscope.model.history import best_metrics
 from segscope.model.inference import predict_batches
-from segscope.model.training import prepare_training, train
+from segscope.model.training import hold_out, prepare_training, train
 from segscope.params import Params
 from segscope.params_file import parse_params
 from segscope.run import Run
@@ -74,9 +74,9 @@ def deal(project: Run, folder: Path) -> list[str]:
 def judge_fold(files: list[str], test: int, project: Run, scratch: Path) -> pd.DataFrame:
     """Train without the fold, then each of its images' confusion: image_id, confusion (K × K, flat)."""
     size, taxonomy = project.params.data.image_size, project.taxonomy
-    val = files[(test + 1) % FOLDS]
-    others = [file for file in files if file not in (files[test], val)]
-    training = prepare_training({"train": others, "val": [val]}, size, taxonomy, project.params.train.applied())
+    parts = {"train": [file for file in files if file != files[test]], "val": [files[test]]}
+    training = prepare_training(parts, size, taxonomy, project.params.train.applied())
+    training = hold_out(training, pd.Series(training.image_ids, training.image_ids))
     encoder = read_encoder(project.path("weights"))
     model, history, _ = train(training, encoder, scratch / f"checkpoint-{test}", scratch / f"live-{test}")
     best = best_metrics(history)

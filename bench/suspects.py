@@ -28,7 +28,7 @@ BANDS = [0, 0.2, 0.4, 0.6, 0.8, 1]
 def contradicted(run: Run, split: str) -> pd.DataFrame:
     """All that the model contradicts in a split; `hit`: it was planted as this kind; `size`: its box's share."""
     samples = run.table("samples")
-    finder = find.SuspectFinder(samples, run.table("instances"), run.taxonomy, min_score=0)
+    finder = find.SuspectFinder(samples, find.annotations_by_image(run.table("instances")), run.taxonomy, min_score=0)
     ids = samples.loc[samples["split"] == split, "image_id"].to_numpy()
     for model, chosen in judges(run, split, ids):
         judged = Split(run.path("dataset"), split, len(chosen), chosen)

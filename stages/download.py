@@ -14,6 +14,7 @@ from segscope.run import Run
 from segscope.sources import source as sources
 from segscope.sources.checksums import checksums
 from segscope.sources.coco import read_coco
+from segscope.sources.duplicates import find_copies, leave_out_copies, perceptual_hashes
 from segscope.sources.sample import draw_sample
 from segscope.sources.subset import (
     annotations_of,
@@ -40,12 +41,19 @@ def main(run: Run) -> None:
     skipped = pd.concat([skipped, missing])
     require_splits(images, skipped)
     sums = checksums(images["path"].drop_duplicates().tolist(), Path(data.cache_dir) / "checksums.parquet")
-    index = images.assign(sha256=images["path"].map(sums))
-    annotations = annotations_of(index, coco)
+    images = images.assign(sha256=images["path"].map(sums))
+    duplicates = find_copies(images, perceptual_hashes(images, Path(data.cache_dir) / "perceptual_hashes.parquet"))
+    across = duplicates if data.copies == "leave_out" else duplicates[:0]
+    index, copies, left_out = leave_out_copies(images, across)
+    skipped = pd.concat([skipped, left_out])
+    require_splits(index, skipped)
+    annotations = annotations_of(images, coco)
     run.write("truth", of_images(sources.read_truth(source.root), index))
     run.write("categories", categories)
     run.write("annotations", annotations)
     run.write("download_skipped", skipped)
+    run.write("duplicates", duplicates)
+    run.write("copies", copies.drop(columns=["file_name", "group"]))
     run.write("index", index.drop(columns=["file_name", "group"]))
     run.write("named_groups", index.loc[index["group"].notna(), ["image_id", "group"]])
     run.write_measures("download", source_measures(coco, index, annotations, skipped))

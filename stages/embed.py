@@ -20,7 +20,7 @@ from segscope.run import Run
 def main(run: Run) -> None:
     options = run.params.embed
     keras.utils.set_random_seed(options.seed)
-    other = map_of(options.align_to) if options.align_to else None
+    other = map_of(options.align_to, run.table("index")) if options.align_to else None
     samples, groups = run.table("samples"), run.table("groups").set_index("image_id")["group"]
     model = load_model(run.path("model"), len(run.taxonomy.class_names), run.params.data.image_size)
     splits = [Split(run.path("dataset"), name, int((samples["split"] == name).sum())) for name in options.splits]
@@ -47,10 +47,11 @@ def main(run: Run) -> None:
     run.write_measures("embed", measure_table(rows))
 
 
-def map_of(revision: str) -> pd.DataFrame:
-    """image_id, x, y of a revision's or experiment's map."""
+def map_of(revision: str, index: pd.DataFrame) -> pd.DataFrame:
+    """image_id, x, y of the images that a revision's or experiment's map has in common with an index."""
     run = Run(read=partial(read_file, revision=revision), revision=revision)
-    return run.table("embeddings", ["image_id", "x", "y"])
+    same = run.table("index", ["image_id", "sha256"]).merge(index[["image_id", "sha256"]])
+    return run.table("embeddings", ["image_id", "x", "y"]).merge(same[["image_id"]])
 
 
 if __name__ == "__main__":

@@ -39,6 +39,11 @@ def main(run: Run) -> None:
             found[split] = sum(parts)
             if not found[split]["images"]:
                 raise SegscopeError(f"no image of split {split} can be used: {skipped[-1]['detail'].iloc[0]}")
+        # Of val they are, and in no figure but those that say what they would change.
+        copies = run.table("copies")
+        results = convert_all(jobs(copies, annotations), data.image_size, run.params.masks.crowd)
+        for converted in write_shards(folder, "copies", len(copies), results):
+            write_instances(tabulate(converted, copies, run.categories)[1])
     table = pd.concat(skipped)
     run.write("skipped", table)
     run.write_measures("masks", label_measures(found, table, run.categories))

@@ -1,19 +1,15 @@
 """train: fit the U-Net of the chosen variant on a frozen encoder."""
 
-from pathlib import Path
-from tempfile import TemporaryDirectory
-
 import pandas as pd
 
 from segscope import stage
 from segscope.artefacts.files import atomic_folder, atomic_path, write_json
 from segscope.latent.groups import named_groups, near_copies
 from segscope.latent.space import pooled
-from segscope.model.callbacks import Checkpoint
 from segscope.model.card import write_card
 from segscope.model.dataset import shards
 from segscope.model.encoder import read_encoder
-from segscope.model.folds import fold_model, fold_sizes
+from segscope.model.folds import fold_model, fold_sizes, repeat_model
 from segscope.model.history import best_metrics
 from segscope.model.inference import Split, layer_batches
 from segscope.model.saving import save_model
@@ -24,7 +20,9 @@ from segscope.model.training import (
     fold_trainings,
     hold_out,
     prepare_training,
+    repeats,
     train,
+    train_others,
     training_measures,
 )
 from segscope.model.unet import LIKENESS
@@ -45,7 +43,17 @@ def main(run: Run) -> None:
     facts = options.model_dump(), {"source": data.source, **training.images}, best_metrics(history)
     with atomic_path(run.path("model_card")) as temporary:
         write_card(temporary, *of_model, *facts)
-    checkpoints = [checkpoint, *train_folds(run, training, groups)]
+    with atomic_folder(run.path("repeat_models")) as folder:
+        seeds = run.params.train.seeds
+        write_json(folder / "seeds.json", {"seeds": seeds})
+        others = {repeat_model(folder, seed): of for seed, of in zip(seeds[1:], repeats(learned), strict=True)}
+        checkpoints = [checkpoint, *train_others(others, encoder, run.path("checkpoint"))]
+    with atomic_folder(run.path("folds")) as folder:
+        folds = run.params.labels.folds
+        sizes = fold_sizes(groups[training.train.image_ids].to_numpy(), folds)
+        write_json(folder / "folds.json", {"folds": folds, "images": sizes})
+        others = {fold_model(folder, n): of for n, of in enumerate(fold_trainings(training, groups, folds))}
+        checkpoints += train_others(others, encoder, run.path("checkpoint"))
     run.write_measures("train", training_measures(training, model, history))
     for each in checkpoints:
         each.remove()
@@ -59,21 +67,6 @@ def find_groups(run: Run, training: Training) -> pd.DataFrame:
     encoder = build_encoder(*read_encoder(run.path("weights")), run.params.data.image_size)
     splits = [Split(run.path("dataset"), name, n) for name, n in training.images.items()]
     return near_copies(*pooled(layer_batches(encoder, LIKENESS, splits, "near copies")))
-
-
-def train_folds(run: Run, training: Training, groups: pd.Series) -> list[Checkpoint]:
-    """A model for each fold of the train split that has not seen it; groups: by image_id. Returns their checkpoints."""
-    folds, checkpoints = run.params.labels.folds, list[Checkpoint]()
-    with atomic_folder(run.path("folds")) as folder, TemporaryDirectory() as logs:
-        sizes = fold_sizes(groups[training.train.image_ids].to_numpy(), folds)
-        write_json(folder / "folds.json", {"folds": folds, "images": sizes})
-        for number, part in enumerate(fold_trainings(training, groups, folds)):
-            print(f"a model for fold {number}, counted from 0, of {folds}")
-            scratch = run.path("checkpoint").with_name(f"{run.path('checkpoint').name}-fold-{number}")
-            model, _, checkpoint = train(part, read_encoder(run.path("weights")), scratch, Path(logs) / str(number))
-            save_model(model, fold_model(folder, number))
-            checkpoints.append(checkpoint)
-    return checkpoints
 
 
 if __name__ == "__main__":

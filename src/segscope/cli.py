@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -101,8 +102,22 @@ def _parser() -> argparse.ArgumentParser:
     corrupt.set_defaults(run=_corrupt)
 
     compare = commands.add_parser("compare", help="two revisions or experiments, over the same images")
-    compare.add_argument("a", metavar="REV_A", help="a revision, branch or experiment; `workspace`: what lies here")
-    compare.add_argument("b", metavar="REV_B")
+    compare.add_argument(
+        "revisions",
+        nargs="*",
+        metavar="REV",
+        help="A and B: revisions, branches or experiments; `workspace`: what lies here",
+    )
+    compare.add_argument("--a", nargs="+", metavar="REV", default=[], help="several trainings of A, of other seeds")
+    compare.add_argument("--b", nargs="+", metavar="REV", default=[], help="several trainings of B")
+    for name, when in (("--fail-if", "shown"), ("--fail-unless", "not shown")):
+        compare.add_argument(
+            name,
+            action="append",
+            default=[],
+            metavar="CONDITION",
+            help=f"exit with 1 if it is {when} of B less A: 'iou.person < -0.02'",
+        )
     compare.add_argument("-o", "--out", type=Path, default=Path("comparison"), help="page; default: %(default)s")
     compare.add_argument("--markdown", action="store_true", help="print the metrics as a table, and write no page")
     compare.set_defaults(run=_compare)
@@ -250,22 +265,33 @@ def _corrupt(options: argparse.Namespace) -> int:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    from segscope.report.compare import as_markdown, compare_runs, read_run
-
-    if options.markdown:
-        a, b = read_run(options.a), read_run(options.b)
-        print(as_markdown(a, b, compare_runs(a, b)), end="")
-        return 0
+    from segscope.report.compare import as_markdown, compare_sides, side_of
     from segscope.report.compare_page import write_comparison
+    from segscope.report.gate import condition, judge
 
-    with atomic_folder(options.out) as folder:  # entered first: a folder that cannot be replaced is said at once
-        a, b = read_run(options.a), read_run(options.b)
-        found = compare_runs(a, b)
-        write_comparison(a, b, found, folder)
-    if found.note:
-        print(found.note, file=sys.stderr)
-    print(options.out / "index.html")
-    return 0
+    names = options.a, options.b
+    if options.revisions:
+        if any(names) or len(options.revisions) != 2:
+            raise SegscopeError("compare takes two revisions, or --a REV … --b REV …")
+        names = options.revisions[:1], options.revisions[1:]
+    if not all(names):
+        raise SegscopeError("compare takes two revisions, or --a REV … --b REV …")
+    conditions = [[condition(text) for text in texts] for texts in (options.fail_if, options.fail_unless)]
+    # Entered first: a folder that cannot be replaced is said at once.
+    with nullcontext() if options.markdown else atomic_folder(options.out) as folder:
+        a, b = (side_of(side) for side in names)
+        found = compare_sides(a, b)
+        if folder is not None:
+            write_comparison(a, b, found, folder)
+    print(
+        as_markdown(a, b, found) if options.markdown else options.out / "index.html",
+        end="" if options.markdown else "\n",
+    )
+    if not options.markdown:
+        print(*found.notes, sep="\n", file=sys.stderr)
+    lines, passed = judge(found, *conditions)
+    print(*lines, sep="\n", end="\n" if lines else "", file=sys.stderr)
+    return 0 if passed else 1
 
 
 def _shares(on: Mapping[str, float]) -> str:

@@ -71,6 +71,7 @@ def _folded(name: str) -> str:
 Count = Annotated[int, Field(ge=0, lt=2**31)]
 PositiveInt = Annotated[int, Field(ge=1, lt=2**31)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Seeds = Annotated[list[Seed], Field(min_length=1, max_length=20), AfterValidator(_no_repeats)]
 # Without what no path, page or file can hold: control characters and halves of UTF-16 pairs.
 Text = Annotated[str, _matching(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]+", "text of one line, and not empty")]
 Url = Annotated[Text, _matching(r"https?://.+", "an http or https address")]
@@ -172,6 +173,10 @@ class Data(Group):
         description="images that belong together have this field of the annotation files' images in common (null: near "
         "copies are found)",
     )
+    copies: Literal["leave_out", "keep"] = Field(
+        default="leave_out",
+        description="images of val that train has too, by their bytes or nearly: leave_out (and list them) | keep",
+    )
     sample_images: SplitSizes = Field(default=SplitSizes(train=280, val=140), description="sample: scenes to draw")
     seed: Seed = Field(default=0, description="of the drawing and of the choice of images")
     image_size: int = Field(
@@ -249,7 +254,11 @@ class Train(Group):
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = Field(
         default="float32", description="float32 | mixed_float16 (GPU) | mixed_bfloat16 (GPU, recent CPU)"
     )
-    seed: Seed = Field(default=0, description="of the first weights, the order of the images and the augmentation")
+    seeds: Seeds = Field(
+        default=[0],
+        description="of the first weights, the order of the images and the augmentation; a training each, of which the "
+        "first is analysed and the others say what another seed changes ([0, 1, 2] for a comparison)",
+    )
 
     @field_validator(*REFERENCE_RECIPE)
     @classmethod
@@ -263,6 +272,15 @@ class Train(Group):
             )
         return value
 
+    @property
+    def seed(self) -> int:
+        """Of the training that is analysed."""
+        return self.seeds[0]
+
+    def of_seeds(self) -> list[Train]:
+        """The options of each seed's training."""
+        return [self.model_copy(update={"seeds": [seed]}) for seed in self.seeds]
+
     def applied(self) -> Train:
         """These options, those that make the reference's recipe being the reference's where it is chosen."""
         return self.model_copy(update=REFERENCE_RECIPE) if self.recipe == "reference" else self
@@ -270,6 +288,10 @@ class Train(Group):
 
 class Predict(Group):
     batch_size: PositiveInt = Field(default=32, description="images at a time")
+    resolution: Literal["model", "image"] = Field(
+        default="model",
+        description="metrics are of the pixels of: model (data.image_size) | image (each photograph; slower)",
+    )
 
 
 class Labels(Group):

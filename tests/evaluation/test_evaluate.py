@@ -8,10 +8,12 @@ from small import TAXONOMY
 
 from segscope.artefacts.images import decode_png
 from segscope.artefacts.measures import measure_table
-from segscope.artefacts.schemas import predictions_schema
+from segscope.artefacts.schemas import predictions_schema, repeats_schema
 from segscope.artefacts.tables import read_parquet, write_parquet
+from segscope.evaluation.boundary import boundary_counts
 from segscope.evaluation.calibration import reliability_counts
-from segscope.evaluation.evaluate import Evaluation, evaluate
+from segscope.evaluation.errors import KINDS, error_counts
+from segscope.evaluation.evaluate import Evaluation, evaluate, repeats_table, spread_measures, table_ratios
 from segscope.evaluation.loss import loss_maps
 from segscope.evaluation.per_image import image_table
 from segscope.evaluation.plots import by_split
@@ -26,6 +28,8 @@ NAMES = [
     "pixel_accuracy",
     *("iou.person", "iou.car", "mean_iou.person", "mean_iou.car"),
     *("recall.person", "recall.car", "recall.bus"),
+    *("boundary_iou.person", "boundary_iou.car"),
+    *(f"errors.{name}.{kind}" for name in ("person", "car") for kind in KINDS),
     "calibration_error",
     *("confidence.person", "confidence.car", "right.person", "right.car", "gap.person", "gap.car"),
 ]
@@ -59,7 +63,7 @@ def whole(batch) -> Evaluation:
 @pytest.mark.parametrize("ends", [(5,), (1, 2, 11), tuple(range(1, 12))])
 def test_batches_are_measured_as_one(batch, whole, ends):
     seen = []
-    found = evaluate(iter(parts_of(batch, *ends)), TAXONOMY, seen.append)
+    found = evaluate(iter(parts_of(batch, *ends)), TAXONOMY, [seen.append])
     assert np.concatenate([each.image_ids for each in seen]).tolist() == batch.image_ids.tolist()
     pd.testing.assert_frame_equal(found.table, whole.table)
     assert np.array_equal(found.reliability, whole.reliability)
@@ -85,6 +89,9 @@ def test_a_row_is_of_its_image(batch, whole):
     for drawn, expected in zip(whole.table["loss_map"], loss_maps(batch.probabilities, target), strict=True):
         assert np.array_equal(decode_png(drawn), expected)
     assert np.array_equal(whole.reliability, reliability_counts(batch.probabilities, target))
+    sides = batch.probabilities.argmax(-1).astype(np.uint8), target, 3
+    assert np.array_equal(np.stack(whole.table["boundary"]), boundary_counts(*sides).reshape(12, -1))
+    assert np.array_equal(np.stack(whole.table["errors"]), error_counts(*sides).reshape(12, -1))
 
 
 def test_the_counts_hold_every_pixel_that_is_not_ignored(batch, whole):
@@ -125,7 +132,7 @@ def test_where_everything_is_ignored_only_the_images_are_known():
 @pytest.mark.filterwarnings("error")
 def test_where_no_image_shows_a_class_its_metrics_are_unknown():
     table = measure_table(evaluate([batch_of(3, [0, 1, 18])], TAXONOMY).measures(ALONE))
-    unknown = {"iou.car", "mean_iou.car", "recall.car", "recall.bus"}
+    unknown = {"iou.car", "mean_iou.car", "boundary_iou.car", "recall.car", "recall.bus"}
     assert set(table["measure"]) == {*NAMES} - unknown
 
 
@@ -134,3 +141,33 @@ def test_one_image_has_values_without_intervals():
     table = measure_table(evaluate([batch_of(1)], TAXONOMY).measures(ALONE))
     assert table["measure"].tolist() == NAMES
     assert table[["low", "high"]].isna().all(axis=None)
+
+
+def test_what_another_seed_moves_is_the_deviation_over_trainings(whole):
+    other = whole.table.assign(loss=whole.table["loss"] + 0.3)
+    found = {row.measure: row.value for row in spread_measures([whole.table, other, whole.table], TAXONOMY)}
+    assert found["trainings"] == 3
+    assert found["spread.loss"] == pytest.approx(np.std([0, 0.3, 0], ddof=1))
+    assert found["spread.iou.car"] == 0
+    assert set(found) == {"trainings", *(f"spread.{name}" for name in table_ratios(other, TAXONOMY))}
+    assert [row.measure for row in spread_measures([whole.table], TAXONOMY)] == ["trainings"]
+
+
+def test_the_trainings_of_other_seeds_fit_their_schema(whole, tmp_path):
+    schema = repeats_schema(TAXONOMY)
+    for others, rows in (({}, 0), ({3: whole.table, 1: whole.table}, 24)):
+        write_parquet(tmp_path / "repeats.parquet", repeats_table(others), schema)
+        read = read_parquet(tmp_path / "repeats.parquet", schema)
+        assert len(read) == rows
+        for seed, table in read.groupby("seed"):
+            assert seed in others
+            assert (
+                table_ratios(table, TAXONOMY)["iou.car"].value()
+                == table_ratios(whole.table, TAXONOMY)["iou.car"].value()
+            )
+
+
+def test_two_evaluations_joined_are_one_of_all_images(batch, whole):
+    parts = parts_of(batch, 7)
+    joined = evaluate(parts[:1], TAXONOMY).joined(evaluate(parts[1:], TAXONOMY))
+    assert joined.measures(ALONE) == whole.measures(ALONE)

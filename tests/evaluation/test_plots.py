@@ -6,6 +6,7 @@ from small import TAXONOMY
 from test_evaluate import ALONE, batch_of
 
 from segscope.artefacts.measures import measure_table, of_split
+from segscope.evaluation.errors import KINDS
 from segscope.evaluation.evaluate import Evaluation, evaluate
 from segscope.evaluation.plots import confusion_table, loss_histogram, plot_tables
 
@@ -26,8 +27,8 @@ def drawn(evaluations) -> dict[str, pd.DataFrame]:
 
 
 def test_each_plot_has_its_table_of_both_splits(drawn):
-    assert set(drawn) == {"iou", "confusion", "loss", "reliability", "categories"}
-    for name in ("iou", "loss", "reliability", "categories"):
+    assert set(drawn) == {"iou", "confusion", "loss", "reliability", "errors", "categories"}
+    for name in ("iou", "loss", "reliability", "errors", "categories"):
         assert set(drawn[name]["split"]) == {"train", "val"}
 
 
@@ -44,6 +45,12 @@ def test_ious_are_the_measures(drawn, evaluations):
                 assert shown == (split == "train")
                 ends = [expected.low, expected.high] if shown else [np.nan, np.nan]
                 assert row.tolist() == pytest.approx([expected.value, *ends], nan_ok=True)
+
+
+def test_the_errors_of_a_class_are_all_its_wrong_pixels(drawn):
+    table = drawn["errors"]
+    assert table.groupby(["split", "class"])["share"].sum().tolist() == pytest.approx([1] * 4)
+    assert table.groupby(["split", "class"])["kind"].agg(list).tolist() == [list(KINDS)] * 4
 
 
 def test_confusion_is_scikit_learns_of_val(drawn):

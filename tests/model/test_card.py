@@ -10,7 +10,7 @@ METRICS = {"epochs": 5, "epoch": 3, "train": {"objective": 0.51234}, "val": {"ob
 @pytest.fixture
 def path(tmp_path):
     file = tmp_path / "model.md"
-    classes, options = {"person": ["person"], "vehicle": ["car", "bus"]}, Train(epochs=5, seed=7)
+    classes, options = {"person": ["person"], "vehicle": ["car", "bus"]}, Train(epochs=5, seeds=[7])
     data = {"source": "sample", "train": 5, "val": 4}
     write_card(file, classes, 64, {"trained": 2, "frozen": 1}, options.model_dump(), data, METRICS)
     return file
@@ -21,7 +21,7 @@ def test_a_program_reads_the_facts(path):
     facts = read_facts(path)
     assert facts["parameters"] == {"trained": 2, "frozen": 1}
     assert facts["data"] == {"source": "sample", "train": 5, "val": 4}
-    assert facts["training"] == Train(epochs=5, seed=7).model_dump()
+    assert facts["training"] == Train(epochs=5, seeds=[7]).model_dump()
     assert facts["metrics"] == {"train": {"objective": 0.5123}, "val": {"objective": 0.6123, "loss": 0.3}}
     # Who made it, git knows: a card that named a revision would differ between equal runs.
     assert "revision" not in path.read_text()

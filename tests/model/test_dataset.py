@@ -50,7 +50,7 @@ def reds(batches, n) -> list[list[int]]:
 
 
 def flips(seed: int) -> Train:
-    return Train(batch_size=4, augment="flip", seed=seed)
+    return Train(batch_size=4, augment="flip", seeds=[seed])
 
 
 def test_each_pass_takes_every_example_once_in_another_order(files):

@@ -1,11 +1,13 @@
+import keras
 import numpy as np
 import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
-from pictures import training_of, write_pictures
+from pictures import SIZE, training_of, write_pictures
 
-from segscope.model.folds import fold_of, fold_sizes
-from segscope.model.training import fold_trainings
+from segscope.model.folds import fold_model, fold_of, fold_sizes, predict_folds, predict_repeats, repeat_model
+from segscope.model.inference import Split
+from segscope.model.training import fold_trainings, repeats
 
 IDS = st.lists(st.integers(-(2**62), 2**62), min_size=1, max_size=50)
 
@@ -44,3 +46,41 @@ def test_a_folds_training_leaves_its_groups_out_and_nothing_else(tmp_path):
         assert part.class_weights == training.class_weights
         assert part.steps_per_epoch == -(-len(part.train.image_ids) // 4)
     assert fold_trainings(training, groups, 1) == []
+
+
+def saying(number: int) -> keras.Model:
+    """A model that is sure of class `number` everywhere."""
+    bias = keras.initializers.Constant(10 * np.eye(3)[number])
+    image = keras.Input((SIZE, SIZE, 3))
+    return keras.Model(image, keras.layers.Conv2D(3, 1, kernel_initializer="zeros", bias_initializer=bias)(image))
+
+
+def test_every_image_is_judged_by_the_model_of_its_fold(tmp_path):
+    write_pictures(tmp_path)
+    for number in range(3):
+        saying(number).save(fold_model(tmp_path, number))
+    group = pd.Series([0, 0, 2, 3, 4, 5, 6, 7], index=range(8))
+    batches = list(predict_folds(tmp_path, Split(tmp_path, "train", 8), group, 3, batch_size=2))
+    said = {i: p.argmax(-1) for batch in batches for i, p in zip(batch.image_ids, batch.steadier, strict=True)}
+    assert sorted(said) == list(range(8))
+    for image_id, fold in zip(group.index, fold_of(group.to_numpy(), 3), strict=True):
+        assert (said[image_id] == fold).all()
+
+
+def test_every_seeds_model_sees_the_split(tmp_path):
+    write_pictures(tmp_path)
+    assert list(predict_repeats(tmp_path, Split(tmp_path, "train", 8), 4)) == []
+    for seed, number in ((10, 1), (9, 2)):
+        saying(number).save(repeat_model(tmp_path, seed))
+    found = [(seed, list(batches)) for seed, batches in predict_repeats(tmp_path, Split(tmp_path, "train", 8), 4)]
+    assert [seed for seed, _ in found] == [9, 10]
+    for (_, batches), number in zip(found, (2, 1), strict=True):
+        assert sum(len(batch.image_ids) for batch in batches) == 8
+        assert all((batch.probabilities.argmax(-1) == number).all() for batch in batches)
+
+
+def test_other_seeds_are_the_same_training(tmp_path):
+    training = training_of(write_pictures(tmp_path), seeds=[4, 5, 6])
+    assert [part.options.seeds for part in repeats(training)] == [[5], [6]]
+    assert all(part.train is training.train and part.options.seed != 4 for part in repeats(training))
+    assert repeats(training_of(write_pictures(tmp_path))) == []

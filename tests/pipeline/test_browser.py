@@ -15,7 +15,7 @@ def test_the_report_in_a_browser_shows_what_the_artefacts_hold(finished):
     nearest = pd.read_parquet(artefacts / "neighbors.parquet").query("rank == 1").set_index("image_id")["neighbor_id"]
     count = f"{MAP}.data.reduce((sum, trace) => sum + trace.x.length, 0)"
     with open_report(finished / "reports") as page:
-        for section in ("overview", "map", "clusters", "suspects", "performance", "confusion"):
+        for section in ("overview", "map", "clusters", "objects", "suspects", "performance", "confusion"):
             page.click(f'nav a[href="#{section}"]')
             assert page.locator(f"#{section} h2").is_visible()
         assert page.evaluate(count) == len(embeddings)
@@ -50,6 +50,20 @@ def test_the_report_in_a_browser_shows_what_the_artefacts_hold(finished):
         page.wait_for_selector("#sample[open]")
         assert page.inner_text("#sample-title") == f"Image {worst}"
         assert page.input_value("#color-by") == "loss"
+
+
+def test_a_row_of_what_is_found_lists_the_objects_of_it(finished):
+    objects = pd.read_parquet(finished / "artifacts" / "objects.parquet").query("split == 'val' and not crowd")
+    own = objects[(objects["class"] == "person") & (objects["size"] == "small")]
+    with open_report(finished / "reports") as page:
+        row = "#found tr[data-class=person][data-size=small]"
+        assert page.inner_text(f"{row} td >> nth=1") == f"{own['found'].sum()} of {own['found'].notna().sum()}"
+        page.click(f"{row} button")
+        for outcome in ("missed", "found", "extra"):
+            page.select_option("#object-outcome", outcome)
+            of = own["found"].isna() if outcome == "extra" else own["found"].eq(outcome == "found")
+            assert page.inner_text("#objects-count").startswith(f"{of.sum()} {outcome}")
+            assert page.locator("#objects-shown .view").count() == min(of.sum(), 24)
 
 
 def test_a_lasso_on_the_map_selects_images(finished):

@@ -173,7 +173,7 @@ def test_a_map_cannot_lie_on_that_of_no_revision(project):
     set_params(project, embed={"align_to": "no-such-revision"})
     result = call(project, sys.executable, "stages/embed.py")
     assert result.returncode == 1
-    assert "error: artifacts/embeddings.parquet of revision no-such-revision cannot be read" in result.stderr
+    assert "error: data/index.parquet of revision no-such-revision cannot be read" in result.stderr
 
 
 def test_a_review_of_the_labels_changes_the_next_run(project):
@@ -207,9 +207,9 @@ def test_a_review_of_the_labels_changes_the_next_run(project):
 
 
 def test_train_labels_are_judged_by_models_that_did_not_see_them(project):
-    set_params(project, labels={"folds": 2})
+    set_params(project, labels={"folds": 2}, train={"seeds": [0, 5]})
     said = run(project, "dvc", "repro", "predict")
-    assert "a model for fold 1, counted from 0, of 2" in said
+    assert "another model: fold-1" in said
     folds = json.loads((project / "artifacts" / "folds" / "folds.json").read_text())
     assert folds["folds"] == 2
     train = pd.read_parquet(project / "data" / "index.parquet").query("split == 'train'")["image_id"].to_numpy()
@@ -223,6 +223,13 @@ def test_train_labels_are_judged_by_models_that_did_not_see_them(project):
         assert 0 <= found.value(f"found.{kind}", "train") <= 1
         assert found.value(f"suspects.{kind}", "train") == (issues.query("split == 'train'")["kind"] == kind).sum()
     assert not list((project / "artifacts").glob("checkpoint*"))
+    repeats = pd.read_parquet(project / "artifacts" / "repeats.parquet")
+    predictions = pd.read_parquet(project / "artifacts" / "predictions.parquet").query("split == 'val'")
+    assert set(repeats["seed"]) == {5}
+    assert repeats["image_id"].tolist() == predictions["image_id"].tolist()
+    losses = predictions["loss"].mean(), repeats["loss"].mean()
+    assert found.value("trainings", "val") == 2
+    assert found.value("spread.loss", "val") == pytest.approx(abs(losses[0] - losses[1]) / 2**0.5, rel=1e-5)
 
 
 def test_what_drives_performance_is_found_and_selectable(finished):
@@ -258,8 +265,11 @@ def test_another_variant_reuses_the_data_and_can_be_compared(project, monkeypatc
     assert "| recall.bus |" in table
     assert "| cluster purity above chance |" in table
     ask(capsys, "compare", "HEAD", "workspace", "--out", "compared")
-    assert "20 val images judged by both" in (project / "compared" / "index.html").read_text()
+    assert "Compared are the 20 val images that both judged" in (project / "compared" / "index.html").read_text()
     assert list((project / "compared" / "images").iterdir())
+    assert main(["compare", "HEAD", "workspace", "--markdown", "--fail-if", "iou.person < -0.5"]) == 1
+    said = capsys.readouterr().err
+    assert "two single trainings cannot tell a change" in said or "too few groups of images carry" in said
     assert main(["compare", "HEAD", "no-such-revision"]) == 1
     assert "error: data/index.parquet of revision no-such-revision cannot be read" in capsys.readouterr().err
 

@@ -115,7 +115,29 @@ def test_a_split_whose_images_are_all_in_the_other_is_an_error(small_coco, tmp_p
     )
     result = call(folder, sys.executable, "stages/download.py")
     assert result.returncode == 1
-    assert "error: no image of split val is left: {'in_earlier_split': 4}" in result.stderr
+    assert "error: no image of split val is left: {'copy_in_earlier_split': 4}" in result.stderr
+
+
+@pytest.mark.parametrize("copies", ["leave_out", "keep"])
+def test_a_renamed_copy_of_a_train_image_is_measured_apart(small_coco, tmp_path, copies):
+    shutil.copy(small_coco / "train2017" / "000000000003.jpg", small_coco / "val2017" / "000000000102.jpg")
+    data = {"source": "directory", "root": str(small_coco), "match": "none", "copies": copies}
+    folder = first_two_stages(tmp_path / "project", **data)
+    run(folder, sys.executable, "stages/download.py")
+    run(folder, sys.executable, "stages/masks.py")
+    duplicates = pd.read_parquet(folder / "data" / "duplicates.parquet")
+    assert duplicates[["image_id", "other_id", "kind"]].values.tolist() == [[102, 3, "exact"]]
+    left = copies == "leave_out"
+    assert (102 not in pd.read_parquet(folder / "data" / "index.parquet")["image_id"].tolist()) == left
+    assert (102 not in pd.read_parquet(folder / "artifacts" / "samples.parquet")["image_id"].tolist()) == left
+    copied = pd.read_parquet(folder / "data" / "copies.parquet")
+    assert copied[["image_id", "split", "other_id"]].values.tolist() == ([[102, "val", 3]] if left else [])
+    shards = [file.name for file in (folder / "artifacts" / "dataset").glob("copies-*")]
+    assert shards == (["copies-00000-of-00001.tfrecord"] if left else [])
+    instances = pd.read_parquet(folder / "artifacts" / "instances.parquet").query("image_id == 102")
+    assert len(instances) == 1  # its labels stay known
+    skipped = pd.read_parquet(folder / "artifacts" / "skipped.parquet")
+    assert skipped[["image_id", "reason"]].values.tolist() == ([[102, "copy_in_earlier_split"]] if left else [])
 
 
 def test_an_export_with_ids_of_its_own_runs_through(small_coco, tmp_path):

@@ -1,16 +1,19 @@
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from browser import open_report
 from PIL import Image
+from scipy import stats
 
+from segscope.artefacts.files import sha256_of
 from segscope.artefacts.images import encode_png
 from segscope.artefacts.measures import Measure, Measures, measure_table
 from segscope.artefacts.schemas import predictions_schema, samples_schema
 from segscope.errors import SegscopeError
-from segscope.report.compare import RunOf, as_markdown, compare_runs, read_run
+from segscope.report.compare import Comparison, RunOf, Side, as_markdown, compare_sides, side_of, spread
 from segscope.report.compare_page import write_comparison
 from segscope.run import Run
 from segscope.taxonomy import Taxonomy
@@ -25,121 +28,198 @@ MEASURES = measure_table([Measure("separability", 0.9, split="val"), Measure("cl
 
 def run(name: str, classes: dict[str, list[str]], counts: list, loss: list[float], ids: list[int]) -> RunOf:
     """Counts are pixels by predicted class and true category (unlabelled, person, car, bus) of each image."""
-    predictions = pd.DataFrame({"image_id": ids, "split": "val", "loss": loss})
+    columns = {"loss": loss, "boundary": [[1, 2] * len(classes)] * len(ids), "errors": [[1] * 10] * len(ids)}
+    predictions = pd.DataFrame(columns, index=pd.Index(ids, name="image_id"))
     predictions["counts"] = list(np.array(counts).reshape(len(ids), -1))
     predictions["mask"] = [encode_png(np.ones((4, 4), np.uint8))] * len(ids)
+    index = pd.DataFrame({"image_id": ids, "path": "", "sha256": [f"of {i}" for i in ids]})
     points = pd.DataFrame({"image_id": ids, "x": 0.0, "y": np.arange(len(ids)) * 1.0, "cluster": 0})
     groups = pd.Series(ids, index=ids)
-    return RunOf(name, name, Taxonomy(CATEGORIES, classes), predictions, groups, points, {}, Measures(MEASURES))
+    taxonomy = Taxonomy(CATEGORIES, classes)
+    return RunOf(name, name, taxonomy, index, predictions, {}, groups, points, Measures(MEASURES))
+
+
+def compare(*sides: RunOf | list[RunOf]) -> Comparison:
+    a, b = (Side(side if isinstance(side, list) else [side]) for side in sides)
+    return compare_sides(a, b)
+
+
+PERSON = [[50, 2, 0, 0], [0, 8, 0, 0]]
+
+
+def categories(name: str, loss: list[float]) -> RunOf:
+    return run(name, CATEGORY, [[*PERSON, [0, 0, 6, 2]]] * len(loss), loss, list(range(len(loss))))
 
 
 @pytest.fixture
 def pair():
-    """B takes buses for vehicles, and is better at each of 40 images by a loss of 0.1 but at the last."""
+    """Both find all cars and buses in 40 images, but B none in the last; B paints 4 pixels too many."""
     n = 40
-    person = [[50, 2, 0, 0], [0, 8, 0, 0]]
-    category = run("a<b>", CATEGORY, [[*person, [0, 0, 6, 2]]] * n, [0.5] * n, list(range(n)))
-    loss = [0.4] * (n - 1) + [0.9]
-    vehicle = run("b", VEHICLE, [[*person, [4, 0, 6, 8]]] * n, loss, list(range(n)))
+    vehicle = run(
+        "b",
+        VEHICLE,
+        [[*PERSON, [4, 0, 6, 8]]] * (n - 1) + [[[50, 2, 6, 8], [0, 8, 0, 0], [4, 0, 0, 0]]],
+        [0.4] * n,
+        list(range(n)),
+    )
+    category = run("a<b>", CATEGORY, [[*PERSON, [0, 0, 6, 2]]] * n, [0.5] * n, list(range(n)))
     return category, vehicle
 
 
-def test_differences_by_hand(pair):
-    found = compare_runs(*pair)
+def test_differences_by_hand():
+    """B is better at each of 40 images by a loss of 0.1 but at the last."""
+    found = compare(categories("a", [0.5] * 40), categories("b", [0.4] * 39 + [0.9]))
     table = found.metrics.set_index("metric")
     loss = table.loc["loss"]
     assert loss["difference"] == pytest.approx((39 * 0.4 + 0.9) / 40 - 0.5)
     assert loss["low"] < loss["difference"] < loss["high"]
     assert table.loc["iou.person", ["a", "b", "difference"]].tolist() == [0.8, 0.8, 0]
     assert table.loc["iou.person", ["low", "high"]].tolist() == [0, 0]
-    assert table.loc["recall.car", ["a", "b"]].tolist() == [1, 1]
-    assert table.loc["recall.bus", ["a", "b"]].tolist() == [1, 1]
-    assert "iou.car" not in table.index  # the other variant has no such class
-    assert table.loc["separability", ["a", "b", "difference"]].tolist() == [0.9, 0.9, 0]
-    assert np.isnan(table.loc["separability", "low"])
     assert found.images["image_id"].iloc[-1] == 39
     assert found.images["change"].iloc[0] == pytest.approx(-0.1)
-    assert found.note is None
+    assert (found.score, found.same_question, found.matched) == ("loss", True, (40, 40, 40))
+    apart = found.apart.set_index("metric")
+    assert apart.to_dict("index") == {
+        "separability": {"a": [0.9], "b": [0.9]},
+        "clusters": {"a": [4], "b": [4]},
+    }
 
 
-def test_the_interval_is_paired():
-    """Losses vary widely, their differences do not: the interval is that of the differences."""
-    rng = np.random.default_rng(0)
-    loss = rng.gamma(2.0, size=200)
-    counts = [[[50, 2, 0, 0], [0, 8, 0, 0], [0, 0, 1, 0]]] * 200
-    ids = list(range(200))
-    change = rng.normal(0.05, 0.1, 200)
-    found = compare_runs(run("a", CATEGORY, counts, loss, ids), run("b", CATEGORY, counts, loss + change, ids))
-    row = found.metrics.set_index("metric").loc["loss"]
-    error = change.std() / np.sqrt(200)
-    assert row["high"] - row["low"] == pytest.approx(2 * 1.96 * error, rel=0.15)
+def test_other_classes_are_compared_by_what_both_answer(pair):
+    found = compare(*pair)
+    table = found.metrics.set_index("metric")
+    assert not {"loss", "pixel_accuracy", "errors.person.missed"} & set(table.index)
+    assert table.loc["recall.bus", ["a", "b"]].tolist() == pytest.approx([1, 39 / 40])
+    assert table.loc["iou.vehicle", ["a", "b"]].tolist() == pytest.approx([1, 14 * 39 / (18 * 40)])
+    assert {"iou.car", "mean_iou.car", "boundary_iou.person"} <= set(table.index)
+    assert {"boundary_iou.vehicle", "boundary_iou.car"}.isdisjoint(table.index)
+    assert found.by == {"car": ("car", "vehicle"), "vehicle": ("car", "vehicle")}
+    # An image's change is that of the mean IoU of person, car and vehicle that it shows.
+    assert found.score == "IoU"
+    assert found.images["image_id"].iloc[-1] == 39
+    first = found.images.iloc[0]
+    assert first["a"] == pytest.approx((0.8 + 6 / 8 + 1) / 3)
+    assert first["b"] == pytest.approx((0.8 + 6 / 18 + 14 / 18) / 3)
+
+
+def test_single_trainings_are_said_to_be_and_nothing_is_a_change():
+    found = compare(categories("a", [0.5] * 40), categories("b", [0.1] * 40))
+    assert not found.metrics["changed"].any()
+    assert found.notes[1].startswith("Of two single trainings: intervals are over images alone")
+
+
+def test_trainings_of_other_seeds_are_a_side():
+    """Three of each: B's loss is less in each by far more than the seeds differ, all else is the same."""
+    noise = np.random.default_rng(0).gamma(2, 0.1, 40)
+    a, b = ([categories(f"{x}{k}", noise + loss + k / 1000) for k in range(3)] for x, loss in (("a", 0.5), ("b", 0.4)))
+    found = compare(a, b)
+    table = found.metrics.set_index("metric")
+    assert table["changed"][table["changed"]].index.tolist() == ["loss"]
+    assert table.loc["loss", "difference"] == pytest.approx(-0.1)
+    # 0.001 is the deviation over the seeds; the paired images add nothing.
+    half = stats.t.ppf(0.975, 4) * 0.001 * np.sqrt(2 / 3)
+    assert table.loc["loss", "high"] - table.loc["loss", "low"] == pytest.approx(2 * half)
+    assert found.trainings == (3, 3)
+    assert found.notes[1].startswith("A and B are of 3 and 3 trainings")
+    assert found.images.loc[0, "a"] == pytest.approx(noise[found.images.loc[0, "image_id"]] + 0.501)
+
+
+def test_other_seeds_within_a_run_count_as_trainings_and_the_same_one_only_once():
+    losses = [[0.5 + k / 100] * 40 for k in range(3)]
+    runs = [categories(f"a{k}", loss) for k, loss in enumerate(losses)]
+    one = replace(runs[0], repeats={1: runs[1].predictions, 2: runs[2].predictions})
+    assert compare(one, runs).metrics.equals(compare(runs, runs).metrics)
+    assert compare([runs[0], runs[0]], runs).trainings == (1, 3)
+
+
+def test_a_single_training_beside_several_is_said_to_vary_alike():
+    runs = [categories(f"a{k}", [0.5 + k / 100] * 40) for k in range(3)]
+    found = compare(runs, categories("b", [0.9] * 40))
+    assert found.metrics.set_index("metric").loc["loss", "changed"]
+    assert found.notes[1].endswith("The single training is taken to vary as those of the other side do.")
 
 
 def test_near_copies_are_drawn_together():
     """Ten copies of each image: the interval is that of the images, not three times as narrow."""
     rng = np.random.default_rng(0)
     loss, change = rng.gamma(2.0, size=40), rng.normal(0.05, 0.1, 40)
-    counts = [[[50, 2, 0, 0], [0, 8, 0, 0], [0, 0, 1, 0]]]
     widths = []
     for copies in (1, 10):
-        ids = list(range(40 * copies))
-        a = run("a", CATEGORY, counts * 40 * copies, np.repeat(loss, copies), ids)
-        a = replace(a, groups=pd.Series(np.repeat(np.arange(40), copies), index=ids))
-        b = run("b", CATEGORY, counts * 40 * copies, np.repeat(loss + change, copies), ids)
-        row = compare_runs(a, b).metrics.set_index("metric").loc["loss"]
+        a, b = categories("a", np.repeat(loss, copies)), categories("b", np.repeat(loss + change, copies))
+        a = replace(a, groups=pd.Series(np.repeat(np.arange(40), copies), index=a.groups.index))
+        row = compare(a, b).metrics.set_index("metric").loc["loss"]
         widths.append(row["high"] - row["low"])
     assert widths[1] == pytest.approx(widths[0])
 
 
 def test_what_few_images_carry_has_no_interval(pair):
-    table = compare_runs(*pair).metrics.set_index("metric")
+    table = compare(*pair).metrics.set_index("metric")
     assert np.isfinite(table.loc["iou.person", "low"])
     a, b = (replace(each, groups=pd.Series(0, index=each.groups.index)) for each in pair)
-    table = compare_runs(a, b).metrics.set_index("metric")
+    table = compare(a, b).metrics.set_index("metric")
     assert table.loc["iou.person", "a"] == 0.8
     assert table[["low", "high"]].isna().all(axis=None)
 
 
-def test_other_images_are_said_and_left_out(pair):
-    a, _ = pair
-    other = run("c", CATEGORY, [[[50, 2, 0, 0], [0, 8, 0, 0], [0, 0, 6, 2]]] * 2, [1, 1], [0, 99])
-    found = compare_runs(a, other)
-    assert found.images["image_id"].tolist() == [0]
-    assert found.note == "The runs were judged on different val images (40 and 2); compared are the 1 they share."
-    nothing = run("d", {"person": ["person"]}, [[[50, 2, 0, 0], [0, 8, 0, 0]]], [1], [500])
-    with pytest.raises(SegscopeError, match="no val image in common"):
-        compare_runs(a, nothing)
+def test_other_images_are_said_and_left_out():
+    a, b = categories("a", [0.5] * 40), categories("b", [0.5] * 3)
+    found = compare(a, b)
+    assert found.images["image_id"].tolist() == [0, 1, 2]
+    assert found.notes[0].endswith(
+        "Compared are the 3 val images that both judged, the same by id and by bytes; A judged 40, B 3."
+    )
+    assert compare(a, a).notes[0].endswith("the same by id and by bytes.")
+    elsewhere = run("d", CATEGORY, [[*PERSON, [0, 0, 6, 2]]], [1], [500])
+    with pytest.raises(SegscopeError, match=r"no val image in common \(no id is in both\)"):
+        compare(a, elsewhere)
 
 
-def test_markdown_escapes_and_marks_nothing_as_changed(pair):
-    text = as_markdown(*pair, compare_runs(*pair))
+def test_an_image_of_the_same_id_but_other_bytes_is_another():
+    """As those of the drawn sample with another data.seed."""
+    a, b = categories("a", [0.5] * 40), categories("b", [0.4] * 40)
+    changed = b.index["sha256"].where(b.index["image_id"] < 30, "another")
+    found = compare(a, replace(b, index=b.index.assign(sha256=changed)))
+    assert found.images["image_id"].sort_values().tolist() == list(range(30))
+    assert found.matched == (40, 40, 30)
+    with pytest.raises(SegscopeError, match="40 have the same id, and other bytes"):
+        compare(a, replace(b, index=b.index.assign(sha256="another")))
+
+
+def test_markdown_escapes_and_says_what_is_not_compared(pair):
+    text = as_markdown(*(Side([each]) for each in pair), compare(*pair))
     assert text.startswith("| val | a&lt;b> | b | difference |\n| --- | --- | --- | --- |\n")
     assert "| iou.person | 0.800 | 0.800 | +0.000 (+0.000 to +0.000) |" in text
-    assert "| separability | 0.900 | 0.900 | +0.000 |" in text
+    assert "| separability | 0.900 | 0.900 | not compared |" in text
     assert "**" not in text
-    assert text.endswith("Of two single trainings: another seed of the same configuration moves these figures, too.\n")
+    assert "car: A finds it as car, B as vehicle." in text
+    a, b = ([categories(f"{x}{k}", [loss + k / 1000] * 40) for k in range(3)] for x, loss in (("a", 0.5), ("b", 0.4)))
+    assert "| loss | 0.501 | 0.401 | **-0.100 (-0.10" in as_markdown(Side(a), Side(b), compare(a, b))
 
 
-def test_markdown_has_no_number_where_one_run_knows_none(pair):
-    a, b = pair
-    rows = b.measures.table
-    b = replace(b, measures=Measures(rows[rows["measure"] != "separability"]))
-    assert "| separability | 0.900 | – | – |" in as_markdown(a, b, compare_runs(a, b))
+def test_several_runs_show_the_least_and_the_greatest_of_what_is_not_compared():
+    a, b = categories("a", [0.5] * 40), categories("b", [0.6] * 40)
+    other = replace(a, measures=Measures(measure_table([Measure("separability", 0.95, split="val")])))
+    found = compare([a, other], b)
+    assert found.apart.set_index("metric")["a"].to_dict() == {"separability": [0.9, 0.95], "clusters": [4]}
+    assert [spread(values) for values in ([0.9, 0.95], [0.9], [])] == ["0.900 to 0.950", "0.900", "–"]
 
 
 def test_the_page_links_the_two_maps(pair, tmp_path):
-    for run_of in pair:
-        for i in range(40):
-            Image.new("RGB", (40, 30), (6 * i, 0, 0)).save(tmp_path / f"{i}.png")
-            run_of.paths[i] = str(tmp_path / f"{i}.png")
-    write_comparison(*pair, compare_runs(*pair), tmp_path / "page")
+    for i in range(40):
+        Image.new("RGB", (40, 30), (6 * i, 0, 0)).save(tmp_path / f"{i}.png")
+    paths = [str(tmp_path / f"{i}.png") for i in range(40)]
+    sums = [sha256_of(Path(path)) for path in paths]
+    sides = [Side([replace(each, index=each.index.assign(path=paths, sha256=sums))]) for each in pair]
+    write_comparison(*sides, compare_sides(*sides), tmp_path / "page")
     page_text = (tmp_path / "page" / "index.html").read_text()
     assert "a<b>" not in page_text
     with open_report(tmp_path / "page") as page:
         assert page.inner_text("h1") == "a<b> and b"
-        assert page.locator("#improved .triple").count() == 12
-        assert page.locator("#worse .triple").count() == 1
-        assert page.locator("#worse figcaption").inner_text() == "39 · loss 0.500 → 0.900"
+        assert page.locator("#improved .triple").count() == 0
+        assert page.locator("#worse .triple").count() == 12
+        assert page.locator("#worse figcaption").first.inner_text() == "39 · IoU 0.850 → 0.267"
+        assert "car: A finds its pixels as car, B as vehicle." in page.inner_text("#yardsticks")
+        assert "separability\t0.900\t0.900" in page.inner_text("#apart")
         page.locator("#map-a").scroll_into_view_if_needed()
         box = page.locator("#map-a .nsewdrag").bounding_box()
         page.mouse.move(box["x"] + 2, box["y"] + 2)
@@ -167,15 +247,27 @@ def test_a_run_is_read_from_its_revision(tmp_path, monkeypatch):
         | {"split": "val", "dominant": ["person", "vehicle"]}
         | dict.fromkeys(("is_grayscale_file", "is_colored", "is_gray", "low_light"), False),
         "predictions": dict.fromkeys(predictions_schema(own.taxonomy).names, 0.5)
-        | {"split": "val", "mask": b"", "loss_map": b"", "counts": [[0] * 12] * 2},
+        | {"split": "val", "mask": b"", "loss_map": b"", "counts": [[0] * 12] * 2}
+        | {"boundary": [[0] * 4] * 2, "errors": [[0] * 10] * 2},
     }
     for name, columns in tables.items():
         table = pd.DataFrame(columns | {"image_id": ids})
         own.write(name, table[::-1] if name == "clusters" else table)
+    own.write(
+        "repeats",
+        pd.DataFrame(
+            {
+                "seed": [2],
+                **{name: [tables["predictions"][name][0]] for name in ("counts", "boundary", "errors")},
+                "loss": [0.7],
+                "image_id": [7],
+            }
+        ),
+    )
     for stage in ("predict", "embed", "cluster"):
         own.write_measures(stage, measure_table([Measure(f"of.{stage}", 1)]))
     monkeypatch.chdir(tmp_path)
-    found = read_run("workspace")
+    (found,) = side_of(["workspace"]).runs
     assert (found.name, found.variant, list(found.taxonomy.classes)) == ("workspace", "supercategory", list(VEHICLE))
     assert found.points.to_dict("list") == {
         "image_id": ids,
@@ -183,7 +275,9 @@ def test_a_run_is_read_from_its_revision(tmp_path, monkeypatch):
         "y": [2, 3],
         "cluster": [0, -1],
     }
-    assert found.paths == {5: "a.jpg", 7: "b.jpg"}
+    assert found.index["path"].tolist() == ["a.jpg", "b.jpg"]
+    assert found.images.tolist() == [(5, "0"), (7, "0")]
+    assert {seed: table["loss"].tolist() for seed, table in found.repeats.items()} == {2: [pytest.approx(0.7)]}
     assert found.groups.to_dict() == {5: 5, 7: 5}
     assert found.predictions["loss"].tolist() == [0.5, 0.5]
     assert [found.measures.value(f"of.{stage}") for stage in ("predict", "embed", "cluster")] == [1, 1, 1]

@@ -1,3 +1,4 @@
+import html
 import json
 import re
 from dataclasses import replace
@@ -14,6 +15,7 @@ from segscope.artefacts.measures import Measure, Measures, measure_table, of_spl
 from segscope.labels.exclusion import Exclusion, read_exclusion
 from segscope.params import Data, Params, Report
 from segscope.report.findings import Findings
+from segscope.report.objects import ERROR_KINDS, cells, described, listed
 from segscope.report.page import write_report
 from segscope.suspects.find import KINDS
 from segscope.taxonomy import Taxonomy
@@ -22,7 +24,9 @@ HOSTILE = "<img src=x onerror=alert(1)>"
 SIDE = 32  # pixels, of the model's pictures
 # No params file can name a variant so, but the data's categories are called as they are.
 PARAMS = Params(data=Data(source="directory", image_size=SIDE), report=Report(title=HOSTILE, thumbnail=64))
-CATEGORIES = pd.DataFrame({"category_id": [1], "source_id": [1], "name": [HOSTILE], "supercategory": [HOSTILE]})
+OTHER = f"other {HOSTILE}"
+CATEGORIES = pd.DataFrame({"category_id": [1, 2], "name": [HOSTILE, OTHER], "supercategory": HOSTILE})
+TAXONOMY = Taxonomy(CATEGORIES, {HOSTILE: [HOSTILE, OTHER]})
 OF_A_SPLIT = [
     Measure("images", 2),
     Measure("groups", 2),
@@ -33,6 +37,10 @@ OF_A_SPLIT = [
     Measure(f"gap.{HOSTILE}", 0.1, 2, 0.05, 0.15, carriers=25),
     Measure(f"iou.{HOSTILE}", 0.5, 2, 0.4, 0.6, carriers=30),
     Measure(f"mean_iou.{HOSTILE}", 0.55, 2, 0.4, 0.6, carriers=1.5),
+    Measure(f"boundary_iou.{HOSTILE}", 0.25, 2, 0.2, 0.3, carriers=30),
+    *(Measure(f"errors.{HOSTILE}.{kind}", 0.2, 2, 0.1, 0.3, carriers=30) for kind in ERROR_KINDS),
+    Measure(f"found_objects.{HOSTILE}", 0.5, 2, 0.4, 0.625, carriers=30),
+    Measure(f"found_objects.{HOSTILE}.small", 0.5, 1, 0.3, 0.7, carriers=2),
     *(Measure(f"suspects.{kind}", 1) for kind in KINDS),
 ]
 # Of one grayscale file there is no interval.
@@ -42,6 +50,10 @@ OF_VAL = [
     Measure("held.grayscale file.loss", 0.2, 1, carriers=1),
     Measure("person_heavy", 1),
     Measure("vehicle_heavy", 1),
+    Measure("trainings", 3),
+    Measure("spread.loss", 0.03125),
+    Measure(f"spread.iou.{HOSTILE}", 0.0625),
+    Measure(f"spread.boundary_iou.{HOSTILE}", 0.125),
 ]
 OF_ALL = [Measure("neighbor_purity", 0.5), Measure("chance.neighbor_purity", 0.3)]
 OF_THE_RUN = [
@@ -59,6 +71,26 @@ MEASURES = [
     *of_split("all", OF_ALL),
     *OF_THE_RUN,
 ]
+
+# Of val's two images: a large one missed, a small one found, a crowd, and a region of no annotation.
+OBJECTS = pd.DataFrame(
+    {
+        "object_id": range(4),
+        "image_id": [1, 1, 1, 2],
+        "split": "val",
+        "annotation_id": pd.array([7, 8, 9, None], "Int64"),
+        "class": HOSTILE,
+        "category_id": pd.array([1, 2, 1, None], "Int32"),
+        "crowd": [False, False, True, False],
+        "area": [0.1, 0.01, 0.5, 0.2],
+        "size": ["large", "small", "large", "medium"],
+        "recall": [0.125, 0.75, 0.5, np.nan],
+        "iou": [0.0625, 0.5, 0.5, np.nan],
+        "found": pd.array([False, True, True, None], "boolean"),
+        "probability": [0.2, 0.8, 0.6, 0.9375],
+        "bbox": [[10.0, 15.0, 20.0, 6.0], [0.0, 0.0, 4.0, 3.0], [0.0, 0.0, 40.0, 30.0], [4.0, 3.0, 8.0, 9.0]],
+    }
+)
 
 
 @pytest.fixture
@@ -79,8 +111,8 @@ def findings(tmp_path) -> Findings:
     profile |= {"recall": 0.4, "low": 0.1, "high": 0.2, "p_value": 0.001}
     profiles = pd.DataFrame([profile | {"kind": k, "feature": HOSTILE} for k in ("fact", "performance", "attention")])
     issue = {"image_id": 1, "split": "val", "annotation_id": 7, "kind": "mislabeled", "score": 0.9, "labelled": HOSTILE}
-    issue |= {"suggested": "background", "evidence": f"background 90% under {HOSTILE}"}
-    issues = pd.DataFrame([issue, issue | {"annotation_id": None, "kind": "missing"}])
+    issue |= {"object_id": 0, "suggested": "background", "evidence": f"background 90% under {HOSTILE}"}
+    issues = pd.DataFrame([issue, issue | {"annotation_id": None, "object_id": None, "kind": "missing"}])
     issues["bbox"] = [[10.0, 15.0, 20.0, 6.0]] * 2
     supports = {"image_id": [2], "class": [HOSTILE], "pixels": [64], "score": [1.5], "constant": [0.5]}
     supports |= {"region": [encode_png(np.ones((SIDE, SIDE), np.uint8))], "support": [np.arange(SIDE**2) * 1.0]}
@@ -89,7 +121,7 @@ def findings(tmp_path) -> Findings:
     associations = pd.DataFrame({"column": ["brightness"], "metric": ["loss"], "bins": [[bins]]})
     return Findings(
         params=PARAMS.model_copy(update={"variant": HOSTILE}),
-        taxonomy=Taxonomy(CATEGORIES, {HOSTILE: [HOSTILE]}),
+        taxonomy=TAXONOMY,
         produced=HOSTILE,
         samples=pd.DataFrame(
             {
@@ -107,6 +139,7 @@ def findings(tmp_path) -> Findings:
         instances=instances.assign(image_id=1),
         predictions=predictions,
         scores=scores,
+        objects=OBJECTS,
         label_issues=issues,
         embeddings=pd.DataFrame({"image_id": ids, "split": "val", "x": [0.0, 1.0], "y": [2.0, 3.0]}),
         neighbors=pd.DataFrame({"image_id": ids, "neighbor_id": ids[::-1]}),
@@ -155,6 +188,25 @@ def test_the_report_shows_what_was_found(report):
     assert "share.background" not in data["columns"]  # the same for all
     assert data["neighbors"] == [[1], [0]]
     assert [issue["sample"] for issue in data["issues"]] == [0, 0]
+    assert data["objects"] == {
+        "object_id": [3, 0, 1],
+        "class": [HOSTILE] * 3,
+        "category": [None, HOSTILE, OTHER],
+        "size": ["medium", "large", "small"],
+        "outcome": ["extra", "missed", "found"],
+        "became": ["probability 0.94", "recall 12%, IoU 0.06", "recall 75%, IoU 0.50"],
+        "box": [[0.1, 0.1, 0.2, 0.3], [0.25, 0.5, 0.5, 0.2], [0, 0, 0.1, 0.1]],
+        "sample": [1, 0, 0],
+    }
+    assert sum(data["objectCounts"]["n"]) == 3  # without the crowd
+    assert "its object is missed: recall 12%, IoU 0.06" in page
+    assert re.search(r"50 % <small>40 to 62&nbsp;%</small></td>\s+<td>1 of 2</td>", page)
+    assert re.search(r"50 % <small>too few for an interval</small></td>\s+<td>1 of 1</td>", page)
+    shares = re.findall(r'data-category="([^"]*)" data-size="(\w*)".*?<td>(\d of \d)</td></tr>', page, re.S)
+    own, other = (html.escape(name) for name in (HOSTILE, OTHER))
+    of_sizes = [("", "small", "1 of 1"), ("", "large", "0 of 1")]
+    assert shares == [("", "", "1 of 2"), *of_sizes, (own, "", "0 of 1"), (other, "", "1 of 1")]
+    assert re.search(r"over 3 trainings the\s+standard deviation is 0\.031 of the loss", page)
     assert re.search(
         r"sure by 80 % on average, and\s+70 % are right: too sure by 0\.100 <small>0\.050 to 0\.150, n 25<", page
     )
@@ -167,6 +219,21 @@ def test_the_report_shows_what_was_found(report):
     assert 'data-points="0 1"' in page
     for name in re.findall(r'src="([^"]+)"', page):
         assert (folder / name).is_file()
+
+
+def test_the_listed_objects_are_bounded_and_of_every_kind():
+    n = 400
+    many = OBJECTS.iloc[np.arange(n) % 4].assign(object_id=range(n), area=np.linspace(0, 1, n)).iloc[:-4]
+    many = pd.concat([many, many.iloc[:1].assign(object_id=n, **{"class": "rare"})], ignore_index=True)
+    index = pd.DataFrame({"image_id": [1, 2], "width": 40, "height": 30})
+    chosen = listed(described(many, index, TAXONOMY), 31)
+    assert len(chosen) == 31
+    counts = cells(chosen)
+    assert counts["n"].sum() == 31
+    assert counts.loc[counts["class"] != "rare", "n"].between(7, 8).all()
+    assert "rare" in set(chosen["class"])
+    missed = chosen[(chosen["outcome"] == "missed") & (chosen["class"] == HOSTILE)]
+    assert missed["area"].tolist() == many[many["found"].eq(False)]["area"].nlargest(len(missed)).tolist()
 
 
 def test_what_is_not_known_is_shown_as_such(findings, tmp_path):
@@ -196,6 +263,7 @@ def test_hostile_names_show_as_text_in_a_browser(report):
         page.click("#clusters .view")
         page.wait_for_selector("#sample[open] #sample-view img")
         assert HOSTILE in page.inner_text("#sample-suspects")
+        assert HOSTILE in page.inner_text("#sample-objects")
         page.select_option("#sample-layer", label=f"attention: cluster 0: {HOSTILE}")
         page.wait_for_selector("#sample-view .over")
         assert page.locator("img[src=x]").count() == 0
@@ -213,3 +281,31 @@ def test_marks_become_the_file_that_data_exclude_reads(report, tmp_path):
     assert read_exclusion(tmp_path / "exclude.yaml", "directory data/coco") == Exclusion(
         frozenset({1}), {1: frozenset({7})}
     )
+
+
+def test_the_objects_are_filtered_and_shown(report):
+    _, folder = report
+    with open_report(folder) as page:
+        assert page.inner_text("#objects-count") == "1 missed objects of val."
+        page.click("#found tr[data-size=small]")
+        assert page.input_value("#object-size") == "small"
+        assert page.inner_text("#objects-count") == "0 missed objects of val."
+        page.click(f"#found button >> text=: {OTHER}")
+        assert page.input_value("#object-category") == OTHER
+        page.select_option("#object-outcome", "found")
+        page.wait_for_selector("#objects-shown .box")
+        assert page.inner_text("#objects-shown strong") == f"{HOSTILE}, {OTHER}, small"
+        assert "recall 75%, IoU 0.50" in page.inner_text("#objects-shown")
+        page.click("#errors [data-outcome=extra]")
+        assert page.input_value("#object-category") == ""
+        page.click("#objects-shown .view")
+        page.wait_for_selector("#sample[open] #sample-view .box")
+        assert page.inner_text("#sample-title") == "Image 2"
+        assert "extra: probability 0.94" in page.inner_text("#sample-objects")
+        shared = page.url
+        page.click("#sample-objects .link")
+        page.wait_for_selector("#sample-view .box", state="detached")
+        assert page.locator("img[src=x]").count() == 0
+    with open_report(folder, fragment=f"#{shared.split('#')[1]}") as page:
+        page.wait_for_selector("#sample[open] #sample-view .box")
+        assert page.input_value("#object-outcome") == "extra"

@@ -18,7 +18,6 @@ from segscope.sources.subset import (
     annotations_of,
     choose,
     common_categories,
-    in_earlier_split,
     leave_out,
     of_images,
     select_images,
@@ -110,22 +109,6 @@ def test_a_split_without_a_fitting_image_is_an_error():
         choose({"train": people(range(1, 2))}, ["dog"], "any", {"train": 1}, 0)
 
 
-def test_a_file_of_two_splits_stays_in_the_first():
-    images = pd.DataFrame(
-        {
-            "image_id": [1, 2, 3, 4],
-            "file_name": list("abab"),
-            "path": list("abac"),
-            "split": ["train"] * 2 + ["val"] * 2,
-        }
-    )
-    kept, skipped = leave_out(images, in_earlier_split(images), "in_earlier_split", "shared")
-    assert kept["image_id"].tolist() == [1, 2, 4]
-    assert skipped[["split", "image_id", "file_name", "reason", "detail"]].values.tolist() == [
-        ["val", 3, "a", "in_earlier_split", "shared"]
-    ]
-
-
 def test_nothing_left_out_is_an_empty_table():
     images = pd.DataFrame({"image_id": [1], "file_name": ["a"], "path": ["a"], "split": ["train"]})
     kept, skipped = leave_out(images, images["path"] == "b", "missing_file", images["path"])
@@ -141,17 +124,15 @@ PEOPLE_OR_CARS = Data(contains=["person", "vehicle"], match="any")
 
 
 def test_a_subset_has_paths_and_every_reason_why_an_image_is_left_out():
-    """Both splits' files lie in one folder, so that 2.jpg is in both."""
     splits = separate_ids(SPLITS)
-    images, skipped = subset(splits, lambda split, name: Path("images") / name, PEOPLE_OR_CARS)
+    images, skipped = subset(splits, lambda split, name: Path(split) / name, PEOPLE_OR_CARS)
     assert images[["split", "source_id", "path"]].values.tolist() == [
-        ["train", 1, "images/1.jpg"],
-        ["train", 2, "images/2.jpg"],
-        ["val", 4, "images/4.jpg"],
+        ["train", 1, "train/1.jpg"],
+        ["train", 2, "train/2.jpg"],
+        ["val", 2, "val/2.jpg"],
+        ["val", 4, "val/4.jpg"],
     ]
-    assert skipped[["split", "reason"]].values.tolist() == [["train", "unknown_category"], ["val", "in_earlier_split"]]
-    apart, _ = subset(splits, lambda split, name: Path(split) / name, PEOPLE_OR_CARS)
-    assert apart["path"].tolist() == ["train/1.jpg", "train/2.jpg", "val/2.jpg", "val/4.jpg"]
+    assert skipped[["split", "reason"]].values.tolist() == [["train", "unknown_category"]]
 
 
 def test_a_subset_is_no_larger_than_asked_for():
@@ -162,10 +143,10 @@ def test_a_subset_is_no_larger_than_asked_for():
 
 def test_a_split_of_which_no_image_is_left_is_an_error_that_says_why():
     images = pd.DataFrame({"split": ["train"]})
-    skipped = pd.DataFrame({"split": ["train", "val", "val"], "reason": ["a", "missing_file", "in_earlier_split"]})
+    skipped = pd.DataFrame({"split": ["train", "val", "val"], "reason": ["a", "missing_file", "size_mismatch"]})
     with pytest.raises(SegscopeError) as error:
         require_splits(images, skipped)
-    assert str(error.value) == "no image of split val is left: {'in_earlier_split': 1, 'missing_file': 1}"
+    assert str(error.value) == "no image of split val is left: {'missing_file': 1, 'size_mismatch': 1}"
 
 
 @pytest.fixture
@@ -183,9 +164,10 @@ def test_annotations_are_those_of_the_images_in_order(chosen, tmp_path):
         [1, 1, 1],
         [2, 2, 1],
         [2, 4, 3],
+        [102, 1, 1],
         [104, 2, 3],
     ]
-    assert table["segmentation"].tolist() == [b"[]"] * 4
+    assert table["segmentation"].tolist() == [b"[]"] * 5
     write_parquet(tmp_path / "annotations.parquet", table, ANNOTATIONS)
 
 
@@ -197,9 +179,9 @@ def test_what_there_was_and_what_is_left_is_counted(chosen, tmp_path):
         split: [found.value(name, split) for name in ("images", "annotations", "images_in_source", "skipped")]
         for split in splits
     }
-    assert counted == {"train": [2, 3, 3, 1], "val": [1, 1, 3, 1]}
-    assert found.value("skipped.unknown_category", "train") == found.value("skipped.in_earlier_split", "val") == 1
-    assert found.find("skipped.in_earlier_split", "train") is None
+    assert counted == {"train": [2, 3, 3, 1], "val": [2, 2, 3, 0]}
+    assert found.value("skipped.unknown_category", "train") == 1
+    assert found.find("skipped.unknown_category", "val") is None
 
 
 def test_planted_faults_are_found_by_the_ids_of_their_file():

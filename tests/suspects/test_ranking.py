@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from segscope.suspects.find import KINDS
-from segscope.suspects.ranking import box_iou, first_of_groups, ranking_quality, suspect_measures
+from segscope.suspects.ranking import box_iou, first_of_groups, objects_of, ranking_quality, suspect_measures
 
 
 @pytest.fixture
@@ -94,3 +94,30 @@ def test_of_each_kind_a_group_of_images_is_shown_once(ranked):
         [1, "mislabeled", 0.9],
     ]
     assert first_of_groups(ranked[:0], {}).empty
+
+
+def test_a_suspect_is_of_its_object():
+    objects = pd.DataFrame(
+        [
+            (10, 1, 7, "car", [0, 0, 9, 9]),
+            (11, 1, None, "car", [0, 0, 4, 4]),
+            (12, 1, None, "car", [0, 0, 9, 9]),
+            (13, 1, None, "person", [0, 0, 10, 10]),
+            (14, 2, 7, "car", [0, 0, 9, 9]),
+        ],
+        columns=["object_id", "image_id", "annotation_id", "class", "bbox"],
+    )
+    suspects = pd.DataFrame(
+        [
+            (2, 7, "background", [0, 0, 9, 9]),
+            (1, None, "car", [0, 0, 10, 10]),
+            (1, None, "car", [50, 50, 3, 3]),
+            (3, None, "car", [0, 0, 9, 9]),
+            (1, 8, "person", [0, 0, 9, 9]),
+        ],
+        columns=["image_id", "annotation_id", "suggested", "bbox"],
+        index=[5, 6, 7, 8, 9],
+    )
+    found = objects_of(suspects, objects)
+    assert found.index.tolist() == [5, 6, 7, 8, 9]
+    assert found.astype(object).where(found.notna(), None).tolist() == [14, 12, None, None, None]

@@ -30,6 +30,7 @@ METRICS: Mapping[str, tuple[str, ...]] = {
         "val.gap.*",
         "val.iou.*",
         "val.mean_iou.*",
+        "val.boundary_iou.*",
         "val.recall.*",
         "val.suspects.*",
         "val.found.*",

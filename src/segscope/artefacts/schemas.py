@@ -18,6 +18,20 @@ INDEX = pa.schema(
         "sha256": pa.string(),
     }
 )
+VIEW_HASHES = pa.schema({"sha256": pa.string(), "hashes": pa.list_(pa.uint64())})  # null: there is nothing to see
+DUPLICATES = pa.schema(  # ordered by split, image_id, and the others' split and id
+    {
+        "image_id": pa.int64(),
+        "split": pa.string(),
+        "other_id": pa.int64(),  # in an earlier split, or in the same one and smaller
+        "other_split": pa.string(),
+        "kind": pa.string(),  # exact: the same bytes | near
+        "distance": pa.float32(),  # of the pictures' details: 0 (the same) … 1 (unlike)
+    }
+)
+
+# Left out of val, as the earlier split has them: other_id.
+COPIES = pa.schema([*INDEX, pa.field("other_id", pa.int64())])
 # Which images the user says belong together; others may be near copies: GROUPS.
 NAMED_GROUPS = pa.schema({"image_id": pa.int64(), "group": pa.string()})
 GROUPS = pa.schema({"image_id": pa.int64(), "group": pa.int64()})  # the smallest image_id of the group
@@ -76,11 +90,30 @@ INSTANCES = pa.schema(
         "rle": pa.string(),
     }
 )
+OBJECTS = pa.schema(  # an annotation of the model's classes, or a predicted region that meets none
+    {
+        "object_id": pa.int64(),
+        "image_id": pa.int64(),
+        "split": pa.string(),
+        "annotation_id": pa.int64(),  # null: a region
+        "class": pa.string(),
+        "category_id": pa.int32(),  # null: a region
+        "crowd": pa.bool_(),
+        "area": pa.float32(),  # share of the image
+        "size": pa.string(),  # COCO's small, medium, large
+        "recall": pa.float32(),  # of its visible pixels; null of a region, as iou and found are
+        "iou": pa.float32(),
+        "found": pa.bool_(),
+        "probability": pa.float32(),  # of its class
+        "bbox": pa.list_(pa.float32(), 4),  # left, top, width, height in the image's pixels
+    }
+)
 LABEL_ISSUES = pa.schema(
     {
         "image_id": pa.int64(),
         "split": pa.string(),
         "annotation_id": pa.int64(),
+        "object_id": pa.int64(),  # of objects.parquet; null: the region that is missing is none there
         "kind": pa.string(),
         "score": pa.float32(),  # the share of faults among such suspects, see segscope.suspects.find
         "labelled": pa.string(),
@@ -202,7 +235,11 @@ def samples_schema(categories: pd.DataFrame) -> pa.Schema:
 
 
 def predictions_schema(taxonomy: Taxonomy) -> pa.Schema:
-    """predictions.parquet. counts: class × category position, row by row."""
+    """predictions.parquet.
+
+    Row by row: counts, class × category position; of the classes but background, boundary, × both masks, either
+    (`segscope.evaluation.boundary`), and errors, × kind (`segscope.evaluation.errors`).
+    """
     fields = {
         "image_id": pa.int64(),
         "split": pa.string(),
@@ -215,7 +252,15 @@ def predictions_schema(taxonomy: Taxonomy) -> pa.Schema:
     for name in taxonomy.classes:
         fields |= {f"iou.{name}": pa.float32(), f"confidence.{name}": pa.float32()}
     fields["counts"] = pa.list_(pa.int32(), len(taxonomy.class_names) * len(taxonomy.category_names))
+    fields |= {"boundary": pa.list_(pa.int32(), 2 * len(taxonomy.classes)), "errors": pa.list_(pa.int32())}
     return pa.schema(fields)
+
+
+def repeats_schema(taxonomy: Taxonomy) -> pa.Schema:
+    """repeats.parquet: what the trainings of other seeds make of val, as in predictions.parquet."""
+    fields = predictions_schema(taxonomy)
+    kept = [fields.field(name) for name in ("image_id", "loss", "counts", "boundary", "errors")]
+    return pa.schema([pa.field("seed", pa.int64()), *kept])
 
 
 def embeddings_schema(dimensions: int) -> pa.Schema:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from segscope.artefacts.files import atomic_folder
 from segscope.evaluation.bootstrap import TRUSTED
 from segscope.evaluation.calibration import reliability_curve
 from segscope.evaluation.confusions import category_table
@@ -15,6 +17,13 @@ from segscope.evaluation.evaluate import Evaluation
 from segscope.taxonomy import Taxonomy
 
 LOSS_BINS = 30
+
+
+def write_plots(folder: Path, evaluations: Mapping[str, Evaluation], measures: pd.DataFrame) -> None:
+    """Write the tables as CSV files; the rest as `plot_tables`."""
+    with atomic_folder(folder) as inside:
+        for name, table in plot_tables(evaluations, measures).items():
+            table.to_csv(inside / f"{name}.csv", index=False)
 
 
 def plot_tables(evaluations: Mapping[str, Evaluation], measures: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -27,6 +36,7 @@ def plot_tables(evaluations: Mapping[str, Evaluation], measures: pd.DataFrame) -
         "reliability": by_split(
             {split: reliability_curve(e.reliability, e.taxonomy.class_names) for split, e in evaluations.items()}
         ),
+        "errors": errors_table(measures),
         "categories": by_split({split: category_table(e.counts, e.taxonomy) for split, e in evaluations.items()}),
     }
 
@@ -39,6 +49,15 @@ def iou_table(measures: pd.DataFrame) -> pd.DataFrame:
     trusted = table["carriers"] >= TRUSTED
     table = table.assign(low=table["low"].where(trusted), high=table["high"].where(trusted))
     return table.rename(columns={"value": "iou"})[["split", "metric", "class", "iou", "low", "high"]]
+
+
+def errors_table(measures: pd.DataFrame) -> pd.DataFrame:
+    """Of each class's wrong pixels in each split, the share of each kind (`segscope.evaluation.errors`)."""
+    rows = measures[measures["measure"].str.startswith("errors.")]
+    parts = rows["measure"].str.split(".", n=2, expand=True).reindex(columns=range(3))
+    return rows.assign(**{"class": parts[1], "kind": parts[2], "share": rows["value"]})[
+        ["split", "class", "kind", "share"]
+    ]
 
 
 def confusion_table(matrix: np.ndarray, taxonomy: Taxonomy) -> pd.DataFrame:

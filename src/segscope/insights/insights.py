@@ -17,6 +17,7 @@ import pandas as pd
 from segscope.artefacts.measures import Measure
 from segscope.artefacts.schemas import INSIGHTS
 from segscope.evaluation.groups import compare
+from segscope.evaluation.per_image import image_scores
 from segscope.insights.associations import associations
 from segscope.insights.hard import HARD, hard_images
 from segscope.insights.held import (
@@ -93,6 +94,20 @@ class _Scored:
         total = weight @ (score - np.average(score, weights=weight)) ** 2
         own = weight @ told**2
         return float((weight @ (told * left)) ** 2 / (own * total)) if own * total > 0 else 0.0
+
+
+def insights_of(
+    samples: pd.DataFrame, predictions: pd.DataFrame, taxonomy: Taxonomy, group: pd.Series, fewest: int
+) -> Insights:
+    """All that metadata tells of images' scores.
+
+    samples: rows of samples.parquet, of these and other images. predictions: N rows of predictions.parquet. group: by
+    image_id. fewest: as `find_insights`.
+    """
+    ids = predictions["image_id"]
+    shown = samples.set_index("image_id").loc[ids].reset_index()
+    scores = image_scores(predictions, taxonomy).reset_index(drop=True)
+    return find_insights(shown, scores, taxonomy, group[ids].to_numpy(), fewest)
 
 
 def find_insights(

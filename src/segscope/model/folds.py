@@ -1,10 +1,20 @@
-"""Folds of the train split, so that each of its images is judged by a model that saw neither it nor a near copy."""
+"""The models beside the one that is analysed: of other seeds, and of the folds of the train split.
+
+Of the folds each image is judged by a model that saw neither it nor a near copy.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+
+from segscope.evaluation.predicted import Predicted
+from segscope.model.inference import Split, predict_split
+from segscope.model.saving import read_model
 
 
 def fold_of(groups: np.ndarray, folds: int) -> np.ndarray:
@@ -24,6 +34,28 @@ def fold_sizes(groups: np.ndarray, folds: int) -> list[int]:
     return np.bincount(fold_of(groups, folds), minlength=folds).tolist()
 
 
+def repeat_model(folder: Path, seed: int) -> Path:
+    """The model that was trained with another seed."""
+    return folder / f"seed-{seed}.keras"
+
+
 def fold_model(folder: Path, fold: int) -> Path:
     """The model that was trained without a fold."""
-    return folder / f"model-{fold}.keras"
+    return folder / f"fold-{fold}.keras"
+
+
+def predict_repeats(folder: Path, split: Split, batch_size: int) -> Iterator[tuple[int, Iterator[Predicted]]]:
+    """The seed of each model that there is in the folder, ascending, and a split's images as it sees them."""
+    for seed, file in sorted((int(path.stem.removeprefix("seed-")), path) for path in folder.glob("seed-*.keras")):
+        yield seed, predict_split(read_model(file), split, batch_size)
+
+
+def predict_folds(folder: Path, train: Split, group: pd.Series, folds: int, batch_size: int) -> Iterator[Predicted]:
+    """The train split's images, each as the model sees it that learned from none of its fold; steadier, too.
+
+    folder: of the folds' models. group: of the images, by image_id.
+    """
+    fold, ids = fold_of(group.to_numpy(), folds), group.index.to_numpy()
+    for number in np.unique(fold):
+        part = replace(train, n=int((fold == number).sum()), only=ids[fold == number])
+        yield from predict_split(read_model(fold_model(folder, number)), part, batch_size, mirrored=True)

@@ -47,12 +47,17 @@ def in_float32(model: keras.Model) -> keras.Model:
     return copy
 
 
-def load_model(path: Path, n_classes: int, image_size: int) -> keras.Model:
-    """The trained model. Raises SegscopeError if it cannot be read, or is not of this variant and size."""
+def read_model(path: Path) -> keras.Model:
+    """A trained model. Raises SegscopeError if it cannot be read."""
     try:
-        model = keras.models.load_model(path, compile=False)
+        return keras.models.load_model(path, compile=False)
     except (OSError, ValueError, TypeError) as error:
         raise SegscopeError(f"model {path} cannot be read ({error}); run `dvc repro train`") from error
+
+
+def load_model(path: Path, n_classes: int, image_size: int) -> keras.Model:
+    """The trained model. Raises SegscopeError if it cannot be read, or is not of this variant and size."""
+    model = read_model(path)
     if model.output_shape[1:] != (image_size, image_size, n_classes):
         raise SegscopeError(
             f"model {path} gives {model.output_shape[1:]}, the params ask for {(image_size, image_size, n_classes)}; "

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import keras
 import numpy as np
@@ -23,6 +24,7 @@ from segscope.model.dataset import Examples, count_pixels, training_batches, val
 from segscope.model.folds import fold_of
 from segscope.model.history import best_metrics
 from segscope.model.objective import PixelCrossEntropy, PixelLoss, SegmentationMetrics, class_weights
+from segscope.model.saving import save_model
 from segscope.params import Train
 from segscope.taxonomy import Taxonomy
 
@@ -85,6 +87,11 @@ def hold_out(training: Training, groups: pd.Series) -> Training:
         raise SegscopeError(f"train.holdout: {share} of these {len(ids)} images leaves none on one side; choose 0")
     kept, out = (replace(training.train, image_ids=ids[side]) for side in (~held, held))
     return replace(training, train=kept, held=out)
+
+
+def repeats(training: Training) -> list[Training]:
+    """The same training with each of the other seeds."""
+    return [replace(training, options=options) for options in training.options.of_seeds()[1:]]
 
 
 def fold_trainings(training: Training, groups: pd.Series, folds: int) -> list[Training]:
@@ -166,7 +173,7 @@ def train(
     encoder: as `segscope.model.encoder.read_encoder` gives it. The rest as `fit`.
     """
     kind, weights = encoder
-    examples, options = training.train, training.options
+    examples, options = training.train, training.options.of_seeds()[0]
     make_deterministic(options.seed)
     with strategy().scope():
         model = build_model(kind, weights, examples.image_size, len(training.class_weights), options)
@@ -182,6 +189,24 @@ def train(
     read = [*map(Path, (*examples.files, *training.val.files)), *([weights] if weights else [])]
     checkpoint = Checkpoint(checkpoint_folder, fingerprint(settings, read), options.patience)
     return model, fit(model, training, checkpoint, log_folder), checkpoint
+
+
+def train_others(
+    trainings: Mapping[Path, Training], encoder: tuple[str, Path | None], checkpoint_folder: Path
+) -> list[Checkpoint]:
+    """Train each model beside the one that is analysed, and save it as its file. Returns their checkpoints.
+
+    The rest as `train`; each has a checkpoint folder of its own beside checkpoint_folder.
+    """
+    checkpoints = []
+    with TemporaryDirectory() as logs:
+        for file, training in trainings.items():
+            print(f"another model: {file.stem}")
+            own = checkpoint_folder.with_name(f"{checkpoint_folder.name}-{file.stem}")
+            model, _, checkpoint = train(training, encoder, own, Path(logs) / file.stem)
+            save_model(model, file)
+            checkpoints.append(checkpoint)
+    return checkpoints
 
 
 def fit(model: keras.Model, training: Training, checkpoint: Checkpoint, log_folder: Path) -> pd.DataFrame:

@@ -1,10 +1,10 @@
-"""Two runs compared over the same images. Letters: N images."""
+"""Two sides compared over the same images, each of one run or several that differ in their seeds. Letters: N images."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 import pandas as pd
@@ -12,135 +12,245 @@ import pandas as pd
 from segscope.artefacts.measures import Measures
 from segscope.artefacts.revisions import read_file
 from segscope.errors import SegscopeError
-from segscope.evaluation.bootstrap import TRUSTED, Bootstrap, interval
-from segscope.evaluation.metrics import Ratio, carriers, ratios, resampled
-from segscope.evaluation.per_image import pixel_counts
+from segscope.evaluation.bootstrap import Bootstrap
+from segscope.evaluation.difference import LEVEL, Difference, differences, holm
+from segscope.evaluation.yardsticks import comparable, held, image_ious, predicted_as, same_question, yardsticks
 from segscope.run import Run
 from segscope.taxonomy import Taxonomy
 
-# Of the whole run, without an interval: the measure, and of which split.
-PLAIN = {
+# Of whole runs, each about its own classes, map or clusters: the measure, and of which split.
+APART = {
+    "loss": ("loss", "val"),
+    "pixel accuracy": ("pixel_accuracy", "val"),
+    "calibration error": ("calibration_error", "val"),
     "separability": ("separability", "val"),
     "silhouette": ("silhouette", "val"),
-    "neighbor_purity": ("neighbor_purity", "all"),
+    "neighbor purity": ("neighbor_purity", "val"),
     "trustworthiness": ("trustworthiness", ""),
-    "calibration error": ("calibration_error", "val"),
     "clusters": ("clusters", ""),
     "cluster stability": ("stability.seeds", ""),
     "cluster purity above chance": ("above_chance.purity", ""),
 }
-
-
-SINGLE = "Of two single trainings: another seed of the same configuration moves these figures, too."
+COLUMNS = ["image_id", "split", "loss", "counts", "boundary", "errors", "mask"]
 
 
 @dataclass(frozen=True)
 class RunOf:
-    """A revision's run. predictions: image_id, split, loss, counts, mask. groups: by image_id. points: image_id, x, y,
-    cluster. paths: of the photographs, by image_id.
+    """A revision's run.
+
+    index: image_id, path, sha256. predictions: of val, by image_id. repeats: the same without masks, of each other
+    seed. groups: by image_id. points: image_id, x, y, cluster.
     """
 
     name: str
     variant: str
     taxonomy: Taxonomy
+    index: pd.DataFrame
     predictions: pd.DataFrame
+    repeats: Mapping[int, pd.DataFrame]
     groups: pd.Series
     points: pd.DataFrame
-    paths: Mapping[int, str]
     measures: Measures
 
+    @cached_property
+    def images(self) -> pd.MultiIndex:
+        """image_id and sha256 of the val images: two images are the same if both are."""
+        known = self.index.set_index("image_id").loc[self.predictions.index, "sha256"]
+        return pd.MultiIndex.from_arrays([known.index, known.to_numpy()])
 
-def read_run(revision: str) -> RunOf:
-    """Read a revision's artefacts. Raises SegscopeError if one is missing."""
-    return run_of(Run(read=partial(read_file, revision=revision), revision=revision), revision)
+
+@dataclass(frozen=True)
+class Side:
+    """The runs that are one side of a comparison, the first of which is shown; all of the same classes."""
+
+    runs: Sequence[RunOf]
+
+    @property
+    def first(self) -> RunOf:
+        """The run whose pictures and map are shown."""
+        return self.runs[0]
+
+    @property
+    def name(self) -> str:
+        """The revisions' names."""
+        return ", ".join(run.name for run in self.runs)
+
+    @cached_property
+    def trainings(self) -> list[pd.DataFrame]:
+        """What each training makes of val; of trainings that make the very same of it, one."""
+        each = [table for run in self.runs for table in (run.predictions, *run.repeats.values())]
+        distinct: dict[bytes, pd.DataFrame] = {}
+        for table in each:
+            counts = np.stack(table["counts"].to_numpy())
+            distinct.setdefault(counts.tobytes() + table["loss"].to_numpy(np.float64).tobytes(), table)
+        return list(distinct.values())
+
+    def apart(self, measure: str, split: str) -> list[float]:
+        """What the runs measured of themselves."""
+        values = [run.measures.value(measure, split) for run in self.runs]
+        return [value for value in values if np.isfinite(value)]
+
+
+def side_of(revisions: Sequence[str]) -> Side:
+    """Read the revisions of a side. Raises SegscopeError if an artefact is missing, or their classes differ."""
+    runs = [run_of(Run(read=partial(read_file, revision=name), revision=name), name) for name in revisions]
+    first, *others = runs
+    for other in others:
+        if held(other.taxonomy) != held(first.taxonomy):
+            raise SegscopeError(
+                f"{first.name} and {other.name} have other classes ({', '.join(first.taxonomy.classes)}; "
+                f"{', '.join(other.taxonomy.classes)}): one side is of trainings that differ in their seeds alone"
+            )
+    return Side(runs)
 
 
 def run_of(run: Run, name: str) -> RunOf:
     """A run's artefacts under a name. Raises SegscopeError if one is missing."""
-    index = run.table("index", ["image_id", "path"])
+    index = run.table("index", ["image_id", "path", "sha256"])
     points = run.table("embeddings", ["image_id", "x", "y"])
     points = points.merge(run.table("clusters", ["image_id", "cluster"]), on="image_id")
+    predictions = run.table("predictions", COLUMNS)
+    val = predictions[predictions["split"] == "val"].drop(columns="split").set_index("image_id")
+    repeats = run.table("repeats").set_index("image_id")
     return RunOf(
         name,
         run.params.variant,
         run.taxonomy,
-        run.table("predictions", ["image_id", "split", "loss", "counts", "mask"]),
+        index,
+        val,
+        {int(seed): table for seed, table in repeats.groupby("seed")},
         run.table("groups").set_index("image_id")["group"],
         points,
-        dict(zip(index["image_id"].tolist(), index["path"], strict=True)),
         run.measures("predict", "embed", "cluster"),
     )
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """metrics: metric, a, b, difference, low, high, over the common val images; NaN intervals where there are none.
+    """metrics: metric, a, b, difference, low, high, p_value, adjusted, changed (bool), over the common val images.
 
-    images: image_id, loss_a, loss_b, change, the most improved first. note: where the two runs' images differ.
+    NaN where there is none. apart: metric, a, b, lists of what each run measured of itself. images: image_id, a, b,
+    change, the most improved first, by `score`. trainings: of each side. matched: val images of each side, and common.
+    yardsticks: the groups of categories that both are measured by; by: the classes by which each side finds them, where
+    these differ.
     """
 
     metrics: pd.DataFrame
+    apart: pd.DataFrame
     images: pd.DataFrame
-    note: str | None
+    score: str
+    trainings: tuple[int, int]
+    matched: tuple[int, int, int]
+    yardsticks: Sequence[str]
+    by: Mapping[str, tuple[str, str]]
+    same_question: bool
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader must know first."""
+        a, b, common = self.matched
+        images = f"Compared are the {common} val images that both judged, the same by id and by bytes"
+        images += "." if a == b == common else f"; A judged {a}, B {b}."
+        if self.trainings == (1, 1):
+            spread = (
+                "Of two single trainings: intervals are over images alone, another seed of the same configuration "
+                "moves these figures, too, and nothing is called a change. Train both with several train.seeds, or "
+                "name several runs a side."
+            )
+        else:
+            k = " and ".join(map(str, self.trainings))
+            spread = (
+                f"A and B are of {k} trainings; intervals are over trainings and images together. A row is marked as "
+                "changed only if it is with all rows taken together (Holm, 5 %), by the trainings' degrees of freedom."
+            )
+            if 1 in self.trainings:
+                spread += " The single training is taken to vary as those of the other side do."
+        return [images, spread]
 
 
-def compare_runs(a: RunOf, b: RunOf) -> Comparison:
-    """Compare two runs by the val images that both judged, paired. Raises SegscopeError if there are none."""
-    pair = [run.predictions[run.predictions["split"] == "val"].set_index("image_id") for run in (a, b)]
-    common = pair[0].index.intersection(pair[1].index)
+def compare_sides(a: Side, b: Side) -> Comparison:
+    """Compare two sides by the val images that all their runs judged. Raises SegscopeError if there are none."""
+    runs = (*a.runs, *b.runs)
+    common = runs[0].images
+    for run in runs[1:]:
+        common = common.intersection(run.images, sort=False)
     if common.empty:
-        raise SegscopeError(f"{a.name} and {b.name} have no val image in common: there is nothing to compare")
-    note = None
-    if len(common) < max(map(len, pair)):
-        sizes = f"{len(pair[0])} and {len(pair[1])}"
-        note = f"The runs were judged on different val images ({sizes}); compared are the {len(common)} they share."
-    pair = [table.loc[common] for table in pair]
-    groups = a.groups.loc[common].to_numpy()
-    rows = _paired([_ratios(run, table) for run, table in zip((a, b), pair, strict=True)], Bootstrap(groups))
-    plain = {name: [run.measures.value(*measure) for run in (a, b)] for name, measure in PLAIN.items()}
-    rows += [(name, x, y, y - x, np.nan, np.nan) for name, (x, y) in plain.items()]
-    images = pd.DataFrame(
-        {"image_id": common, "loss_a": pair[0]["loss"].to_numpy(), "loss_b": pair[1]["loss"].to_numpy()}
+        alike = set(a.first.predictions.index) & set(b.first.predictions.index)
+        why = f"{len(alike)} have the same id, and other bytes" if alike else "no id is in both"
+        raise SegscopeError(f"{a.name} and {b.name} have no val image in common ({why}): there is nothing to compare")
+    ids = common.get_level_values(0)
+    shared = yardsticks(a.first.taxonomy, b.first.taxonomy)
+    tables = [[table.loc[ids] for table in side.trainings] for side in (a, b)]
+    taxonomies = a.first.taxonomy, b.first.taxonomy
+    found = [
+        [comparable(table, own, other, shared) for table in side]
+        for side, own, other in zip(tables, taxonomies, taxonomies[::-1], strict=True)
+    ]
+    bootstrap = Bootstrap(a.first.groups.loc[ids].to_numpy())
+    same = same_question(*taxonomies)
+    if same:
+        score, better = "loss", -1
+        values = [np.mean([table["loss"].to_numpy(float) for table in side], axis=0) for side in tables]
+    else:
+        score, better = "IoU", 1
+        values = [
+            np.mean([image_ious(table, own, shared) for table in side], axis=0)
+            for side, own in zip(tables, taxonomies, strict=True)
+        ]
+    images = pd.DataFrame({"image_id": ids, "a": values[0], "b": values[1], "change": values[1] - values[0]})
+    order = (better * images["change"]).sort_values(ascending=False, kind="stable").index
+    by = {name: tuple(", ".join(predicted_as(own, of)) for own in taxonomies) for name, of in shared.items()}
+    return Comparison(
+        _metrics(differences(found[0], found[1], bootstrap)),
+        _apart(a, b, same),
+        images.loc[order].reset_index(drop=True),
+        score,
+        (len(a.trainings), len(b.trainings)),
+        (len(a.first.images), len(b.first.images), len(ids)),
+        list(shared),
+        {name: (x, y) for name, (x, y) in by.items() if x != y},
+        same,
     )
-    images["change"] = images["loss_b"] - images["loss_a"]
-    columns = ["metric", "a", "b", "difference", "low", "high"]
-    return Comparison(pd.DataFrame(rows, columns=columns), images.sort_values("change", ignore_index=True), note)
 
 
-def _ratios(run: RunOf, table: pd.DataFrame) -> dict[str, Ratio]:
-    return ratios(pixel_counts(table, run.taxonomy), table["loss"].to_numpy(float), run.taxonomy)
+def _metrics(found: Sequence[Difference]) -> pd.DataFrame:
+    columns = ["metric", "a", "b", "difference", "low", "high", "p_value"]
+    table = pd.DataFrame([[getattr(each, name) for name in columns] for each in found], columns=columns)
+    adjusted = holm(table["p_value"])
+    return table.assign(adjusted=adjusted, changed=adjusted < 1 - LEVEL)
 
 
-def _paired(found: Sequence[Mapping[str, Ratio]], bootstrap: Bootstrap) -> list[tuple]:
-    """Each metric that both runs have, over the same images, and the 95 % interval of its difference.
-
-    There is none where too few groups carry the metric in either run.
-    """
-    a, b = ({name: ratio for name, ratio in each.items() if name in found[0] and name in found[1]} for each in found)
-    carry = [carriers(each, bootstrap) for each in (a, b)]
-    drawn = [resampled(each, bootstrap) for each in (a, b)]
-    rows = []
-    for name in a:
-        x, y = a[name].value(), b[name].value()
-        trusted = min(each[name] for each in carry) >= TRUSTED
-        low, high = interval(drawn[1][name] - drawn[0][name]) if trusted else (np.nan, np.nan)
-        rows.append((name, x, y, y - x, low, high))
-    return rows
+def _apart(a: Side, b: Side, same: bool) -> pd.DataFrame:
+    names = [name for name in APART if not (same and name in ("loss", "pixel accuracy"))]
+    rows = [(name, *(side.apart(*APART[name]) for side in (a, b))) for name in names]
+    return pd.DataFrame([row for row in rows if row[1] or row[2]], columns=["metric", "a", "b"])
 
 
-def as_markdown(a: RunOf, b: RunOf, found: Comparison) -> str:
+def as_markdown(a: Side, b: Side, found: Comparison) -> str:
     """The metrics as a Markdown table, for a pull request."""
     lines = [f"| val | {_cell(a.name)} | {_cell(b.name)} | difference |", "| --- | --- | --- | --- |"]
     for row in found.metrics.itertuples():
-        if np.isnan(row.a) and np.isnan(row.b):
-            continue
-        change = "–" if np.isnan(row.difference) else f"{row.difference:+.3f}"
-        if not np.isnan(row.low):
+        change = _number(row.difference, "+.3f")
+        if np.isfinite(row.low):
             change += f" ({row.low:+.3f} to {row.high:+.3f})"
-        a_value, b_value = ("–" if np.isnan(value) else f"{value:.3f}" for value in (row.a, row.b))
-        lines.append(f"| {_cell(row.metric)} | {a_value} | {b_value} | {change} |")
-    text = "\n".join(lines) + f"\n\n{SINGLE}\n"
-    return text if found.note is None else f"{text}\n{found.note}\n"
+        change = f"**{change}**" if row.changed else change
+        lines.append(f"| {_cell(row.metric)} | {_number(row.a)} | {_number(row.b)} | {change} |")
+    lines += [
+        f"| {_cell(row.metric)} | {spread(row.a)} | {spread(row.b)} | not compared |"
+        for row in found.apart.itertuples()
+    ]
+    by = [f"{name}: A finds it as {x}, B as {y}." for name, (x, y) in found.by.items()]
+    return "\n\n".join(["\n".join(lines), *map(_cell, [*found.notes, *by])]) + "\n"
+
+
+def spread(values: Sequence[float]) -> str:
+    """A value, or the least and the greatest of several."""
+    ends = [_number(value) for value in (min(values), max(values))] if values else ["–"]
+    return " to ".join(dict.fromkeys(ends))
+
+
+def _number(value: float, form: str = ".3f") -> str:
+    return "–" if np.isnan(value) else f"{value:{form}}"
 
 
 def _cell(text: str) -> str:

@@ -1,10 +1,11 @@
-"""The page that compares two runs: a folder that opens from disk, as the report does."""
+"""The page that compares two sides: a folder that opens from disk, as the report does."""
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,42 +15,47 @@ from PIL import Image
 from segscope.artefacts.images import decode_png, to_rgb
 from segscope.artefacts.overlays import class_overlay
 from segscope.artefacts.revisions import read_file
-from segscope.report.compare import Comparison, RunOf
+from segscope.report.compare import Comparison, RunOf, Side, spread
 from segscope.report.html import template, write_assets
 
 SHOWN = 12
 LONGEST = 240
 
 
-def write_comparison(a: RunOf, b: RunOf, found: Comparison, folder: Path) -> None:
+def write_comparison(a: Side, b: Side, found: Comparison, folder: Path) -> None:
     """Write the page into `folder`. Raises SegscopeError if a photograph of the runs is nowhere to be had."""
     (folder / "images").mkdir(parents=True)
-    better, worse = found.images[found.images["change"] < 0], found.images[found.images["change"] > 0]
+    same = set(a.first.index[["image_id", "sha256"]].merge(b.first.index)["image_id"])
+    change = found.images["change"] * (-1 if found.score == "loss" else 1)
     page = template("compare_assets/compare.html.j2").render(
         a=a,
         b=b,
         found=found,
-        improved=_cards(a, b, better.head(SHOWN), folder),
-        worse=_cards(a, b, worse.tail(SHOWN)[::-1], folder),
-        data={"a": _points(a), "b": _points(b)},
+        spread=spread,
+        improved=_cards(a, b, found.images[change > 0].head(SHOWN), folder),
+        worse=_cards(a, b, found.images[change < 0].tail(SHOWN)[::-1], folder),
+        data={name: _points(side.first, name, same) for name, side in (("a", a), ("b", b))},
     )
     (folder / "index.html").write_text(page, encoding="utf-8")
     write_assets(folder, "assets/style.css", "compare_assets/compare.js")
 
 
-def _points(run: RunOf) -> dict[str, list]:
+def _points(run: RunOf, side: str, same: Collection[int]) -> dict[str, list]:
+    """The map's points; those of one key in both maps are the same image."""
     points = run.points[["image_id", "x", "y", "cluster"]].round({"x": 3, "y": 3})
+    points = points.assign(key=[str(i) if i in same else f"{i} of {side}" for i in points["image_id"]])
     table = json.loads(points.rename(columns={"image_id": "ids"}).to_json(orient="split"))
     return dict(zip(table["columns"], map(list, zip(*table["data"], strict=True)), strict=True))
 
 
-def _cards(a: RunOf, b: RunOf, rows: pd.DataFrame, folder: Path) -> Sequence[dict[str, Any]]:
-    masks = [run.predictions.set_index("image_id")["mask"] for run in (a, b)]
+def _cards(a: Side, b: Side, rows: pd.DataFrame, folder: Path) -> Sequence[dict[str, Any]]:
+    files = a.first.index.set_index("image_id")
     cards = []
     for row in rows.itertuples():
-        picture = _photograph(a, row.image_id)
-        card = {"image_id": row.image_id, "loss_a": row.loss_a, "loss_b": row.loss_b}
-        overlays = [class_overlay(picture, decode_png(mask[row.image_id])) for mask in masks]
+        picture = _photograph(a.first.name, *files.loc[row.image_id, ["path", "sha256"]])
+        card = {"image_id": row.image_id, "score_a": row.a, "score_b": row.b}
+        masks = [side.first.predictions.at[row.image_id, "mask"] for side in (a, b)]
+        overlays = [class_overlay(picture, decode_png(mask)) for mask in masks]
         for key, image in zip(("photo", "a", "b"), (picture, *overlays), strict=True):
             card[key] = f"images/{row.image_id}-{key}.jpg"
             image.save(folder / card[key], quality=85)
@@ -57,10 +63,12 @@ def _cards(a: RunOf, b: RunOf, rows: pd.DataFrame, folder: Path) -> Sequence[dic
     return cards
 
 
-def _photograph(run: RunOf, image_id: int) -> Image.Image:
-    """From where it lies, or else from the revision that made it."""
-    path = Path(run.paths[image_id])
-    content = path.read_bytes() if path.is_file() else read_file(str(path), run.name)
+def _photograph(revision: str, path: str, sha256: str) -> Image.Image:
+    """From where it lies, if these are its bytes, or else from the revision that made it."""
+    file = Path(path)
+    content = file.read_bytes() if file.is_file() else b""
+    if hashlib.sha256(content).hexdigest() != sha256:
+        content = read_file(path, revision)
     picture = to_rgb(Image.open(io.BytesIO(content)))
     picture.thumbnail((LONGEST, LONGEST))
     return picture

@@ -37,6 +37,7 @@ class Findings:
     instances: pd.DataFrame
     predictions: pd.DataFrame
     scores: pd.DataFrame
+    objects: pd.DataFrame
     label_issues: pd.DataFrame
     embeddings: pd.DataFrame
     neighbors: pd.DataFrame
@@ -60,6 +61,7 @@ def read_findings(run: Run) -> Findings:
     tables = (
         "index",
         "instances",
+        "objects",
         "label_issues",
         "embeddings",
         "neighbors",
@@ -97,7 +99,7 @@ def produced(run: Run) -> str:
     model, images = (_md5(run, name) for name in ("model", "index"))
     return (
         f"Variant {run.params.variant}, source {run.params.data.source}, {run.params.data.image_size} pixels, "
-        f"{training['recipe']} recipe, {training['epochs']} epochs at most, seed {training['seed']}; "
+        f"{training['recipe']} recipe, {training['epochs']} epochs at most, seed {training['seeds'][0]}; "
         f"model {model}, images {images} (their sums in dvc.lock)."
     )
 

@@ -17,15 +17,16 @@ from segscope.evaluation.bootstrap import TRUSTED
 from segscope.labels.masks import compose_mask
 from segscope.labels.metadata import describe
 from segscope.latent.facts import STABLE, enriched
-from segscope.params import Report
 from segscope.report.findings import Findings
 from segscope.report.html import template, write_assets
+from segscope.report.objects import ERROR_KINDS, OUTCOMES, cells, described, found_rows, listed
 from segscope.report.views import CHUNK, ERRORS, Job, crop, write_views
 from segscope.suspects.find import KINDS
 from segscope.suspects.ranking import first_of_groups
 
 _FACTS_SHOWN = 6
 _ISSUES_LISTED = 2000  # of a run, the highest scores: those that a sample's page names
+_OBJECT = ["object_id", "class", "category", "size", "outcome", "became", "box"]  # what the script has of each
 _HIDDEN = ("image_id", "width", "height", "is_colored")
 HEAVY = {1: "person-heavy", 0: "vehicle-heavy", -1: "neither"}
 
@@ -34,8 +35,11 @@ def write_report(findings: Findings, folder: Path) -> list[Measure]:
     """Write the report into `folder`. Returns how much it shows."""
     folder.mkdir(parents=True, exist_ok=True)
     options, labels, measures = findings.params.report, _Labels(findings), findings.measures
-    write_views(_jobs(findings, labels), len(findings.embeddings), folder / "views", options.thumbnail)
-    suspects = {kind: _suspect_cards(findings, labels, kind, options, folder / "crops") for kind in KINDS}
+    objects = described(findings.objects, findings.index, findings.taxonomy)
+    judged = objects[(objects["split"] == "val") & ~objects["crowd"]]
+    counts = cells(judged)
+    write_views(_jobs(findings, labels, objects), len(findings.embeddings), folder / "views", options.thumbnail)
+    suspects = {kind: _suspect_cards(findings, labels, objects, kind, folder / "crops") for kind in KINDS}
     points = _points(findings)
     cards = [_cluster_card(findings, c) for c in sorted(set(findings.clusters["cluster"]) - {-1})]
     page = template("assets/index.html.j2").render(
@@ -45,6 +49,9 @@ def write_report(findings: Findings, folder: Path) -> list[Measure]:
         source=findings.params.data.source,
         colors={name: class_color(k) for k, name in enumerate(findings.taxonomy.classes, start=1)},
         errors=ERRORS,
+        error_kinds=ERROR_KINDS,
+        outcomes=OUTCOMES,
+        found=found_rows(counts, findings.taxonomy, measures),
         measures=measures,
         cards=cards,
         suspects=suspects,
@@ -54,7 +61,7 @@ def write_report(findings: Findings, folder: Path) -> list[Measure]:
         trusted=TRUSTED,
         stable=STABLE,
         unit=_unit(measures),
-        data=json.loads(json.dumps(_data(findings, points), default=_plain)),
+        data=json.loads(json.dumps(_data(findings, points, listed(judged), counts), default=_plain)),
     )
     (folder / "index.html").write_text(page, encoding="utf-8")
     write_assets(folder, "assets/style.css", "assets/report.js")
@@ -94,8 +101,8 @@ class _Labels:
         return self._class_of[compose_mask(table, height, width, self._crowd, size)]
 
 
-def _jobs(findings: Findings, labels: _Labels) -> Iterator[Job]:
-    """The views' jobs, in the order of the embeddings."""
+def _jobs(findings: Findings, labels: _Labels, objects: pd.DataFrame) -> Iterator[Job]:
+    """The views' jobs, in the order of the embeddings. objects: of `described`."""
     names, size = _cluster_names(findings), findings.params.data.image_size
     attention: dict[int, dict[str, np.ndarray]] = {}
     for row in findings.heatmaps.itertuples():
@@ -106,9 +113,11 @@ def _jobs(findings: Findings, labels: _Labels) -> Iterator[Job]:
         attention.setdefault(image_id, {})[f"support of wrong {name}"] = _square(support)
     paths = findings.index.set_index("image_id")["path"]
     predicted = findings.predictions.set_index("image_id")
+    own = {i: rows[_OBJECT].to_dict("records") for i, rows in objects.groupby("image_id")}
     for i in findings.embeddings["image_id"].tolist():
         row = predicted.loc[i]
-        yield Job(i, paths[i], labels.classes(i, size), row["mask"], row["loss_map"], attention.get(i, {}))
+        shown = attention.get(i, {}), own.get(i, [])
+        yield Job(i, paths[i], labels.classes(i, size), row["mask"], row["loss_map"], *shown)
 
 
 def _square(values: np.ndarray) -> np.ndarray:
@@ -144,11 +153,15 @@ def _cluster_card(findings: Findings, cluster: int) -> dict[str, Any]:
 
 
 def _suspect_cards(
-    findings: Findings, labels: _Labels, kind: str, options: Report, folder: Path
+    findings: Findings, labels: _Labels, objects: pd.DataFrame, kind: str, folder: Path
 ) -> list[dict[str, Any]]:
-    """The highest suspects of a kind, one of near copies, each with a picture of its surroundings."""
+    """The highest suspects of a kind, one of near copies, each with a picture of its surroundings.
+
+    objects: of `described`.
+    """
     folder.mkdir(exist_ok=True)
-    issues = findings.label_issues
+    issues, options = findings.label_issues, findings.params.report
+    fates = objects.set_index("object_id")[["outcome", "became"]].to_dict("index")
     chosen = first_of_groups(issues[issues["kind"] == kind], findings.groups).head(options.suspects)
     paths = findings.index.set_index("image_id")["path"]
     masks = findings.predictions.set_index("image_id")["mask"]
@@ -169,6 +182,8 @@ def _suspect_cards(
                 "labelled": row.labelled,
                 "suggested": row.suggested,
                 "evidence": row.evidence,
+                "object_id": None if pd.isna(row.object_id) else int(row.object_id),
+                **fates.get(row.object_id, {}),
                 "crop": f"{folder.name}/{name}",
             }
         )
@@ -206,8 +221,8 @@ def _shown(points: pd.DataFrame, scores: Collection[str]) -> list[str]:
     return shown
 
 
-def _data(findings: Findings, points: pd.DataFrame) -> dict[str, Any]:
-    """What the page's script draws."""
+def _data(findings: Findings, points: pd.DataFrame, objects: pd.DataFrame, counts: pd.DataFrame) -> dict[str, Any]:
+    """What the page's script draws. objects: of `listed`. counts: of `cells`."""
     columns = {}
     for name in _shown(points, findings.scores.columns):
         values = points[name]
@@ -219,6 +234,7 @@ def _data(findings: Findings, points: pd.DataFrame) -> dict[str, Any]:
     neighbors = findings.neighbors.groupby("image_id")["neighbor_id"].agg(list)
     issues = findings.label_issues.nlargest(_ISSUES_LISTED, "score")
     issues = issues[issues["image_id"].isin(position)]
+    objects = objects[objects["image_id"].isin(position)]
     names = _cluster_names(findings)
     return {
         "chunk": CHUNK,
@@ -233,6 +249,8 @@ def _data(findings: Findings, points: pd.DataFrame) -> dict[str, Any]:
             {"sample": position[row.image_id]} | {key: getattr(row, key) for key in ("kind", "score", "evidence")}
             for row in issues.itertuples()
         ],
+        "objects": _table(objects[_OBJECT].assign(sample=objects["image_id"].map(position))),
+        "objectCounts": _table(counts),
         "bins": {f"{row.column}|{row.metric}": _clean(row.bins) for row in findings.associations.itertuples()},
         "history": _table(findings.history),
         "confusion": findings.confusion.to_dict("list"),

@@ -31,7 +31,10 @@ _LABELLED, _PREDICTED = "#ffffff", "#00e5ff"
 
 
 class Job(NamedTuple):
-    """An image to show. labels: uint8 H × W classes (or 255). predicted, loss: PNG bytes. attention: by its caption."""
+    """An image to show. labels: uint8 H × W classes (or 255). predicted, loss: PNG bytes. attention: by its caption.
+
+    objects: what the page tells of each, as JSON has it.
+    """
 
     image_id: int
     path: str
@@ -39,6 +42,7 @@ class Job(NamedTuple):
     predicted: bytes
     loss: bytes
     attention: Mapping[str, np.ndarray]
+    objects: Sequence[Mapping[str, Any]] = ()
 
 
 def write_views(jobs: Iterable[Job], n: int, folder: Path, longest: int) -> None:
@@ -66,7 +70,7 @@ def _write(folder: Path, number: int, chunk: Sequence[Mapping[str, Any]]) -> Non
 
 
 def views(job: Job, longest: int) -> dict[str, Any]:
-    """The views of one image as data URLs."""
+    """The views of one image as data URLs, and its objects."""
     predicted = decode_png(job.predicted)
     found = {
         "photo": _jpeg(thumbnail(job.path, longest)),
@@ -75,7 +79,8 @@ def views(job: Job, longest: int) -> dict[str, Any]:
         "errors": _errors(job.labels, predicted),
         "loss": _heat(level_loss(decode_png(job.loss)) / 4),
     }
-    return found | {"attention": {caption: _heat(_scaled(heat)) for caption, heat in job.attention.items()}}
+    attention = {caption: _heat(_scaled(heat)) for caption, heat in job.attention.items()}
+    return {**found, "attention": attention, "objects": list(job.objects)}
 
 
 def _scaled(heat: np.ndarray) -> np.ndarray:

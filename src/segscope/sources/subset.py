@@ -78,12 +78,11 @@ def subset(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The images that `options` ask for, with their paths, and the rows of skipped.parquet.
 
-    path_of: where the image of a split and file name is. An image whose file an earlier split has is left out.
+    path_of: where the image of a split and file name is.
     """
     images = choose(splits, options.contains, options.match, options.max_images.model_dump(), options.seed)
     images["path"] = [path_of(*row).as_posix() for row in images[["split", "file_name"]].values]
-    images, shared = leave_out(images, in_earlier_split(images), "in_earlier_split", "an earlier split has this file")
-    return images, pd.concat([*(split.skipped.assign(split=name) for name, split in splits.items()), shared])
+    return images, pd.concat([split.skipped.assign(split=name) for name, split in splits.items()])
 
 
 def annotations_of(index: pd.DataFrame, splits: Mapping[str, CocoSplit]) -> pd.DataFrame:
@@ -110,11 +109,6 @@ def source_measures(
         found |= {f"skipped.{reason}": n for reason, n in reasons.items()}
         rows += of_split(split, [Measure(name, value) for name, value in found.items()])
     return measure_table(rows)
-
-
-def in_earlier_split(images: pd.DataFrame) -> pd.Series:
-    """Whether an image's file belongs to an earlier split too: measured there, it would flatter the model."""
-    return images.groupby("path")["split"].transform("first") != images["split"]
 
 
 def leave_out(

@@ -11,7 +11,7 @@ classes (0 is background).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -65,15 +65,20 @@ class Contradiction(NamedTuple):
 class SuspectFinder:
     """Looks for the suspects of images, batch by batch.
 
-    samples: the images' rows of samples.parquet, in whose pixels a bbox is given. instances: of these and other images.
+    samples: the images' rows of samples.parquet, in whose pixels a bbox is given. annotations: `annotations_by_image`,
+    of these and other images.
     Suspects of a lower score than `min_score` are not listed.
     """
 
     def __init__(
-        self, samples: pd.DataFrame, instances: pd.DataFrame, taxonomy: Taxonomy, min_score: float = MIN_SCORE
+        self,
+        samples: pd.DataFrame,
+        annotations: Mapping[int, Sequence[Annotation]],
+        taxonomy: Taxonomy,
+        min_score: float = MIN_SCORE,
     ):
         self._images = samples.set_index("image_id")[["split", "width", "height"]]
-        self._annotations = annotations_by_image(instances)
+        self._annotations = annotations
         self.taxonomy = taxonomy
         self._min_score = min_score
         self._size = 1

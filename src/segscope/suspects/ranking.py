@@ -61,6 +61,24 @@ def first_of_groups(issues: pd.DataFrame, group: Mapping[int, int]) -> pd.DataFr
     return issues.iloc[np.sort(first["place"])]
 
 
+def objects_of(suspects: pd.DataFrame, objects: pd.DataFrame) -> pd.Series:
+    """The object that each suspect label is about, by object_id; of one that is missing the region that its box meets.
+
+    suspects: rows of label_issues.parquet, but for object_id. objects: rows of objects.parquet.
+    """
+    own = suspects[["image_id", "annotation_id"]].astype("Int64")
+    known = objects[["image_id", "annotation_id", "object_id"]].dropna().astype("Int64")
+    found = own.merge(known, on=["image_id", "annotation_id"], how="left")["object_id"].set_axis(suspects.index)
+    regions = objects[objects["annotation_id"].isna()].groupby(["image_id", "class"])
+    for i, row in suspects[suspects["annotation_id"].isna()].iterrows():
+        if (row["image_id"], row["suggested"]) in regions.groups:
+            near = regions.get_group((row["image_id"], row["suggested"]))
+            shared = np.array([box_iou(row["bbox"], box) for box in near["bbox"]])
+            if shared.max() > 0:
+                found[i] = near["object_id"].iloc[int(shared.argmax())]
+    return found
+
+
 def hits(ranked: pd.DataFrame, planted: pd.DataFrame) -> np.ndarray:
     """Whether each ranked suspect is a planted fault, each fault counted once; bool[len(ranked)].
 

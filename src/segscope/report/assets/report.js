@@ -38,7 +38,7 @@ function viewsOf(i) {
 window.segscopeViews = (number, views) => window.dispatchEvent(new CustomEvent(`views-${number}`, { detail: views }));
 
 const layerOf = (views, layer) => views[layer] ?? views.attention[layer];
-async function fill(frame, i, layer = "", opacity = 0.6) {
+async function fill(frame, i, layer = "", opacity = 0.6, box = null) {
   const ticket = (frame.ticket = {});
   const views = await viewsOf(i);
   if (frame.ticket !== ticket) return;
@@ -49,7 +49,31 @@ async function fill(frame, i, layer = "", opacity = 0.6) {
     over.style.opacity = opacity;
     pictures.push(over);
   }
+  if (box) pictures.push(boxOf(box));
   frame.replaceChildren(...pictures);
+}
+
+// An object's box, on a picture of which it is [left, top, width, height] as shares.
+const percent = (share) => `${100 * share}%`;
+function place(made, [left, top, width, height]) {
+  Object.assign(made.style, { left: percent(left), top: percent(top), width: percent(width), height: percent(height) });
+  return made;
+}
+const boxOf = (box) => place(element("span", { className: "box" }), box);
+async function closeUp(frame, i, box) {
+  const photo = element("img", { src: (await viewsOf(i)).photo, alt: `Object in image ${data.ids[i]}` });
+  await photo.decode();
+  const [x, y, width, height] = surroundings(box, photo.naturalWidth / photo.naturalHeight);
+  const zoom = place(element("span", { className: "zoom" }, photo, boxOf(box)), [-x / width, -y / height, 1 / width, 1 / height]);
+  frame.replaceChildren(zoom);
+}
+// What to show around a box in a frame of 4 : 3, as shares of a picture of so many times its height in width.
+const CLOSEST = 0.3;
+function surroundings([left, top, width, height], aspect) {
+  const tall = aspect / (4 / 3); // the frame's height as a share of the picture's, where its width is all of it
+  const wide = Math.min(Math.max(2 * width, (2 * height) / tall, CLOSEST), Math.max(1, 1 / tall));
+  const start = (middle, part) => (part < 1 ? Math.min(Math.max(middle - part / 2, 0), 1 - part) : (1 - part) / 2);
+  return [start(left + width / 2, wide), start(top + height / 2, wide * tall), wide, wide * tall];
 }
 
 const visible = new IntersectionObserver((entries) => {
@@ -60,6 +84,7 @@ const visible = new IntersectionObserver((entries) => {
 }, { rootMargin: "300px" });
 function fillButton(button) {
   if (!rowOf.has(button.dataset.image)) return; // of a split that is not embedded
+  if (button.box) { closeUp(button.querySelector(".frame"), rowOf.get(button.dataset.image), button.box); return; }
   const wanted = button.closest("#clusters") ? byId("show-attention").checked : true;
   fill(button.querySelector(".frame"), rowOf.get(button.dataset.image), wanted ? button.dataset.layer : "", 0.75);
 }
@@ -71,7 +96,7 @@ function viewButton(i, caption = "") {
 }
 
 // ---- state, kept in the address so that a view can be shared ----
-const state = { section: "", color: "cluster", size: "", split: "", cluster: "", low: "", high: "", sample: "", layer: "labels", x: "", y: "loss", sel: "" };
+const state = { section: "", color: "cluster", size: "", split: "", cluster: "", low: "", high: "", sample: "", layer: "labels", object: "", outcome: "missed", objectClass: "", category: "", objectSize: "", x: "", y: "loss", sel: "" };
 const defaults = { ...state };
 function readState() {
   const [section, query = ""] = location.hash.slice(1).split("?");
@@ -80,6 +105,7 @@ function readState() {
   if (!columns[state.color]) state.color = defaults.color in columns ? defaults.color : Object.keys(columns)[0];
   if (!columns[state.x]) state.x = defaults.x;
   if (!scores.includes(state.y)) state.y = defaults.y;
+  if (![...byId("object-outcome").options].some(({ value }) => value === state.outcome)) state.outcome = defaults.outcome;
 }
 function writeState() {
   const changed = Object.entries(state).filter(([key, value]) => key !== "section" && value !== defaults[key] && value !== "");
@@ -262,13 +288,60 @@ function drawSelection() {
     element("div", { className: "gallery" }, ...order.map((i) => viewButton(i))));
 }
 
+// ---- objects ----
+const rowsOf = (table) => Object.values(table)[0].map((_, k) => Object.fromEntries(Object.entries(table).map(([name, values]) => [name, values[k]])));
+const objects = rowsOf(data.objects), objectCounts = rowsOf(data.objectCounts);
+const OBJECTS_A_TIME = 24;
+let objectsShown = OBJECTS_A_TIME;
+const objectName = (object) => [object.class, object.category !== object.class && object.category, object.size].filter(Boolean).join(", ");
+// A region is of no category.
+const isAsked = (object) => object.outcome === state.outcome && (!state.objectClass || object.class === state.objectClass)
+  && (!state.category || object.category === state.category || object.outcome === "extra") && (!state.objectSize || object.size === state.objectSize);
+function objectCard(object) {
+  const button = element("button", { className: "view" }, element("span", { className: "frame" }), element("strong", { textContent: objectName(object) }),
+    element("span", { textContent: object.became }), element("span", { textContent: `image ${data.ids[object.sample]}` }));
+  button.box = object.box;
+  Object.assign(button.dataset, { image: data.ids[object.sample], layer: "errors", object: object.object_id });
+  visible.observe(button);
+  return button;
+}
+function drawObjects() {
+  const asked = objects.filter(isAsked), all = objectCounts.filter(isAsked).reduce((sum, { n }) => sum + n, 0);
+  const what = state.outcome === "extra" ? "extra regions" : `${state.outcome} objects`;
+  byId("objects-count").textContent = asked.length === all ? `${all} ${what} of val.`
+    : `${asked.length} of ${all} ${what} of val are listed: of each class, category and size those that come first; artifacts/objects.parquet has all.`;
+  byId("objects-shown").replaceChildren(...asked.slice(0, objectsShown).map(objectCard));
+  byId("more-objects").hidden = asked.length <= objectsShown;
+  byId("object-category").disabled = state.outcome === "extra";
+}
+function askFor(wanted) {
+  Object.assign(state, wanted);
+  objectsShown = OBJECTS_A_TIME;
+  fillCategories();
+  showState();
+  writeState();
+  drawObjects();
+}
+function askForRow({ class: objectClass, category, size: objectSize }) {
+  askFor({ objectClass, category, objectSize, outcome: state.outcome === "found" ? "found" : "missed" });
+  goTo("object-list");
+}
+function fillCategories() {
+  const own = objectCounts.filter(({ category, class: of }) => category && (!state.objectClass || of === state.objectClass)).map(({ category }) => category);
+  const names = [...new Set(own)].sort((a, b) => a.localeCompare(b));
+  if (!names.includes(state.category)) state.category = "";
+  byId("object-category").closest("label").hidden = names.every((name) => data.classes.includes(name));
+  byId("object-category").replaceChildren(new Option("all", ""), ...names.map((name) => new Option(name, name)));
+}
+
 // ---- one sample ----
 let opened = -1;
 const FIXED_LAYERS = { "": "none", labels: "labels", predicted: "prediction", errors: "errors", loss: "loss" };
-async function openSample(i, layer) {
+async function openSample(i, layer, object = "") {
   const dialog = byId("sample");
   opened = i;
   state.sample = String(data.ids[i]);
+  state.object = object;
   if (layer !== undefined) state.layer = layer;
   byId("sample-title").textContent = `Image ${data.ids[i]}`;
   const issues = data.issues.filter((issue) => issue.sample === i);
@@ -284,11 +357,29 @@ async function openSample(i, layer) {
   const layers = { ...FIXED_LAYERS, ...Object.fromEntries(Object.keys(views.attention).map((name) => [name, `attention: ${name}`])) };
   if (!(state.layer in layers)) state.layer = "labels";
   byId("sample-layer").replaceChildren(...Object.entries(layers).map(([value, text]) => new Option(text, value, false, value === state.layer)));
+  listObjects(views.objects);
   writeState();
   drawSample();
   if (!dialog.open) dialog.showModal();
 }
-const drawSample = () => fill(byId("sample-view"), opened, state.layer, byId("sample-opacity").value);
+function listObjects(own) {
+  const items = own.map((object) => {
+    const button = element("button", { className: "link", ariaPressed: String(String(object.object_id) === state.object), textContent: objectName(object) });
+    button.dataset.box = object.object_id;
+    return element("li", {}, button, ` ${object.outcome}: ${object.became}`);
+  });
+  byId("sample-objects").replaceChildren(...(own.length ? [element("h3", { textContent: "Objects" }), element("ul", {}, ...items)] : []));
+}
+function markObject(object) {
+  state.object = state.object === object ? "" : object;
+  for (const button of document.querySelectorAll("[data-box]")) button.ariaPressed = String(button.dataset.box === state.object);
+  writeState();
+  drawSample();
+}
+async function drawSample() {
+  const i = opened, marked = (await viewsOf(i)).objects.find((object) => String(object.object_id) === state.object);
+  if (opened === i) fill(byId("sample-view"), i, state.layer, byId("sample-opacity").value, marked?.box);
+}
 
 // ---- suspects: marks, and the file that data.exclude reads ----
 function marked() {
@@ -332,7 +423,8 @@ function drawPerformance() {
 }
 
 // ---- wiring ----
-const CONTROLS = { "color-by": "color", "filter-split": "split", "filter-cluster": "cluster", "filter-low": "low", "filter-high": "high", "plot-x": "x", "plot-y": "y" };
+const CONTROLS = { "color-by": "color", "filter-split": "split", "filter-cluster": "cluster", "filter-low": "low", "filter-high": "high", "plot-x": "x", "plot-y": "y",
+  "object-outcome": "outcome", "object-class": "objectClass", "object-category": "category", "object-size": "objectSize" };
 function showState() {
   for (const [id, key] of Object.entries(CONTROLS)) byId(id).value = state[key];
   byId("size-by-loss").checked = Boolean(state.size);
@@ -344,9 +436,12 @@ function fillControls() {
   byId("plot-x").append(...numbers.map((name) => new Option(columns[name].label, name)));
   byId("plot-y").append(...scores.map((name) => new Option(columns[name].label, name)));
   if (columns.split) byId("filter-split").append(...[...new Set(columns.split.values)].map((split) => new Option(split, split)));
+  byId("object-class").append(...data.classes.map((name) => new Option(name, name)));
+  byId("object-size").append(...["small", "medium", "large"].map((size) => new Option(size, size)));
   if (columns.cluster) byId("filter-cluster").append(...[...new Set(columns.cluster.values)].sort((a, b) => a - b).map((c) => new Option(clusterLabel(c), c)));
 }
 function changeControl(id) {
+  if (id.startsWith("object-")) { askFor({ [CONTROLS[id]]: byId(id).value }); return; }
   state[CONTROLS[id]] = byId(id).value;
   writeState();
   if (id.startsWith("plot-")) drawPerformance(); else drawMap();
@@ -370,12 +465,14 @@ const approaching = new IntersectionObserver((entries) => {
 const drawAll = () => drawn.forEach((id) => CHARTS[id]());
 function apply() {
   readState();
+  fillCategories();
   showState();
   selected = state.sel ? state.sel.split("_").map(Number).filter((i) => i >= 0 && i < n) : [];
   drawAll();
   drawSelection();
+  drawObjects();
   if (state.section) byId(state.section)?.scrollIntoView();
-  if (rowOf.has(state.sample)) openSample(rowOf.get(state.sample)); else byId("sample").close();
+  if (rowOf.has(state.sample)) openSample(rowOf.get(state.sample), undefined, state.object); else byId("sample").close();
 }
 
 fillControls();
@@ -385,7 +482,8 @@ byId("select-shown").addEventListener("click", () => select(shownRows()));
 byId("open-image").addEventListener("change", (event) => { const i = rowOf.get(event.target.value.trim()); if (i !== undefined) openSample(i); });
 byId("sample-layer").addEventListener("change", (event) => { state.layer = event.target.value; writeState(); drawSample(); });
 byId("sample-opacity").addEventListener("input", drawSample);
-byId("sample").addEventListener("close", () => { opened = -1; state.sample = ""; writeState(); });
+byId("sample").addEventListener("close", () => { opened = -1; state.sample = state.object = ""; writeState(); });
+byId("more-objects").addEventListener("click", () => { objectsShown += OBJECTS_A_TIME; drawObjects(); });
 byId("show-attention").addEventListener("change", () => document.querySelectorAll("#clusters .view").forEach(fillButton));
 byId("export-marks").addEventListener("click", () => {
   const link = element("a", { href: URL.createObjectURL(new Blob([excludeYaml(marked())], { type: "application/yaml" })), download: "exclude.yaml" });
@@ -394,9 +492,13 @@ byId("export-marks").addEventListener("click", () => {
 });
 document.addEventListener("change", (event) => { if (event.target.closest("fieldset")) countMarks(); });
 document.addEventListener("click", (event) => {
+  const row = event.target.closest("tr[data-class]");
+  if (row) { askForRow(row.dataset); return; }
   const target = event.target.closest("button, a");
   if (!target) return;
-  if (rowOf.has(target.dataset.image)) openSample(rowOf.get(target.dataset.image), target.dataset.layer || undefined);
+  if (rowOf.has(target.dataset.image)) openSample(rowOf.get(target.dataset.image), target.dataset.layer || undefined, target.dataset.object);
+  if (target.dataset.box) markObject(target.dataset.box);
+  if (target.dataset.outcome) { askFor({ outcome: target.dataset.outcome, objectClass: "", category: "", objectSize: "" }); goTo("object-list"); }
   if (target.dataset.points) { select(target.dataset.points.split(" ").map(Number)); goTo("map"); }
   if (target.dataset.selectCluster) { select(all.filter((i) => String(columns.cluster?.values[i]) === target.dataset.selectCluster)); goTo("map"); }
   if (target.matches("nav a")) { event.preventDefault(); goTo(target.hash.slice(1)); }

@@ -6,11 +6,11 @@ const style = (name) => getComputedStyle(document.documentElement).getPropertyVa
 let selected = null; // image ids, or null: nothing is selected
 
 function draw(id) {
-  const { ids, x, y, cluster } = maps[id];
+  const { ids, key, x, y, cluster } = maps[id];
   const color = cluster.map((c) => (c < 0 ? "#9aa4af" : palette[c % palette.length]));
-  const rows = selected && ids.flatMap((image, i) => (selected.has(image) ? [i] : []));
+  const rows = selected && key.flatMap((image, i) => (selected.has(image) ? [i] : []));
   Plotly.react(id, [{
-    type: "scattergl", mode: "markers", x, y, customdata: ids, text: ids.map((image) => `image ${image}`),
+    type: "scattergl", mode: "markers", x, y, customdata: key, text: ids.map((image) => `image ${image}`),
     hovertemplate: "%{text}<extra></extra>", marker: { color, size: 7 }, selectedpoints: rows ?? undefined, unselected: { marker: { opacity: 0.12 } },
   }], {
     margin: { l: 10, r: 10, t: 30, b: 10 }, dragmode: "lasso", hovermode: "closest", showlegend: false, uirevision: id,

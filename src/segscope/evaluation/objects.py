@@ -1,0 +1,202 @@
+"""What became of each object: found or missed, and which predicted regions are of none.
+
+A model of pixels tells no two objects of a class apart: what is asked of an annotation is how much of it is predicted
+as its class, and how well the predicted regions that touch it fit. Letters: H × W pixels, K classes (0 is background).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import ndimage
+
+from segscope.artefacts.measures import Measure
+from segscope.artefacts.rle import decode_rle
+from segscope.evaluation.bootstrap import Bootstrap
+from segscope.evaluation.errors import MET, connected
+from segscope.evaluation.metrics import Ratio, carriers, ratio_measures
+from segscope.evaluation.predicted import Predicted
+from segscope.labels.masks import resize_mask
+from segscope.taxonomy import IGNORE, Taxonomy
+
+FOUND = 0.5  # of an annotation's visible pixels
+SIZES = ("small", "medium", "large")
+SIZE_ENDS = (32**2, 96**2)  # square pixels of the photograph: https://cocodataset.org/#detection-eval
+
+Annotation = Any  # a row of instances.parquet, as `itertuples` gives it
+
+
+class Object(NamedTuple):
+    """An annotation, or a predicted region that meets none.
+
+    annotation_id, category_id: None of a region, as NaN are recall and iou. k: its class. area: pixels. recall: of the
+    annotation's visible pixels, the share predicted as its class; NaN if none is visible at the model's resolution.
+    iou: of these pixels and the predicted regions of its class that touch them. What lies of a region on other
+    annotations of the class is right, and left out; its wrong pixels are shared out among those it touches, by the
+    pixels that they have of it. probability: of the class, mean over the visible pixels or the region. bbox: left, top,
+    width, height. An annotation's area and bbox are in the photograph's pixels, a region's at the model's resolution.
+    """
+
+    annotation_id: int | None
+    category_id: int | None
+    k: int
+    crowd: bool
+    area: int
+    recall: float
+    iou: float
+    probability: float
+    bbox: Sequence[float]
+
+
+class ObjectFinder:
+    """Looks what became of the objects of images, batch by batch.
+
+    samples: the images' rows of samples.parquet. annotations: each image's rows of instances.parquet, by image_id.
+    """
+
+    def __init__(self, samples: pd.DataFrame, annotations: Mapping[int, Sequence[Annotation]], taxonomy: Taxonomy):
+        self._images = samples.set_index("image_id")[["split", "width", "height"]]
+        self._annotations, self._taxonomy = annotations, taxonomy
+        self._size = 1
+        self._rows: list[tuple] = []
+
+    def look(self, batch: Predicted) -> None:
+        """Look at images."""
+        self._size = batch.masks.shape[1]
+        for image_id, mask, probabilities in zip(
+            batch.image_ids.tolist(), batch.masks, batch.probabilities, strict=True
+        ):
+            own = self._annotations.get(image_id, [])
+            self._rows += [(image_id, *each) for each in objects(probabilities, mask, own, self._taxonomy.class_of_id)]
+
+    def table(self) -> pd.DataFrame:
+        """Rows of objects.parquet, by image: its annotations, then the regions that meet none."""
+        table = pd.DataFrame(self._rows, columns=["image_id", *Object._fields])
+        region = table["annotation_id"].isna().to_numpy(bool)
+        images = self._images.loc[table["image_id"]]
+        width, height = images[["width", "height"]].to_numpy(float).T
+        scale = np.where(region[:, None], np.stack([width, height], 1) / self._size, 1.0)
+        area = table["area"].to_numpy(float) * scale.prod(1)
+        boxes = np.array([list(box) for box in table["bbox"]], float).reshape(-1, 4) * np.tile(scale, 2)
+        hit = pd.array(table["recall"].to_numpy(float) >= FOUND, "boolean")
+        hit[region] = pd.NA
+        found = pd.DataFrame(
+            {
+                "image_id": table["image_id"].astype("int64"),
+                "split": images["split"].to_numpy(),
+                "annotation_id": table["annotation_id"].astype("Int64"),
+                "class": np.array(self._taxonomy.class_names, object)[table["k"].to_numpy(int)],
+                "category_id": table["category_id"].astype("Int32"),
+                "crowd": table["crowd"].astype(bool),
+                "area": area / (width * height),
+                "size": np.array(SIZES, object)[np.digitize(area, SIZE_ENDS)],
+                "recall": table["recall"].astype(float),
+                "iou": table["iou"].astype(float),
+                "found": hit,
+                "probability": table["probability"].astype(float),
+                "bbox": pd.Series(boxes.tolist(), dtype=object),
+            }
+        ).sort_values("image_id", kind="stable", ignore_index=True)
+        return found.assign(object_id=np.arange(len(found)))
+
+
+def objects(
+    probabilities: np.ndarray, category_mask: np.ndarray, annotations: Sequence[Annotation], class_of: np.ndarray
+) -> list[Object]:
+    """The annotations of the model's classes in one image, and the predicted regions that meet none of their class.
+
+    A region meets none if less than a tenth of it is labelled as its class: the *extra* ones of
+    `evaluation.errors`. probabilities: float32 H × W × K. category_mask: uint8 H × W of COCO category ids, of which
+    `class_of`, uint8[256], is the class; where it is ignored nothing is predicted. An annotation's visible pixels are
+    those of its outline that the mask has as its class: which of two objects of a class is in front does not matter.
+    """
+    classes = class_of[category_mask]
+    predicted = np.where(classes == IGNORE, IGNORE, probabilities.argmax(-1))
+    found: list[Object] = []
+    regions: list[Object] = []
+    for k in range(1, probabilities.shape[-1]):
+        seen, true = predicted == k, classes == k
+        own = [row for row in annotations if class_of[row.category_id] == k]
+        if not own and not seen.any():
+            continue
+        region, n = connected(seen[None])
+        region = region[0]
+        pixels = np.bincount(region.ravel(), minlength=n + 1)
+        right = np.bincount(region[true], minlength=n + 1)
+        for row in own:
+            visible = resize_mask(decode_rle(row.rle, row.height, row.width), len(classes)) & true
+            fit = _fit(region[visible], right, pixels)
+            box = list(row.bbox)
+            chance = _mean(probabilities[visible, k])
+            found.append(
+                Object(row.annotation_id, row.category_id, k, bool(row.iscrowd), int(row.area), *fit, chance, box)
+            )
+        boxes = ndimage.find_objects(region)
+        for i in np.flatnonzero(right[1:] < MET * pixels[1:]) + 1:
+            rows, columns = boxes[i - 1]
+            box = [columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start]
+            chance = _mean(probabilities[region == i, k])
+            regions.append(Object(None, None, k, False, int(pixels[i]), np.nan, np.nan, chance, box))
+    return found + regions
+
+
+def object_ratios(table: pd.DataFrame, image_ids: np.ndarray, taxonomy: Taxonomy) -> dict[str, Ratio]:
+    """The share of the annotations that are found, crowds left out.
+
+    found_objects.CLASS; of these found_objects.CLASS.SIZE, by the area in the photograph; found_category.CATEGORY; of
+    what any image shows. table: rows of objects.parquet. image_ids: int64[N], of the images that are looked at.
+    """
+    rows = table[table["annotation_id"].notna() & ~table["crowd"]]
+    image = pd.Index(image_ids).get_indexer(rows["image_id"])
+    rows, image = rows[image >= 0], image[image >= 0]
+    found = rows["found"].to_numpy(bool)
+    category = rows["category_id"].map(dict(taxonomy.categories[["category_id", "name"]].to_numpy()))
+    subjects: dict[str, pd.Series] = {}
+    for name in taxonomy.classes:
+        own = rows["class"] == name
+        subjects[f"found_objects.{name}"] = own
+        subjects |= {f"found_objects.{name}.{size}": own & (rows["size"] == size) for size in SIZES}
+    subjects |= {f"found_category.{name}": category == name for name in taxonomy.categories["name"]}
+    ratios = {}
+    for name, chosen in subjects.items():
+        of = chosen.to_numpy(bool)
+        if of.any():
+            below = np.bincount(image[of], minlength=len(image_ids)).astype(float)
+            above = np.bincount(image[of & found], minlength=len(image_ids)).astype(float)
+            ratios[name] = Ratio(above, below, below > 0)
+    return ratios
+
+
+def object_measures(
+    table: pd.DataFrame, image_ids: np.ndarray, taxonomy: Taxonomy, bootstrap: Bootstrap
+) -> list[Measure]:
+    """The figures of `object_ratios`, with intervals over groups of images.
+
+    Carriers are those of what is found or of what is missed, whichever are fewer: where all is found, resamples say
+    nothing of how much may be missed.
+    """
+    found = object_ratios(table, image_ids, taxonomy)
+    if not found:
+        return []
+    missed = {name: Ratio(each.below - each.above, each.below, each.shown) for name, each in found.items()}
+    fewer = carriers(missed, bootstrap)
+    return [row._replace(carriers=min(row.carriers, fewer[row.measure])) for row in ratio_measures(found, bootstrap)]
+
+
+def _fit(region: np.ndarray, right: np.ndarray, pixels: np.ndarray) -> tuple[float, float]:
+    """Recall and IoU of an annotation, by the region of each of its visible pixels.
+
+    right, pixels: of each region, those on its class, and all; int[1 + regions].
+    """
+    if not len(region):
+        return np.nan, np.nan
+    own = np.bincount(region, minlength=len(pixels))[1:]
+    wrong = own / np.maximum(right[1:], 1) * (pixels - right)[1:]
+    return float(own.sum() / len(region)), float(own.sum() / (len(region) + wrong.sum()))
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if len(values) else np.nan

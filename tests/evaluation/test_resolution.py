@@ -1,0 +1,80 @@
+import numpy as np
+import pandas as pd
+import pytest
+from small import TAXONOMY
+
+from segscope.artefacts.rle import encode_rle
+from segscope.evaluation.evaluate import evaluate
+from segscope.evaluation.predicted import Predicted
+from segscope.evaluation.resolution import measured_at
+from segscope.params import Params
+from segscope.suspects.find import annotations_by_image
+
+WIDTH, HEIGHT, SIZE = 60, 40, 8
+IMAGES = [pd.DataFrame({"image_id": [7], "width": [WIDTH], "height": [HEIGHT]})]
+
+
+def asked(resolution: str, crowd: str) -> Params:
+    return Params.model_validate({"predict": {"resolution": resolution}, "masks": {"crowd": crowd}})
+
+
+def of_photograph() -> tuple[Predicted, dict, np.ndarray]:
+    """A person in the photograph's left half, predicted to be in the left quarter; a crowd in the last row."""
+    masks = np.zeros((2, HEIGHT, WIDTH), bool)
+    masks[0, :, :30], masks[1, -1] = True, True
+    instances = pd.DataFrame(
+        {
+            "image_id": 7,
+            "annotation_id": [1, 2],
+            "category_id": 1,
+            "area": masks.sum((1, 2)),
+            "iscrowd": [False, True],
+            "height": HEIGHT,
+            "width": WIDTH,
+            "rle": [encode_rle(mask) for mask in masks],
+        }
+    )
+    p = np.zeros((1, SIZE, SIZE, 3), np.float32)
+    p[:, :, :2, 1] = 1
+    p[..., 0] = 1 - p[..., 1]
+    small = np.zeros((1, SIZE, SIZE), np.uint8)
+    small[:, :, :4] = 1
+    return Predicted(np.array([7]), small, p), annotations_by_image(instances), masks
+
+
+def test_at_the_photographs_resolution_its_own_pixels_are_counted():
+    batch, annotations, masks = of_photograph()
+    found = evaluate([batch], TAXONOMY, measured=measured_at(asked("image", "ignore"), IMAGES, annotations))
+    assert found.counts.sum() == HEIGHT * WIDTH - 30  # the crowd is ignored where it shows
+    assert found.counts[0, :, 1].sum() == 30 * HEIGHT
+    # Interpolated, the edge of the prediction lies where two of eight columns end: at 15 of 60.
+    assert found.counts[0, 1].tolist() == [0, 15 * HEIGHT, 0, 0, 0]
+    included = evaluate([batch], TAXONOMY, measured=measured_at(asked("image", "include"), IMAGES, annotations))
+    assert included.counts.sum((0, 1)).tolist() == [int((~masks.any(0)).sum()), int(masks.any(0).sum()), 0, 0, 0]
+
+
+def test_pictures_stay_at_the_models_resolution_and_looks_see_the_batch():
+    batch, annotations, _ = of_photograph()
+    seen: list[Predicted] = []
+    plain = evaluate([batch], TAXONOMY, [seen.append], measured_at(asked("model", "ignore"), IMAGES, annotations))
+    fine = evaluate([batch], TAXONOMY, [seen.append], measured_at(asked("image", "ignore"), IMAGES, annotations))
+    assert seen == [batch, batch]
+    assert plain.counts.sum() == SIZE**2
+    assert plain.table["mask"].equals(fine.table["mask"])
+    assert plain.table["loss_map"].equals(fine.table["loss_map"])
+    assert set(plain.table) == set(fine.table)
+
+
+def test_an_image_without_annotations_is_background():
+    batch, _, _ = of_photograph()
+    found = evaluate([batch], TAXONOMY, measured=measured_at(asked("image", "include"), IMAGES, {}))
+    assert found.counts.sum((0, 1)).tolist() == [HEIGHT * WIDTH, 0, 0, 0, 0]
+    assert found.table["loss"].iloc[0] > 0
+
+
+def test_probabilities_stay_probabilities():
+    batch, annotations, _ = of_photograph()
+    p = np.random.default_rng(0).dirichlet(np.ones(3), (1, SIZE, SIZE)).astype(np.float32)
+    (fine,) = measured_at(asked("image", "include"), IMAGES, annotations)(batch._replace(probabilities=p))
+    assert fine.probabilities.shape == (1, HEIGHT, WIDTH, 3)
+    assert fine.probabilities.sum(-1) == pytest.approx(np.ones((1, HEIGHT, WIDTH)), abs=1e-5)
