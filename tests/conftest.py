@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from filelock import FileLock
+from hypothesis import settings
 from PIL import Image
 from project import commit, copy_of, new_project, run
 
@@ -16,6 +17,8 @@ from segscope.artefacts.files import sha256_of
 from segscope.labels.conversion import Job, decode_instances
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+settings.register_profile("untimed", deadline=None)  # a busy machine is no fault
+settings.load_profile("untimed")
 ROOT = Path(__file__).parent.parent
 
 

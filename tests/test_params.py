@@ -324,7 +324,7 @@ YAML_PIECES = st.sampled_from(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(YAML_PIECES | st.text(max_size=2), max_size=12).map("".join) | st.binary(max_size=20))
 @pytest.mark.filterwarnings("ignore::Warning")
 def test_any_text_is_params_or_an_error_for_the_user(text):

@@ -20,7 +20,7 @@ def blobs(rng: np.random.Generator, shape: tuple[int, ...], classes: int) -> np.
     return smooth.argmax(-1).astype(np.uint8)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 10_000), st.integers(1, 150), st.integers(1, 150), st.integers(2, 4))
 def test_counts_are_those_of_the_published_code(seed, height, width, classes):
     rng = np.random.default_rng(seed)

@@ -21,7 +21,7 @@ def kinds(predicted: np.ndarray, target: np.ndarray, k: int = 1) -> dict[str, in
     return {kind: int(n) for kind, n in zip(KINDS, found, strict=True) if n}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000), st.integers(1, 70), st.integers(1, 70), st.integers(2, 4), st.floats(0, 5))
 def test_kinds_sum_to_all_wrong_pixels_of_each_image(seed, height, width, classes, smooth):
     rng = np.random.default_rng(seed)

@@ -48,7 +48,7 @@ def image_jaccard(probabilities: np.ndarray, positions: np.ndarray, k: int) -> f
     return jaccard_score(true == k, p.argmax(-1) == k)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000))
 def test_metrics_equal_scikit_learns_on_flattened_pixels(seed):
     probabilities, positions = random_case(seed)
@@ -74,7 +74,7 @@ def test_metrics_equal_scikit_learns_on_flattened_pixels(seed):
     assert {name: found[name].value() for name in expected} == pytest.approx(expected, rel=1e-5)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000))
 def test_figures_of_each_image_equal_scikit_learns(seed):
     probabilities, positions = random_case(seed, n=2)
@@ -157,7 +157,7 @@ def measures_of(probabilities: np.ndarray, positions: np.ndarray) -> dict[str, M
     return {row.measure: row for row in ratio_measures(found_ratios(probabilities, positions), alone)}
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 10_000))
 def test_every_metric_lies_in_its_interval(seed):
     rows = measures_of(*random_case(seed, n=20))

@@ -108,7 +108,7 @@ def test_figures_are_of_the_images_that_the_query_selects(run):
     assert found_beyond_the_share(found)["explained"].is_monotonic_decreasing
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(st.integers(0, 10_000))
 def test_the_images_of_an_insight_are_those_that_its_query_selects(seed):
     samples, scores = a_case(seed, 80)

@@ -102,7 +102,7 @@ def test_a_count_is_said_as_people_say_it():
     assert Slice((Condition("count.person", ">=", 4),)).words() == "at least 4 person instances"
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 10_000))
 def test_a_query_selects_the_images_it_speaks_of(seed):
     samples = metadata(60, seed)

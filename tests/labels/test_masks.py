@@ -98,7 +98,7 @@ def annotated_images(draw) -> dict:
     return coco_document([{"id": 1, "file_name": "a.jpg", "height": height, "width": width}], annotations)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(annotated_images(), st.sampled_from(["include", "ignore"]))
 def test_a_mask_equals_pycocotools_composition(document, crowd):
     reference = COCO()

@@ -143,7 +143,7 @@ def test_an_image_of_a_crowd_alone_has_no_size():
     assert values["share.person"] == pytest.approx(25 / 1200)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.lists(st.sampled_from(TRAFFIC), unique_by=lambda a: a["id"]), min_size=1, max_size=5).filter(any))
 def test_shares_are_of_the_whole_and_groups_are_sums(images):
     rows = content_of(*images)
