@@ -269,28 +269,24 @@ def _compare(options: argparse.Namespace) -> int:
     from segscope.report.compare_page import write_comparison
     from segscope.report.gate import condition, judge
 
-    names = options.a, options.b
-    if options.revisions:
-        if any(names) or len(options.revisions) != 2:
-            raise SegscopeError("compare takes two revisions, or --a REV … --b REV …")
-        names = options.revisions[:1], options.revisions[1:]
-    if not all(names):
+    sides = [side for side in (*([name] for name in options.revisions), options.a, options.b) if side]
+    if len(sides) != 2 or bool(options.a) != bool(options.b):
         raise SegscopeError("compare takes two revisions, or --a REV … --b REV …")
     conditions = [[condition(text) for text in texts] for texts in (options.fail_if, options.fail_unless)]
     # Entered first: a folder that cannot be replaced is said at once.
     with nullcontext() if options.markdown else atomic_folder(options.out) as folder:
-        a, b = (side_of(side) for side in names)
+        a, b = map(side_of, sides)
         found = compare_sides(a, b)
         if folder is not None:
             write_comparison(a, b, found, folder)
-    print(
-        as_markdown(a, b, found) if options.markdown else options.out / "index.html",
-        end="" if options.markdown else "\n",
-    )
-    if not options.markdown:
+    if options.markdown:
+        print(as_markdown(a, b, found), end="")
+    else:
         print(*found.notes, sep="\n", file=sys.stderr)
+        print(options.out / "index.html")
     lines, passed = judge(found, *conditions)
-    print(*lines, sep="\n", end="\n" if lines else "", file=sys.stderr)
+    for line in lines:
+        print(line, file=sys.stderr)
     return 0 if passed else 1
 
 

@@ -68,8 +68,8 @@ def comparable(
         if class_name is not None and categories in others.values():
             found[f"boundary_iou.{name}"] = every[f"boundary_iou.{class_name}"]
     for category in own.yardsticks.keys() & other.yardsticks.keys():
-        by = [held(each)[each.class_names[each.yardsticks[category]]] for each in (own, other)]
-        if by[0] & by[1] and f"recall.{category}" in every:
+        by_own, by_other = (each.class_names[each.yardsticks[category]] for each in (own, other))
+        if mine[by_own] & others[by_other] and f"recall.{category}" in every:
             found[f"recall.{category}"] = every[f"recall.{category}"]
     return {name: found[name] for name in sorted(found, key=_place)}
 

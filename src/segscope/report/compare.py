@@ -170,15 +170,7 @@ class Comparison:
 
 def compare_sides(a: Side, b: Side) -> Comparison:
     """Compare two sides by the val images that all their runs judged. Raises SegscopeError if there are none."""
-    runs = (*a.runs, *b.runs)
-    common = runs[0].images
-    for run in runs[1:]:
-        common = common.intersection(run.images, sort=False)
-    if common.empty:
-        alike = set(a.first.predictions.index) & set(b.first.predictions.index)
-        why = f"{len(alike)} have the same id, and other bytes" if alike else "no id is in both"
-        raise SegscopeError(f"{a.name} and {b.name} have no val image in common ({why}): there is nothing to compare")
-    ids = common.get_level_values(0)
+    ids = _common_images(a, b)
     shared = yardsticks(a.first.taxonomy, b.first.taxonomy)
     tables = [[table.loc[ids] for table in side.trainings] for side in (a, b)]
     taxonomies = a.first.taxonomy, b.first.taxonomy
@@ -188,29 +180,35 @@ def compare_sides(a: Side, b: Side) -> Comparison:
     ]
     bootstrap = Bootstrap(a.first.groups.loc[ids].to_numpy())
     same = same_question(*taxonomies)
-    if same:
-        score, better = "loss", -1
-        values = [np.mean([table["loss"].to_numpy(float) for table in side], axis=0) for side in tables]
-    else:
-        score, better = "IoU", 1
-        values = [
-            np.mean([image_ious(table, own, shared) for table in side], axis=0)
-            for side, own in zip(tables, taxonomies, strict=True)
-        ]
-    images = pd.DataFrame({"image_id": ids, "a": values[0], "b": values[1], "change": values[1] - values[0]})
-    order = (better * images["change"]).sort_values(ascending=False, kind="stable").index
+    x, y = (
+        np.mean([table["loss"].to_numpy(float) if same else image_ious(table, own, shared) for table in side], axis=0)
+        for side, own in zip(tables, taxonomies, strict=True)
+    )
+    images = pd.DataFrame({"image_id": ids, "a": x, "b": y, "change": y - x})
     by = {name: tuple(", ".join(predicted_as(own, of)) for own in taxonomies) for name, of in shared.items()}
     return Comparison(
         _metrics(differences(found[0], found[1], bootstrap)),
         _apart(a, b, same),
-        images.loc[order].reset_index(drop=True),
-        score,
+        images.sort_values("change", ascending=same, kind="stable", ignore_index=True),
+        "loss" if same else "IoU",
         (len(a.trainings), len(b.trainings)),
         (len(a.first.images), len(b.first.images), len(ids)),
         list(shared),
         {name: (x, y) for name, (x, y) in by.items() if x != y},
         same,
     )
+
+
+def _common_images(a: Side, b: Side) -> pd.Index:
+    runs = (*a.runs, *b.runs)
+    common = runs[0].images
+    for run in runs[1:]:
+        common = common.intersection(run.images, sort=False)
+    if common.empty:
+        alike = set(a.first.predictions.index) & set(b.first.predictions.index)
+        why = f"{len(alike)} have the same id, and other bytes" if alike else "no id is in both"
+        raise SegscopeError(f"{a.name} and {b.name} have no val image in common ({why}): there is nothing to compare")
+    return common.get_level_values(0)
 
 
 def _metrics(found: Sequence[Difference]) -> pd.DataFrame:
