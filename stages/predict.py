@@ -8,11 +8,13 @@ import pandas as pd
 from segscope import stage
 from segscope.artefacts.files import write_json
 from segscope.artefacts.measures import measure_table, of_split
+from segscope.artefacts.tables import write_csv_folder
 from segscope.evaluation.bootstrap import SEED, Bootstrap
 from segscope.evaluation.confusions import confusion_measures, find_merges, findings
 from segscope.evaluation.evaluate import evaluate, repeats_table, spread_measures
 from segscope.evaluation.objects import ObjectFinder, object_measures
-from segscope.evaluation.plots import by_split, write_plots
+from segscope.evaluation.pictures import PictureTaker
+from segscope.evaluation.plots import by_split, plot_tables
 from segscope.evaluation.resolution import measured_at
 from segscope.insights.insights import insights_of
 from segscope.model.folds import predict_folds, predict_repeats
@@ -37,18 +39,16 @@ def main(run: Run) -> None:
     # The model has seen the train split's labels: it cannot judge them.
     judged = {name: SuspectFinder(samples, annotations, taxonomy) for name in ("val", "train")[: min(folds, 2)]}
     objects = ObjectFinder(samples, annotations, taxonomy)
-    looks = {"val": [objects.look, judged["val"].look], "train": [objects.look]}
-    evaluations = {
-        name: judge(predict_split(model, split, batch_size, name == "val"), looks=looks[name])
-        for name, split in splits.items()
-    }
+    pictures = {name: PictureTaker(taxonomy) for name in splits}
+    looks = {name: [objects.look, taker.look] for name, taker in pictures.items()}
+    looks["val"].append(judged["val"].look)
+    evaluations = {n: judge(predict_split(model, s, batch_size, n == "val"), looks=looks[n]) for n, s in splits.items()}
     train, val = evaluations["train"], evaluations["val"]
     if "train" in judged:
         for batch in predict_folds(run.path("folds"), splits["train"], group[ids["train"]], folds, batch_size):
             judged["train"].look(batch)
     suspects = pd.concat([finder.table() for finder in judged.values()], ignore_index=True)
-    repeats = predict_repeats(run.path("repeat_models"), splits["val"], batch_size)
-    others = {seed: judge(batches).table for seed, batches in repeats}
+    others = {s: judge(b).table for s, b in predict_repeats(run.path("repeat_models"), splits["val"], batch_size)}
     heads = pixel_heads(model, run.path("dataset"), samples, group, taxonomy)
     merges = {"train": {}, "val": find_merges(train.counts, train.groups(group), taxonomy, heads)}
     confused = {name: findings(e.counts, taxonomy, e.groups(group), merges[name]) for name, e in evaluations.items()}
@@ -64,7 +64,7 @@ def main(run: Run) -> None:
         own = copies.set_index("image_id")["other_id"].map(group)
         rows += of_split("val_with_copies", val.joined(more).measures(pd.concat([group, own])))
     measures = measure_table(rows)
-    run.write("predictions", by_split({name: each.table for name, each in evaluations.items()}))
+    run.write("predictions", by_split({n: each.table.join(pictures[n].table()) for n, each in evaluations.items()}))
     run.write("repeats", repeats_table(others))
     run.write("objects", found)
     run.write("label_issues", suspects.assign(object_id=objects_of(suspects, found)))
@@ -72,7 +72,7 @@ def main(run: Run) -> None:
     run.write("insights", insights.insights)
     run.write_measures("predict", measures)
     write_json(run.path("confusions"), confused)
-    write_plots(run.path("plots"), evaluations, measures)
+    write_csv_folder(run.path("plots"), plot_tables(evaluations, measures))
     print(*(each["statement"] for each in confused["val"].values()), *insights.statements()[:5], sep="\n")
 
 

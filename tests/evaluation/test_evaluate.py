@@ -16,6 +16,7 @@ from segscope.evaluation.errors import KINDS, error_counts
 from segscope.evaluation.evaluate import Evaluation, evaluate, repeats_table, spread_measures, table_ratios
 from segscope.evaluation.loss import loss_maps
 from segscope.evaluation.per_image import image_table
+from segscope.evaluation.pictures import PictureTaker
 from segscope.evaluation.plots import by_split
 from segscope.evaluation.predicted import Predicted
 
@@ -84,14 +85,22 @@ def test_a_row_is_of_its_image(batch, whole):
     target = TAXONOMY.class_of_id[batch.masks]
     figures = image_table(batch.probabilities, TAXONOMY.position_of_id[batch.masks], TAXONOMY)
     pd.testing.assert_frame_equal(whole.table[figures.columns], figures)
-    for mask, p in zip(whole.table["mask"], batch.probabilities, strict=True):
-        assert np.array_equal(decode_png(mask), p.argmax(-1))
-    for drawn, expected in zip(whole.table["loss_map"], loss_maps(batch.probabilities, target), strict=True):
-        assert np.array_equal(decode_png(drawn), expected)
     assert np.array_equal(whole.reliability, reliability_counts(batch.probabilities, target))
     sides = batch.probabilities.argmax(-1).astype(np.uint8), target, 3
     assert np.array_equal(np.stack(whole.table["boundary"]), boundary_counts(*sides).reshape(12, -1))
     assert np.array_equal(np.stack(whole.table["errors"]), error_counts(*sides).reshape(12, -1))
+
+
+def test_the_pictures_are_of_the_images(batch):
+    taker = PictureTaker(TAXONOMY)
+    for part in parts_of(batch, 5):
+        taker.look(part)
+    table = taker.table()
+    target = TAXONOMY.class_of_id[batch.masks]
+    for mask, p in zip(table["mask"], batch.probabilities, strict=True):
+        assert np.array_equal(decode_png(mask), p.argmax(-1))
+    for drawn, expected in zip(table["loss_map"], loss_maps(batch.probabilities, target), strict=True):
+        assert np.array_equal(decode_png(drawn), expected)
 
 
 def test_the_counts_hold_every_pixel_that_is_not_ignored(batch, whole):
@@ -101,9 +110,10 @@ def test_the_counts_hold_every_pixel_that_is_not_ignored(batch, whole):
     assert whole.counts[..., 0].sum(1).tolist() == [int((mask == 0).sum()) for mask in batch.masks]
 
 
-def test_the_table_fits_its_schema(whole, tmp_path):
-    schema = predictions_schema(TAXONOMY)
-    write_parquet(tmp_path / "predictions.parquet", by_split({"val": whole.table}), schema)
+def test_the_table_fits_its_schema(batch, tmp_path):
+    schema, taker = predictions_schema(TAXONOMY), PictureTaker(TAXONOMY)
+    whole = evaluate([batch], TAXONOMY, [taker.look])
+    write_parquet(tmp_path / "predictions.parquet", by_split({"val": whole.table.join(taker.table())}), schema)
     read = read_parquet(tmp_path / "predictions.parquet", schema)
     again = dataclasses.replace(whole, table=read)
     assert np.array_equal(again.counts, whole.counts)

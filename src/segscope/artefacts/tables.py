@@ -1,8 +1,8 @@
-"""Parquet files that fit their schema, checked on write and on read."""
+"""Parquet files that fit their schema, checked on write and on read; folders of CSV files."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from segscope.artefacts.files import atomic_path
+from segscope.artefacts.files import atomic_folder, atomic_path
 from segscope.errors import SegscopeError
 
 
@@ -29,6 +29,13 @@ def open_parquet(path: Path | str, schema: pa.Schema) -> Iterator[Callable[[pd.D
     path = Path(path)
     with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
         yield lambda frame: writer.write_table(_to_table(path, frame, schema))
+
+
+def write_csv_folder(folder: Path, tables: Mapping[str, pd.DataFrame]) -> None:
+    """Write each table as NAME.csv of a folder, which takes the place of the one that there was."""
+    with atomic_folder(folder) as inside:
+        for name, table in tables.items():
+            table.to_csv(inside / f"{name}.csv", index=False)
 
 
 def _to_table(path: Path, frame: pd.DataFrame, schema: pa.Schema) -> pa.Table:

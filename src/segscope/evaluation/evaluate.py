@@ -9,14 +9,12 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from segscope.artefacts.images import encode_png
 from segscope.artefacts.measures import Measure
 from segscope.evaluation.bootstrap import Bootstrap
 from segscope.evaluation.boundary import boundary_counts, boundary_ratios
 from segscope.evaluation.calibration import calibration_measures, reliability_counts
 from segscope.evaluation.counts import confusion
 from segscope.evaluation.errors import error_counts, error_ratios
-from segscope.evaluation.loss import loss_maps
 from segscope.evaluation.metrics import Ratio, ratio_measures, ratios
 from segscope.evaluation.per_image import image_table, pixel_counts
 from segscope.evaluation.predicted import Predicted
@@ -26,7 +24,7 @@ from segscope.taxonomy import Taxonomy
 
 @dataclass(frozen=True)
 class Evaluation:
-    """table: rows of predictions.parquet, without split. reliability: `reliability_counts` of each image."""
+    """table: rows of predictions.parquet, without split and pictures. reliability: `reliability_counts` of each."""
 
     taxonomy: Taxonomy
     table: pd.DataFrame
@@ -96,11 +94,8 @@ def evaluate(
     """Count and measure, image by image. looks: are shown each batch, too. measured: see `measured_at`."""
     tables, reliability = list[pd.DataFrame](), list[np.ndarray]()
     for batch in batches:
-        p, target = batch.probabilities, taxonomy.class_of_id[batch.masks]
-        pictures = {"mask": p.argmax(-1).astype(np.uint8), "loss_map": loss_maps(p, target)}
-        encoded = {name: [encode_png(each) for each in values] for name, values in pictures.items()}
         figures, sure = zip(*(_figures(each, taxonomy) for each in measured(batch)), strict=True)
-        tables.append(pd.concat(figures, ignore_index=True).assign(**encoded))
+        tables += figures
         reliability += sure
         for look in looks:
             look(batch)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from segscope.artefacts.files import atomic_folder
 from segscope.evaluation.bootstrap import TRUSTED
 from segscope.evaluation.calibration import reliability_curve
 from segscope.evaluation.confusions import category_table
@@ -17,13 +15,6 @@ from segscope.evaluation.evaluate import Evaluation
 from segscope.taxonomy import Taxonomy
 
 LOSS_BINS = 30
-
-
-def write_plots(folder: Path, evaluations: Mapping[str, Evaluation], measures: pd.DataFrame) -> None:
-    """Write the tables as CSV files; the rest as `plot_tables`."""
-    with atomic_folder(folder) as inside:
-        for name, table in plot_tables(evaluations, measures).items():
-            table.to_csv(inside / f"{name}.csv", index=False)
 
 
 def plot_tables(evaluations: Mapping[str, Evaluation], measures: pd.DataFrame) -> dict[str, pd.DataFrame]:

@@ -7,8 +7,8 @@ import pandas as pd
 SIGNIFICANT = 0.01
 MIN_LIFT = 1.5
 # How well a cluster has to be found again in 80 % of the groups (Jaccard) to have a name. What clusters in noise reach
-# is in docs/statistics.md: of equal variances hardly any so much, of falling ones some of few groups.
-STABLE = 0.6
+# is in docs/statistics.md: hardly any so much, even of variances that fall as those of real latent vectors do.
+STABLE = 0.75
 
 
 def enriched(profiles: pd.DataFrame) -> pd.DataFrame:

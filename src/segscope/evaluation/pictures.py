@@ -1,0 +1,29 @@
+"""The pictures of predictions.parquet: what is predicted in each image, and where it is wrong."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from segscope.artefacts.images import encode_png
+from segscope.evaluation.loss import loss_maps
+from segscope.evaluation.predicted import Predicted
+from segscope.taxonomy import Taxonomy
+
+
+class PictureTaker:
+    """Takes the pictures of images, batch by batch."""
+
+    def __init__(self, taxonomy: Taxonomy):
+        self._taxonomy = taxonomy
+        self._rows: list[tuple[bytes, bytes]] = []
+
+    def look(self, batch: Predicted) -> None:
+        """Look at images."""
+        classes = batch.probabilities.argmax(-1).astype(np.uint8)
+        losses = loss_maps(batch.probabilities, self._taxonomy.class_of_id[batch.masks])
+        self._rows += [(encode_png(a), encode_png(b)) for a, b in zip(classes, losses, strict=True)]
+
+    def table(self) -> pd.DataFrame:
+        """The columns mask and loss_map of predictions.parquet, a row an image in the order they were seen."""
+        return pd.DataFrame(self._rows, columns=["mask", "loss_map"])
