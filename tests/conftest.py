@@ -3,6 +3,7 @@
 import json
 import os
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from filelock import FileLock
 from hypothesis import settings
 from PIL import Image
-from project import commit, copy_of, new_project, run
+from project import commit, copy_of, new_project, run, set_params
 
 from segscope.artefacts.files import sha256_of
 from segscope.labels.conversion import Job, decode_instances
@@ -42,17 +43,43 @@ def encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
-    """A finished and committed run of a tiny configuration, to look at, not to change: all test processes share it."""
-    folder = tmp_path_factory.getbasetemp()
+def made_once(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Callable:
+    """Makes a folder by its name, to look at, not to change: all test processes share it."""
+    base = tmp_path_factory.getbasetemp()
     if hasattr(request.config, "workerinput"):  # pytest-xdist's processes have folders beside each other
-        folder = folder.parent
-    with FileLock(folder / "finished.lock"):
-        if not (folder / "finished.done").exists():
-            run(new_project(folder / "finished"), "dvc", "repro")
-            commit(folder / "finished", "a finished run")
-            (folder / "finished.done").touch()
-    return folder / "finished"
+        base = base.parent
+
+    def make(name: str, fill: Callable[[Path], None]) -> Path:
+        with FileLock(base / f"{name}.lock"):
+            if not (base / f"{name}.done").exists():
+                fill(base / name)
+                (base / f"{name}.done").touch()
+        return base / name
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def finished(made_once) -> Path:
+    """A finished and committed run of a tiny configuration."""
+
+    def fill(folder: Path) -> None:
+        run(new_project(folder), "dvc", "repro")
+        commit(folder, "a finished run")
+
+    return made_once("finished", fill)
+
+
+@pytest.fixture(scope="session")
+def varied(made_once, finished) -> Path:
+    """The run after it: of the other variant, trained twice, train's labels judged. What DVC said is in said.txt."""
+
+    def fill(folder: Path) -> None:
+        copy_of(finished, folder)
+        set_params(folder, variant="supercategory", labels={"folds": 2}, train={"seeds": [0, 5]})
+        (folder / "said.txt").write_text(run(folder, "dvc", "repro"))
+
+    return made_once("varied", fill)
 
 
 @pytest.fixture
