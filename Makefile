@@ -31,6 +31,8 @@ lint: env
 	lint-imports --no-logo
 	mypy
 	deptry src
+	actionlint
+	zizmor --quiet --offline .github/workflows
 
 architecture: env
 	python tests/closure.py --picture

@@ -23,8 +23,11 @@ ARGUMENTS = (
 
 
 @contextmanager
-def open_report(folder: Path, width: int = 1280, fragment: str = "") -> Iterator:
-    """A page that shows the report from disk; errors on its console and requests beyond its folder fail the test."""
+def open_report(folder: Path, width: int = 1280, fragment: str = "", ready: str = "html[data-ready]") -> Iterator:
+    """A page that shows the folder's index.html from disk, when there is what `ready` selects.
+
+    Errors on its console and requests beyond its folder fail the test.
+    """
     if CHROMIUM is None:
         pytest.skip("no Chromium was found: install one (Debian: apt-get install chromium) to test the report in it")
     from playwright.sync_api import sync_playwright
@@ -39,7 +42,7 @@ def open_report(folder: Path, width: int = 1280, fragment: str = "") -> Iterator
         own = ("data:", "blob:", folder.resolve().as_uri())
         page.on("request", lambda r: None if r.url.startswith(own) else wrong.append(f"request {r.url}"))
         page.goto(f"{folder.resolve().as_uri()}/index.html{fragment}")
-        page.wait_for_selector("html[data-ready]")
+        page.wait_for_selector(ready)
         yield page
         browser.close()
     assert wrong == []

@@ -12,7 +12,7 @@ import pytest
 from filelock import FileLock
 from hypothesis import settings
 from PIL import Image
-from project import commit, copy_of, new_project, run, set_params
+from project import commit, copy_of, new_project, run
 
 from segscope.artefacts.files import sha256_of
 from segscope.labels.conversion import Job, decode_instances
@@ -72,12 +72,13 @@ def finished(made_once) -> Path:
 
 @pytest.fixture(scope="session")
 def varied(made_once, finished) -> Path:
-    """The run after it: of the other variant, trained twice, train's labels judged. What DVC said is in said.txt."""
+    """It, and the experiment `other`: another variant, trained twice, train judged. said.txt: what DVC said."""
 
     def fill(folder: Path) -> None:
         copy_of(finished, folder)
-        set_params(folder, variant="supercategory", labels={"folds": 2}, train={"seeds": [0, 5]})
-        (folder / "said.txt").write_text(run(folder, "dvc", "repro"))
+        changes = ("variant=supercategory", "labels.folds=2", "train.seeds=[0,5]")
+        said = run(folder, "dvc", "exp", "run", "--name", "other", *(f"-S{change}" for change in changes))
+        (folder / "said.txt").write_text(said)
 
     return made_once("varied", fill)
 

@@ -4,11 +4,10 @@ equal inputs give equal bytes, and an experiment runs its own code."""
 import json
 import shutil
 import sys
-import time
 
 import pytest
 import yaml
-from project import STAGES, call, copy_of, metrics, run, set_params
+from project import STAGES, copy_of, metrics, run, set_params
 
 
 def stale(project, *arguments: str) -> list[str]:
@@ -86,34 +85,6 @@ def test_a_stage_reads_the_params_that_it_declares_and_no_other(again, stage):
     unread = {d for d in declared if not any(covers(d, name) for name in read[stage])}
     of_other_sources = ("root", "splits", "annotations", "images", "annotations_url", "images_url", "archive_sha256")
     assert unread - {f"data.{key}" for key in of_other_sources} == set()
-
-
-def test_an_experiment_runs_its_own_code(project):
-    """Queued with a change of the library, and started when the workspace has it no more."""
-    module = project / "src" / "segscope" / "sources" / "subset.py"
-    code = module.read_text()
-    assert code.count('"images": len(images)') == 1
-    module.write_text(code.replace('"images": len(images)', '"images": 12345'))
-    run(project, "dvc", "exp", "run", "--queue", "--name", "changed", "download")
-    module.write_text(code)
-    run(project, "dvc", "queue", "start")
-    wait_for(project, "changed")
-    shown = json.loads(run(project, "dvc", "exp", "show", "--json"))
-    (experiment,) = shown[1]["experiments"]
-    metrics = experiment["revs"][0]["data"]["metrics"]["metrics/download.json"]["data"]
-    assert metrics["val"]["images"] == 12345
-    assert module.read_text() == code
-
-
-def wait_for(project, name: str, seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        said = run(project, "dvc", "queue", "status")
-        if "Success" in said:
-            return
-        assert "Failed" not in said, call(project, "dvc", "queue", "logs", name).stdout
-        time.sleep(1)
-    raise AssertionError(said)
 
 
 def test_a_worktree_runs_its_own_code(project, tmp_path):

@@ -272,20 +272,6 @@ def test_another_variant_reuses_the_data_and_can_be_compared(varied, tmp_path, m
     assert "error: data/index.parquet of revision no-such-revision cannot be read" in capsys.readouterr().err
 
 
-def test_plots_are_made_without_a_network(project):
-    run(project, "dvc", "plots", "show", "--out", "plots")
-    page = (project / "plots" / "index.html").read_text()
-    for title in (
-        "val/loss.tsv",
-        "learning_rate.tsv",
-        "IoU of each class",
-        "Confusion",
-        "Images by loss",
-        "Reliability",
-    ):
-        assert title in page
-
-
 def test_the_model_card_says_what_the_model_is(finished):
     names, size = read_card(finished / "artifacts" / "model.md")
     params = yaml.safe_load((finished / "params.yaml").read_text())
