@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import io
-import math
 import textwrap
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
 
 from segscope.errors import SegscopeError
 from segscope.params import Group, Params, shown
+from segscope.yaml_text import MAX_BYTES, parse_yaml, yaml_reader
 
 HEADER = "# Everything a run can vary. An unknown key or an impossible value is an error that says what is allowed.\n"
 WIDTH = 120  # of the file's lines
 COMMENTS = 28  # the column of the comments
-MAX_BYTES = 2**18
-MAX_VALUES = 50_000
 
 
 def load_params(path: Path | str = "params.yaml") -> Params:
@@ -41,7 +35,7 @@ def parse_params(text: bytes | str, name: str, known_only: bool = False) -> Para
     name: what errors call it. known_only: leave out keys that do not exist, as another revision's file may hold some.
     Raises SegscopeError naming each wrong key, its value and the choices.
     """
-    document = _parse_yaml(text, name)
+    document = parse_yaml(text, name)
     if not isinstance(document, dict):
         raise SegscopeError(f"{name} must hold a mapping of parameter groups, not {type(document).__name__}")
     try:
@@ -60,46 +54,6 @@ def _known(document: dict[str, Any], group: type[BaseModel]) -> dict[str, Any]:
                 value = _known(value, kind)
             known[key] = value
     return known
-
-
-def _yaml() -> YAML:
-    """YAML as DVC reads it: version 1.2, each key once."""
-    return YAML(typ="safe", pure=True)
-
-
-def _parse_yaml(text: bytes | str, name: str) -> Any:
-    if len(text) > MAX_BYTES:
-        raise SegscopeError(f"{name} is larger than {MAX_BYTES} bytes: not a params file")
-    try:
-        text = text if isinstance(text, str) else text.decode()
-        if _count_values(_yaml().compose(text), {}) > MAX_VALUES:
-            raise YAMLError(f"more than {MAX_VALUES} values, with aliases written out")
-        return _yaml().load(text)
-    except RecursionError:
-        raise SegscopeError(f"{name} is nested too deeply: not a params file") from None
-    except Exception as error:  # beside its own errors the parser lets others through, as at a value unlike its tag
-        raise SegscopeError(f"{name} is not valid YAML: {_fault(error)}") from error
-
-
-def _fault(error: Exception) -> str:
-    message, where = error, ""
-    if isinstance(error, MarkedYAMLError):
-        mark, message = error.problem_mark or error.context_mark, error.problem or error.context
-        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-    elif not isinstance(error, YAMLError):
-        where = "a value cannot be read: "
-    return where + textwrap.shorten(str(message), 2 * WIDTH, placeholder=" …")
-
-
-def _count_values(node: Node | None, counted: dict[int, float]) -> float:
-    """Values below a node, aliases written out: infinitely many if it holds itself."""
-    if node is None or isinstance(node, ScalarNode):
-        return 1
-    if id(node) not in counted:
-        counted[id(node)] = math.inf
-        children = chain.from_iterable(node.value) if isinstance(node, MappingNode) else node.value
-        counted[id(node)] = 1.0 + sum(_count_values(child, counted) for child in children)
-    return counted[id(node)]
 
 
 def render_params(params: Params) -> str:
@@ -137,7 +91,7 @@ def _comment(text: str, indent: str = "") -> str:
 
 def _flow(value: object) -> str:
     """A value on one line."""
-    yaml: Any = _yaml()
+    yaml: Any = yaml_reader()
     stream = io.StringIO()
     yaml.default_flow_style, yaml.sort_base_mapping_type_on_output, yaml.width = True, False, 2 * MAX_BYTES
     yaml.dump(value, stream)

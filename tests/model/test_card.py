@@ -35,7 +35,12 @@ def test_a_reader_learns_which_epoch_was_kept_and_how_it_was_chosen(path):
     assert "| objective | 0.512 | 0.612 |" in text
 
 
-@pytest.mark.parametrize("text", [None, "no front matter", "---\n[1]\n---\n", "---\n{a\n---\n"])
+# Nine lists, each of nine of the one before: 387,420,489 values.
+LISTS = [f"{c}: &{c} [{','.join([f'*{chr(ord(c) - 1)}'] * 9)}]" for c in "bcdefghi"]
+BOMB = "\n".join(["---", "a: &a [x,x,x,x,x,x,x,x,x]", *LISTS, "---", ""])
+
+
+@pytest.mark.parametrize("text", [None, "no front matter", "---\n[1]\n---\n", "---\n{a\n---\n", BOMB])
 def test_a_card_that_cannot_be_read_is_an_error(tmp_path, text):
     if text is not None:
         (tmp_path / "model.md").write_text(text)

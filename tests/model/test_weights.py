@@ -89,6 +89,31 @@ def test_a_tensor_outside_its_storage_is_refused(tmp_path, offset, shape, stride
         weights.read_torch_state(file)
 
 
+def test_a_tensor_larger_than_its_storage_is_refused(tmp_path):
+    """A few bytes must not become gigabytes: strides of 0 repeat a value."""
+    storage = _Storage("1", np.zeros(1, np.float32))
+    state = {"t": _Tensor(storage, 0, (2**20, 2**9), (0, 0))}
+    with pytest.raises(SegscopeError, match="larger than its storage"):
+        weights.read_torch_state(torch_file(tmp_path / "w.pt", state, [storage]))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\x80\x02]r\xff\xff\xff\x0f.", "memo is too large"),
+        (b"\x80\x02}(" + b")" + b"\x85" * 10**6 + b"K\x01u.", "too many containers"),
+        (b"\x80\x02}(" + b")" + b"\x85" * 19_000 + b"K\x01u.", "is not a PyTorch legacy state dict"),
+        (b"\x80\x02(" + b"]" * 10**6 + b"t.", "too many containers"),
+    ],
+)
+def test_a_pickle_out_of_measure_is_refused(tmp_path, content, message):
+    file = tmp_path / "w.pt"
+    for before in (b"", pickle.dumps(MAGIC, 2) + pickle.dumps(1001, 2) + pickle.dumps({}, 2)):
+        file.write_bytes(before + content)
+        with pytest.raises(SegscopeError, match=message):
+            weights.read_torch_state(file)
+
+
 class _Harmful:
     def __init__(self, marker: Path):
         self.marker = marker

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 import zipfile
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import keras
 
 from segscope.artefacts.files import atomic_path
 from segscope.errors import SegscopeError
+from segscope.model.bounds import check_keras_file
 
 
 def save_model(model: keras.Model, path: Path) -> None:
@@ -50,9 +52,11 @@ def in_float32(model: keras.Model) -> keras.Model:
 def read_model(path: Path) -> keras.Model:
     """A trained model. Raises SegscopeError if it cannot be read."""
     try:
+        check_keras_file(path)
         return keras.models.load_model(path, compile=False)
-    except (OSError, ValueError, TypeError) as error:
-        raise SegscopeError(f"model {path} cannot be read ({error}); run `dvc repro train`") from error
+    except Exception as error:  # whatever a broken or hostile file provokes in Keras
+        what = textwrap.shorten(str(error), 300, placeholder=" …")
+        raise SegscopeError(f"model {path} cannot be read ({what}); run `dvc repro train`") from error
 
 
 def load_model(path: Path, n_classes: int, image_size: int) -> keras.Model:

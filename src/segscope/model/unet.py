@@ -14,6 +14,7 @@ import numpy as np
 from keras import layers
 
 from segscope.errors import SegscopeError
+from segscope.model.bounds import check_hdf5
 
 SKIP_LAYERS = ("block_13_expand_relu", "block_6_expand_relu", "block_3_expand_relu", "block_1_expand_relu")
 BOTTLENECK = "block_16_project"
@@ -76,6 +77,8 @@ def keras_encoder(image_size: int, weights: str | Path | None) -> keras.Model:
     inputs = keras.Input((image_size, image_size, 3), name="image")
     x = layers.Rescaling(1 / 127.5, offset=-1, name="preprocess")(inputs)
     try:
+        if isinstance(weights, Path):
+            check_hdf5(weights, weights.stat().st_size)
         with warnings.catch_warnings():
             # Keras only warns of layers that a file does not fit, and leaves them random.
             warnings.filterwarnings("error", message="Skipping")

@@ -6,6 +6,7 @@ state dict of CPU tensors needs, and every storage is checked against the file's
 
 from __future__ import annotations
 
+import math
 import pickle
 import pickletools
 import struct
@@ -28,6 +29,8 @@ CONVOLUTIONS = 52
 _MAGIC = 0x1950A86A20F9469CFC6C  # first pickle of PyTorch's legacy format
 _PROTOCOL = 1001
 _MAX_PICKLE_BYTES = 4 << 20
+_MAX_MEMO = 100_000  # entries: C Python makes room for the highest number at once
+_MAX_CONTAINERS = 20_000  # of a MobileNetV2's state dict a tenth; nested deeper, they overflow the stack
 _OPCODES = frozenset(
     "PROTO STOP MARK NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 LONG1 BINUNICODE TUPLE TUPLE1 TUPLE2 "
     "TUPLE3 EMPTY_TUPLE EMPTY_DICT EMPTY_LIST APPEND APPENDS SETITEM SETITEMS BINGET BINPUT LONG_BINGET "
@@ -75,10 +78,15 @@ class _Unpickler(pickle.Unpickler):
 
 def _load_pickle(file: BinaryIO) -> tuple[Any, dict[str, tuple[str, int]]]:
     """Load one pickle at the file's position, after checking that each opcode is on the list."""
-    start = file.tell()
-    for opcode, _, _ in pickletools.genops(file):
+    start, containers = file.tell(), 0
+    for opcode, argument, _ in pickletools.genops(file):
         if opcode.name not in _OPCODES:
             raise pickle.UnpicklingError(f"opcode {opcode.name} is not part of a tensor")
+        if opcode.name.endswith(("PUT", "GET")) and int(argument or 0) > _MAX_MEMO:
+            raise pickle.UnpicklingError("its memo is too large for a state dict")
+        containers += opcode.name.startswith(("TUPLE", "EMPTY_", "REDUCE", "APPEND", "SETITEM"))
+        if containers > _MAX_CONTAINERS:
+            raise pickle.UnpicklingError("it holds too many containers for a state dict")
         if file.tell() - start > _MAX_PICKLE_BYTES:
             raise pickle.UnpicklingError("the pickle is too large for a state dict")
     file.seek(start)
@@ -100,6 +108,8 @@ def _view(storage: np.ndarray, tensor: _Tensor) -> np.ndarray:
     last = tensor.offset + sum((n - 1) * stride for n, stride in zip(tensor.shape, tensor.strides, strict=True) if n)
     if tensor.offset < 0 or min(tensor.strides, default=0) < 0 or last >= len(storage):
         raise ValueError("a tensor reaches outside its storage")
+    if math.prod(tensor.shape) > len(storage):
+        raise ValueError("a tensor is larger than its storage")
     byte_strides = [stride * storage.itemsize for stride in tensor.strides]
     view = np.lib.stride_tricks.as_strided(storage[tensor.offset :], tensor.shape, byte_strides)
     return np.ascontiguousarray(view)

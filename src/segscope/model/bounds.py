@@ -1,0 +1,60 @@
+"""Model files are untrusted: what they declare is checked against their own size before memory is made for it."""
+
+from __future__ import annotations
+
+import json
+import math
+import zipfile
+from pathlib import Path
+from typing import IO
+
+import h5py
+import keras
+
+WEIGHTS = "model.weights.h5"
+
+
+def check_keras_file(path: Path) -> None:
+    """Raise ValueError if a .keras file declares larger weights than it holds, or is packed beyond measure.
+
+    Its layers are made without memory for their weights. Nothing but what Keras's safe mode allows is run.
+    """
+    with zipfile.ZipFile(path) as archive:
+        members = {member.filename: member for member in archive.infolist()}
+        if missing := {"config.json", WEIGHTS} - members.keys():
+            raise ValueError(f"it holds no {' and no '.join(sorted(missing))}")
+        # Keras packs nothing. A packed member could be a thousand times as large as the file.
+        if any(member.file_size > path.stat().st_size for member in members.values()):
+            raise ValueError("what it holds is larger than the file")
+        config = json.loads(archive.read("config.json"))
+        with keras.StatelessScope(initialize_variables=False):
+            model = keras.saving.deserialize_keras_object(config, safe_mode=True)
+        declared = sum(math.prod(each.shape) for each in model.weights)
+        if 2 * declared > members[WEIGHTS].file_size:  # of two bytes a weight, or more
+            raise ValueError(f"its layers have {declared} weights, more than the file holds")
+        with archive.open(WEIGHTS) as file:
+            check_hdf5(file, members[WEIGHTS].file_size)
+
+
+def check_hdf5(file: Path | IO[bytes], size: int) -> None:
+    """Raise ValueError if an HDF5 file of `size` bytes declares larger arrays than it holds, or names other files."""
+    with h5py.File(file, "r") as opened:
+        stored, seen, waiting = 0, set(), [opened]
+        while waiting:
+            group = waiting.pop()
+            for name in group:
+                link = group.get(name, getlink=True)
+                if isinstance(link, h5py.ExternalLink):
+                    raise ValueError(f"{name} lies in another file")
+                each = group[name]
+                if each.id in seen:
+                    continue
+                seen.add(each.id)
+                if isinstance(each, h5py.Group):
+                    waiting.append(each)
+                elif isinstance(each, h5py.Dataset):
+                    if each.external or each.is_virtual:
+                        raise ValueError(f"{name} lies in another file")
+                    stored += each.nbytes
+        if stored > size:
+            raise ValueError(f"its arrays are {stored} bytes, the file is {size}")

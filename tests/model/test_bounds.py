@@ -1,0 +1,103 @@
+"""Model files that ask for more than they hold."""
+
+import json
+import zipfile
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+import pytest
+
+from segscope.errors import SegscopeError
+from segscope.model.saving import read_model
+from segscope.model.unet import keras_encoder
+
+HUGE = 2**40
+
+
+@pytest.fixture
+def model(tmp_path) -> Path:
+    keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)]).save(tmp_path / "model.keras")
+    return tmp_path / "model.keras"
+
+
+def rewritten(path: Path, packed: int = zipfile.ZIP_STORED, **changed: bytes) -> Path:
+    """The archive with other members: config or weights."""
+    names = {"config": "config.json", "weights": "model.weights.h5"}
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    members |= {names[key]: content for key, content in changed.items()}
+    with zipfile.ZipFile(path, "w", packed) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return path
+
+
+def hdf5(path: Path, fill) -> bytes:
+    with h5py.File(path, "w") as file:
+        fill(file)
+    return path.read_bytes()
+
+
+def test_a_model_of_a_user_is_read(model):
+    assert read_model(model).output_shape == (None, 3)
+
+
+def test_layers_larger_than_the_file_are_refused(model):
+    config = zipfile.ZipFile(model).read("config.json")
+    assert config.count(b'"units": 3') == 1
+    rewritten(model, config=config.replace(b'"units": 3', b'"units": %d' % HUGE))
+    with pytest.raises(SegscopeError, match="weights, more than the file holds"):
+        read_model(model)
+
+
+def test_arrays_larger_than_the_file_are_refused(model, tmp_path):
+    fill = lambda file: file.create_dataset("layers/dense/vars/0", (HUGE,), "f4", chunks=(2**20,))  # noqa: E731
+    content = hdf5(tmp_path / "huge.h5", fill)
+    assert len(content) < 10_000
+    with pytest.raises(SegscopeError, match=f"its arrays are {4 * HUGE} bytes"):
+        read_model(rewritten(model, weights=content))
+    with pytest.raises(SegscopeError, match=f"its arrays are {4 * HUGE} bytes"):
+        keras_encoder(64, tmp_path / "huge.h5")
+
+
+def test_a_packed_model_is_refused(model):
+    rewritten(model, zipfile.ZIP_DEFLATED, weights=bytes(10**7))
+    with pytest.raises(SegscopeError, match="what it holds is larger than the file"):
+        read_model(model)
+
+
+@pytest.mark.parametrize("kind", ["link", "storage", "virtual"])
+def test_arrays_of_other_files_are_refused(model, tmp_path, kind):
+    other = tmp_path / "other.h5"
+    hdf5(other, lambda file: file.create_dataset("secret", data=np.ones(4, np.float32)))
+
+    def fill(file: h5py.File) -> None:
+        if kind == "link":
+            file["layers"] = h5py.ExternalLink(str(other), "secret")
+        elif kind == "storage":
+            file.create_dataset("layers", (4,), "f4", external=[(str(other), 0, 16)])
+        else:
+            layout = h5py.VirtualLayout((4,), "f4")
+            layout[:] = h5py.VirtualSource(str(other), "secret", (4,))
+            file.create_virtual_dataset("layers", layout)
+
+    with pytest.raises(SegscopeError, match="layers lies in another file"):
+        read_model(rewritten(model, weights=hdf5(tmp_path / "w.h5", fill)))
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", json.dumps({}).encode()])
+def test_what_is_no_model_is_one_line(tmp_path, content):
+    (tmp_path / "model.keras").write_bytes(content)
+    with pytest.raises(SegscopeError, match="cannot be read") as raised:
+        read_model(tmp_path / "model.keras")
+    assert len(str(raised.value)) < 500
+
+
+def test_code_in_a_model_is_not_run(model):
+    config = json.loads(zipfile.ZipFile(model).read("config.json"))
+    function = keras.layers.Lambda(lambda x: x)
+    config["config"]["layers"].append(keras.saving.serialize_keras_object(function))
+    with pytest.raises(SegscopeError, match="lambda"):
+        read_model(rewritten(model, config=json.dumps(config).encode()))
