@@ -1,11 +1,20 @@
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from segscope.artefacts.schemas import INDEX
-from segscope.artefacts.tables import open_parquet, parse_table, read_parquet, read_table, write_parquet
+from segscope.artefacts.tables import (
+    for_spreadsheet,
+    open_parquet,
+    parse_table,
+    read_parquet,
+    read_table,
+    write_parquet,
+)
 from segscope.errors import SegscopeError
 
 ROW = {"image_id": 1, "source_id": 1, "split": "train", "path": "a.jpg", "width": 4, "height": 3, "sha256": "0"}
@@ -100,3 +109,26 @@ def test_what_is_no_table_says_what_to_run(tmp_path, content):
 def test_a_folder_is_no_table(tmp_path):
     with pytest.raises(SegscopeError, match="cannot be read"):
         read_table(tmp_path, INDEX)
+
+
+def test_a_small_file_of_very_many_values_is_not_read(tmp_path):
+    """Equal values cost a file nothing."""
+    schema = pa.schema({"a": pa.int64(), "b": pa.int64(), "c": pa.float32()})
+    rows = 2**20
+    part = pa.table({"a": np.zeros(rows, np.int64), "b": np.zeros(rows, np.int64), "c": np.zeros(rows, "f4")})
+    with pq.ParquetWriter(tmp_path / "many.parquet", schema) as writer:
+        for _ in range(110):
+            writer.write_table(part)
+    assert (tmp_path / "many.parquet").stat().st_size < 2**21
+    with pytest.raises(SegscopeError, match=r"many.parquet would take 2\.3 GB of memory or more"):
+        read_table(tmp_path / "many.parquet", schema)
+
+
+@pytest.mark.parametrize("text", ["=HYPERLINK(1)", "+1", "-1", "@SUM(1)", "\t=1", "\r=1"])
+def test_no_text_is_a_formula(text):
+    assert for_spreadsheet(text) == f"'{text}"
+
+
+@pytest.mark.parametrize("value", ["a=1", "", "person", -1, 0.5, None])
+def test_other_values_stay(value):
+    assert for_spreadsheet(value) is value

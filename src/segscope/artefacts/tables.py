@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -12,6 +13,9 @@ import pyarrow.parquet as pq
 
 from segscope.artefacts.files import atomic_folder, atomic_path
 from segscope.errors import SegscopeError
+
+MAX_BYTES = 2**31
+VALUE_BYTES = {"INT64": 8, "DOUBLE": 8, "BOOLEAN": 1 / 8}  # else 4, a string's at least
 
 
 def write_parquet(path: Path | str, frame: pd.DataFrame, schema: pa.Schema) -> None:
@@ -36,6 +40,11 @@ def write_csv_folder(folder: Path, tables: Mapping[str, pd.DataFrame]) -> None:
     with atomic_folder(folder) as inside:
         for name, table in tables.items():
             table.to_csv(inside / f"{name}.csv", index=False)
+
+
+def for_spreadsheet(value: Any) -> Any:
+    """A value of a CSV file that people open: a text that a spreadsheet would take for a formula begins with '."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
 def _to_table(path: Path, frame: pd.DataFrame, schema: pa.Schema) -> pa.Table:
@@ -72,11 +81,22 @@ def _read(
 ) -> pa.Table:
     try:
         with pq.ParquetFile(source) as file:
-            table = file.read()
+            known = file.schema_arrow
+            if not known.equals(schema):
+                missing = sorted(set(schema.names) ^ set(known.names))
+                what = f"columns {', '.join(missing)}" if missing else "a column's type"
+                raise SegscopeError(f"{name} has another schema ({what}); {advice}")
+            if (size := _least_bytes(file.metadata)) > MAX_BYTES:
+                raise SegscopeError(
+                    f"{name} would take {size / 1e9:.1f} GB of memory or more: no run makes such a table"
+                )
+            return file.read()
     except (OSError, pa.ArrowException) as error:
         raise SegscopeError(f"{name} cannot be read ({error}); run `dvc repro` to make it") from error
-    if not table.schema.equals(schema):
-        missing = sorted(set(schema.names) ^ set(table.schema.names))
-        what = f"columns {', '.join(missing)}" if missing else "a column's type"
-        raise SegscopeError(f"{name} has another schema ({what}); {advice}")
-    return table
+
+
+def _least_bytes(metadata: pq.FileMetaData) -> int:
+    """Of the table in memory: a few bytes of a file may stand for any number of equal values."""
+    groups = map(metadata.row_group, range(metadata.num_row_groups))
+    columns = (group.column(i) for group in groups for i in range(group.num_columns))
+    return int(sum(column.num_values * VALUE_BYTES.get(column.physical_type, 4) for column in columns))

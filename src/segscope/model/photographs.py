@@ -21,6 +21,7 @@ from tqdm import tqdm
 from segscope.artefacts.files import MARKER, atomic_path
 from segscope.artefacts.images import open_image, resize_image, to_rgb
 from segscope.artefacts.overlays import class_color, class_overlay
+from segscope.artefacts.tables import for_spreadsheet
 from segscope.errors import SegscopeError
 
 SHARES, SKIPPED = "shares.csv", "skipped.csv"
@@ -258,7 +259,11 @@ def _open_csv(path: Path, header: Sequence[str]) -> Iterator[Callable[[Iterable[
         atomic_path(path) as temporary,
         temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as f,
     ):
-        write = csv.writer(f).writerow
+        writer = csv.writer(f)
+
+        def write(row: Iterable[Any]) -> None:
+            writer.writerow([for_spreadsheet(str(each) if isinstance(each, PurePath) else each) for each in row])
+
         write(header)
         yield write
 

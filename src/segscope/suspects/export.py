@@ -13,6 +13,7 @@ import pandas as pd
 from segscope.artefacts.files import atomic_path
 from segscope.artefacts.images import decode_png
 from segscope.artefacts.rle import encode_rle
+from segscope.artefacts.tables import for_spreadsheet
 from segscope.labels.masks import compose_mask, resize_mask
 from segscope.taxonomy import Taxonomy
 
@@ -153,6 +154,6 @@ def write_export(path: Path, document: pd.DataFrame | Mapping | Sequence) -> Non
     """Write a table as CSV, anything else as JSON."""
     with atomic_path(path) as temporary:
         if isinstance(document, pd.DataFrame):
-            document.to_csv(temporary, index=False)
+            document.map(for_spreadsheet).to_csv(temporary, index=False)
         else:
             temporary.write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
