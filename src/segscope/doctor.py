@@ -33,6 +33,7 @@ SHARDS_MB = 0.06  # an image's at 128 pixels, both times
 PAGES_MB = 0.09  # an image's part of the report and of the tables, both times
 ARCHIVE_MB = 800  # COCO's annotations: the archive, and what is taken out of it
 PHOTOGRAPH_MB = 0.16  # of COCO
+COCO_IMAGES = 123_287  # train and val, in either year
 NETWORK_SECONDS = 5
 IMAGENET = (
     "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet_v2/"
@@ -41,16 +42,18 @@ IMAGENET = (
 WRITTEN = (".", "artifacts", "data", "metrics", "reports", ".dvc/tmp", ".dvc/cache")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 MAKE_ENV = "`make env` sets up .venv with all of it; `rm -r .venv` first if it did so before"
+NAMELESS = (
+    "`export USER=me HOME=$(mktemp -d)`: this user id has no name, and DVC wants one, and a home, which may be empty"
+)
 # By a part of what DVC says.
 DVC_ADVICE = {
     "git repo": "the line of git has what to do",
     "not owned by": "the line of git has what to do",
     "params.yaml": "the line of params.yaml has what to do",
     "No module named": MAKE_ENV,
-    "home directory": "`export HOME=$(mktemp -d)`: DVC wants a home, an empty one will do",
+    "home directory": NAMELESS,
+    "getpwuid": NAMELESS,
     "dvc.lock": "take one side of a merge's dvc.lock whole (`git checkout --ours dvc.lock`), then `dvc repro`",
-    "acquire": "wait for the other `dvc` in this folder to end",
-    "Permission denied": "work as the user whose folders they are, or in a copy of your own (`git clone`)",
 }
 WIDTH = 120
 
@@ -104,9 +107,9 @@ def check_python(running: tuple[int, int], folder: str, of_path: str | None) -> 
             name, "error", found, f"segscope needs {wanted}: `rm -r .venv`, `make env PYTHON=python{wanted[:4]}`"
         )
     if of_path != folder:
-        other = f"{of_path}/python" if of_path else "none: there is no `python` on PATH"
-        advice = "in this shell `dvc repro` would run that one: `source .venv/bin/activate`, or use `make repro`"
-        return Finding(name, "warning", f"{found}; on PATH {other}", advice)
+        other = f"{of_path}/python is the first on PATH" if of_path else "there is no `python` on PATH"
+        advice = "`dvc repro` runs the `python` of PATH: `source .venv/bin/activate`, or use `make repro`"
+        return Finding(name, "warning", f"{found}; {other}", advice)
     return Finding(name, "ok", found)
 
 
@@ -162,9 +165,10 @@ def check_disk(place: str, free: float, needed: float) -> Finding:
 def needed_disk(data: Data) -> tuple[float, float]:
     """What a run from nothing writes, in 10⁶ bytes: into the project and into data.cache_dir."""
     sizes = data.sample_images if data.source == "sample" else data.max_images
-    images = sizes.train + sizes.val
+    web = data.source.startswith("coco")
+    images = min(sizes.train + sizes.val, COCO_IMAGES) if web else sizes.train + sizes.val
     made = MADE_MB + images * (SHARDS_MB * (data.image_size / 128) ** 2 + PAGES_MB)
-    return made, ARCHIVE_MB + images * PHOTOGRAPH_MB if data.source.startswith("coco") else 0.0
+    return made, ARCHIVE_MB + images * PHOTOGRAPH_MB if web else 0.0
 
 
 def check_writable(folders: Mapping[str, bool], home: bool) -> Finding:
@@ -208,11 +212,12 @@ def check_git(git: Git, folder: str) -> Finding:
         return Finding(name, "error", "the folder is another user's, and git refuses to read it", advice)
     if not git.status.ok:
         advice = "a folder from a ZIP has no history: `git clone` the project, or `git init`, `git add .`, `git commit`"
-        return Finding(name, "error", git.status.complaint, advice)
+        none = "not a git repository" in git.status.err
+        return Finding(name, "error", git.status.complaint, advice if none else "mend what git names here first")
     branch, *changed = git.status.out.splitlines()
     found = f"{branch.removeprefix('## ').split('...')[0]}, {len(changed) or 'no'} uncommitted changes"
     if not git.commits:
-        return Finding(name, "error", f"{found}, no commit", "`git add .`, `git commit -m start`: DVC needs one")
+        return Finding(name, "error", "no commit", "`git add .`, `git commit -m start`: DVC needs one")
     if not git.identity:
         advice = "`dvc exp run` commits: `git config user.name NAME`, `git config user.email ADDRESS`"
         return Finding(name, "warning", f"{found}, no name and e-mail to commit with", advice)
@@ -289,16 +294,18 @@ def examine(folder: Path) -> Iterator[Finding]:
         try:
             yield from look(folder)
         except Exception as error:  # where even looking fails, that is what was found
-            advice = MAKE_ENV if isinstance(error, ImportError) else "mend what that names, and look again"
+            whole = not isinstance(error, (ImportError, SyntaxError))
+            advice = "mend what that names, and look again" if whole else MAKE_ENV
             yield Finding(look.__name__.removeprefix("_"), "error", f"it cannot be looked at: {error}", advice)
 
 
 def _python(_: Path) -> Iterator[Finding]:
     running = sys.version_info[0], sys.version_info[1]
-    on_path = shutil.which("python")
+    folder, on_path = Path(sys.executable).parent, shutil.which("python")
+    other = Path(on_path).parent if on_path else None
     # An environment's python is a link: its folder tells environments apart.
-    folder, other = (python and str(Path(python).parent.resolve()) for python in (sys.executable, on_path))
-    yield check_python(running, folder or "an unknown folder", other)
+    same = other and other.resolve() == folder.resolve()
+    yield check_python(running, str(folder), str(folder if same else other) if other else None)
 
 
 def _packages(_: Path) -> Iterator[Finding]:
@@ -461,7 +468,7 @@ def _git_state(folder: Path) -> Git:
         return git("config", f"user.{key}").ok or f"GIT_COMMITTER_{key.upper()}" in os.environ
 
     return Git(
-        status=git("status", "--porcelain", "--branch"),
+        status=git("--no-optional-locks", "status", "--porcelain", "--branch"),
         commits=git("rev-parse", "--verify", "HEAD").ok,
         shallow=git("rev-parse", "--is-shallow-repository").out.strip() == "true",
         identity=known("name") and known("email"),
