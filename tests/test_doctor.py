@@ -5,9 +5,11 @@ import os
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from serving import serve
 
 from segscope import doctor
 from segscope.cli import main
@@ -123,17 +125,46 @@ def test_a_finding_is_one_line_and_what_to_do_stands_beneath_it():
     assert max(map(len, shown)) <= 120
 
 
-def test_a_check_that_cannot_even_look_is_a_finding(monkeypatch, tmp_path):
-    def _broken(folder: Path) -> None:
+@pytest.fixture
+def alone(monkeypatch) -> Callable[[str], None]:
+    """Leaves out all looks but one."""
+
+    def leave(name: str) -> None:
+        for other in ("python", "packages", "tensorflow", "memory", "project", "network", "git", "dvc", "artefacts"):
+            if other != name:
+                monkeypatch.setattr(doctor, f"_{other}", lambda folder: [])
+        monkeypatch.setattr(doctor, "_browser", lambda folder: [])
+
+    return leave
+
+
+def test_a_check_that_cannot_even_look_is_a_finding(alone, monkeypatch, tmp_path):
+    def _git(folder: Path) -> None:
         raise OSError(5, "Input/output error")
 
-    _broken.__name__ = "_git"
-    for name in ("_python", "_packages", "_tensorflow", "_memory", "_project", "_network", "_dvc", "_artefacts"):
-        monkeypatch.setattr(doctor, name, lambda folder: [])
-    monkeypatch.setattr(doctor, "_git", _broken)
-    git, _ = doctor.examine(tmp_path)
-    assert (git.name, git.state) == ("git", "error")
-    assert "Input/output error" in git.found
+    alone("git")
+    monkeypatch.setattr(doctor, "_git", _git)
+    [finding] = doctor.examine(tmp_path)
+    assert (finding.name, finding.state) == ("git", "error")
+    assert "Input/output error" in finding.found
+
+
+def test_the_addresses_that_a_run_will_ask_are_asked(alone, tmp_path):
+    alone("network")
+    (tmp_path / "served").mkdir()
+    (tmp_path / "served" / "annotations_trainval2014.zip").write_bytes(b"PK")
+
+    def states(source: str, url: str) -> list[str]:
+        data = {"source": source, "annotations_url": url, "images_url": url}
+        document = {"variant": "a", "variants": {"a": {"person": ["person"]}}, "data": data}
+        (tmp_path / "params.yaml").write_text(json.dumps(document | {"model": {"encoder_weights": "none"}}))
+        return [finding.state for finding in doctor.examine(tmp_path)]
+
+    with serve(tmp_path / "served") as (url, _):
+        assert states("coco2014", url) == ["ok", "ok"]
+        assert states("coco2017", url) == ["error", "ok"]  # there is no such archive
+    assert states("coco2014", url) == ["error", "error"]  # nobody answers there now
+    assert states("sample", url) == ["ok"]
 
 
 def test_in_an_empty_folder_each_check_has_a_line_and_none_ends_the_command(tmp_path, monkeypatch, capfd):
@@ -150,22 +181,21 @@ def test_in_an_empty_folder_each_check_has_a_line_and_none_ends_the_command(tmp_
     assert {states[name] for name in ("params.yaml", "git", "artefacts")} == {"error"}
 
 
-@pytest.fixture
-def bare():
-    """Runs code in a Python that has the package beside it and nothing else installed."""
-
-    def run(code: str) -> subprocess.CompletedProcess:
-        environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
-        return subprocess.run([sys.executable, "-S", "-c", code], env=environment, capture_output=True, text=True)
-
-    return run
-
-
-def test_the_command_line_starts_without_any_package(bare):
-    assert bare("import segscope.doctor, segscope.cli as c; c.main(['--version'])").stdout.startswith("segscope ")
-    for command in ("'check'", "'predict', 'a.jpg'", "'similar', '1'", "'compare', 'a', 'b'"):
-        result = bare(f"import sys, segscope.cli as c; sys.exit(c.main([{command}]))")
-        assert result.returncode == 1
+@pytest.mark.parametrize(
+    ("command", "status"), [("--version", 0), ("check", 1), ("predict a.jpg", 1), ("similar 1", 1), ("compare a b", 1)]
+)
+def test_the_command_line_starts_without_any_package(command, status):
+    """In a Python that has the package beside it and nothing installed."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    call = [sys.executable, "-S", "-m", "segscope", *command.split()]
+    result = subprocess.run(call, env=environment, capture_output=True, text=True)
+    assert result.returncode == status
+    if status:
         assert result.stderr.startswith("error: No module named")
         assert "`segscope doctor`" in result.stderr
         assert "Traceback" not in result.stderr
+
+
+def test_the_doctor_starts_there_too():
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    subprocess.run([sys.executable, "-S", "-c", "import segscope.doctor"], env=environment, check=True)

@@ -454,7 +454,9 @@ def _failure(url: str, bad: int) -> str | None:
     import requests
 
     try:
-        status = requests.head(url, timeout=NETWORK_SECONDS, allow_redirects=True).status_code
+        # Not HEAD, which some mirrors do not know; of the answer, its head alone is read.
+        with requests.get(url, stream=True, timeout=NETWORK_SECONDS) as response:
+            status = response.status_code
     except requests.RequestException as error:
         return type(error).__name__
     return f"HTTP {status}" if status >= bad else None
