@@ -7,21 +7,18 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segscope.artefacts.files import atomic_folder, atomic_path, output_folder, refuse_existing, refuse_foreign
-from segscope.artefacts.skipped import SPLITS
-from segscope.errors import SegscopeError
-from segscope.params import Params
-from segscope.params_file import load_params, render_params
-from segscope.run import FILES, Run
+from segscope.errors import SegscopeError, surroundings
 
+# What needs more than the standard library is imported by the command that needs it: a broken installation can then
+# be looked at, too (`doctor`, `check`).
 if TYPE_CHECKING:
     from PIL import Image
 
-MODEL = Path(FILES["model"])
 FORMATS = {"coco": ".json", "csv": ".csv", "label-studio": ".json"}
 ENDINGS = {"saved_model": "", "tflite": ".tflite", "onnx": ".onnx"}
 
@@ -34,22 +31,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command: Callable[[argparse.Namespace], int] = options.run
     try:
         return command(options)
-    except SegscopeError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (SegscopeError, OSError, MemoryError, ImportError, SyntaxError) as error:
+        said = _said(error)
+        if said is None:
+            raise
+        print(f"error: {said}", file=sys.stderr)
         return 1
+
+
+def _said(error: Exception) -> str | None:
+    if isinstance(error, SegscopeError):
+        return str(error)
+    if isinstance(error, (ImportError, SyntaxError)):  # a package is missing, or Python is too old for the code
+        return f"{error}; the installation is not whole, and `segscope doctor` says what to do"
+    return surroundings(error)
+
+
+def _version() -> str:
+    try:
+        return version("segscope")
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="segscope", description="Look into a segmentation model. The pipeline runs by `dvc repro`."
     )
-    parser.add_argument("--version", action="version", version=f"segscope {version('segscope')}")
+    parser.add_argument("--version", action="version", version=f"segscope {_version()}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     check = commands.add_parser("check", help="validate a params file and print it with its defaults")
     check.add_argument("params", nargs="?", default="params.yaml", metavar="PARAMS", help="default: params.yaml")
     check.add_argument("--defaults", action="store_true", help="read no file: print a whole one, of the defaults")
     check.set_defaults(run=_check)
+
+    doctor = commands.add_parser("doctor", help="look at what surrounds segscope: what is missing, and what to do")
+    doctor.set_defaults(run=_doctor)
 
     predict = commands.add_parser("predict", help="segment photographs: mask, overlay and share of each class")
     predict.add_argument(
@@ -87,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     label_commands = labels.add_subparsers(required=True, metavar="COMMAND")
     review = label_commands.add_parser("export", help="write them for a review elsewhere")
     review.add_argument("--format", choices=FORMATS, required=True, dest="kind")
-    review.add_argument("--split", choices=SPLITS, default="val", help="default: %(default)s")
+    review.add_argument("--split", choices=("train", "val"), default="val", help="default: %(default)s")
     review.add_argument("--min-score", type=float, default=0.0, help="default: all")
     review.add_argument("--out", type=Path, metavar="PATH", help="default: label_issues-FORMAT.json or .csv")
     review.set_defaults(run=_export_labels)
@@ -125,26 +143,39 @@ def _parser() -> argparse.ArgumentParser:
     for command in (export, similar, explain, review):
         command.add_argument("--overwrite", action="store_true", help="write over a file that exists")
     for command in (predict, export):
-        command.add_argument(
-            "--model", type=Path, default=MODEL, help="with its model card beside it; default: %(default)s"
-        )
+        command.add_argument("--model", type=Path, help="with its model card beside it; default: the run's")
     return parser
 
 
 def _check(options: argparse.Namespace) -> int:
+    from segscope.params import Params
+    from segscope.params_file import load_params, render_params
+
     params = Params() if options.defaults else load_params(options.params)
     print(render_params(params), end="")
     return 0
+
+
+def _doctor(_: argparse.Namespace) -> int:
+    from segscope.doctor import examine, render
+
+    states = set()
+    for finding in examine(Path()):
+        print(render(finding), flush=True)
+        states.add(finding.state)
+    return 1 if "error" in states else 0
 
 
 def _predict(options: argparse.Namespace) -> int:
     from segscope.model.card import read_card
     from segscope.model.photographs import SKIPPED, find_candidates, predict_files, printable
     from segscope.model.saving import load_model
+    from segscope.run import Run
 
     output_folder(options.out)
-    names, size = read_card(options.model.with_suffix(".md"))
-    model = load_model(options.model, len(names), size)
+    model_file = options.model or Run().path("model")
+    names, size = read_card(model_file.with_suffix(".md"))
+    model = load_model(model_file, len(names), size)
     errors, skipped = predict_files(model, names, find_candidates(options.paths, options.out), options.out)
     if skipped:
         print(f"skipped: {skipped}; see {options.out / SKIPPED}", file=sys.stderr)
@@ -157,14 +188,16 @@ def _export(options: argparse.Namespace) -> int:
     from segscope.model.card import read_card
     from segscope.model.export import export_model
     from segscope.model.saving import load_model
+    from segscope.run import Run
 
-    path = options.out or options.model.with_suffix(ENDINGS[options.kind])
+    model_file = options.model or Run().path("model")
+    path = options.out or model_file.with_suffix(ENDINGS[options.kind])
     if options.kind == "saved_model":
         refuse_foreign(path)
     else:
         refuse_existing(path, options.overwrite)
-    names, size = read_card(options.model.with_suffix(".md"))
-    model = load_model(options.model, len(names), size)
+    names, size = read_card(model_file.with_suffix(".md"))
+    model = load_model(model_file, len(names), size)
     export_model(model, path, options.kind)
     print(f"{path}: RGB 0 to 255, float32 N × {size} × {size} × 3, to logits of {', '.join(names)}")
     return 0
@@ -179,6 +212,7 @@ def _positive(text: str) -> int:
 def _similar(options: argparse.Namespace) -> int:
     from segscope.artefacts.overlays import contact_sheet, heat_overlay
     from segscope.latent.explore import Explorer
+    from segscope.run import Run
 
     refuse_existing(options.out, options.overwrite)
     explorer = Explorer(Run())
@@ -202,6 +236,7 @@ def _similar(options: argparse.Namespace) -> int:
 def _explain(options: argparse.Namespace) -> int:
     from segscope.artefacts.overlays import class_overlay, contact_sheet, heat_overlay
     from segscope.latent.explore import Explorer
+    from segscope.run import Run
 
     refuse_existing(options.out, options.overwrite)
     explorer = Explorer(Run())
@@ -226,6 +261,7 @@ def _explain(options: argparse.Namespace) -> int:
 
 
 def _export_labels(options: argparse.Namespace) -> int:
+    from segscope.run import Run
     from segscope.suspects.export import as_coco, as_csv, as_label_studio, write_export
 
     out = options.out or Path(f"label_issues-{options.kind}{FORMATS[options.kind]}")
@@ -246,6 +282,7 @@ def _export_labels(options: argparse.Namespace) -> int:
 
 
 def _corrupt(options: argparse.Namespace) -> int:
+    from segscope.params_file import load_params
     from segscope.suspects.corruption import corrupt_directory
 
     if not 0 < options.share <= 1:

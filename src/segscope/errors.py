@@ -1,5 +1,30 @@
 """The one exception that a user is meant to read."""
 
+from __future__ import annotations
+
+import errno
+
+_SURROUNDINGS = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+}
+
 
 class SegscopeError(Exception):
     """Something the user can mend: the message says what is wrong, where, and what to do."""
+
+
+def surroundings(error: BaseException) -> str | None:
+    """What to say of an error that is the machine's: no permission, no space, no memory. None of any other."""
+    if isinstance(error, MemoryError):
+        return f"there is not enough memory ({error or 'none left'}); `segscope doctor` says how much it takes"
+    if isinstance(error, OSError) and error.errno in _SURROUNDINGS:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror}; `segscope doctor` looks at permissions and at the disk's space"
+    return None

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
 
-from segscope.errors import SegscopeError
+from segscope.errors import SegscopeError, surroundings
 from segscope.params_file import load_params
 from segscope.run import Run
 
@@ -13,9 +16,14 @@ from segscope.run import Run
 def main(stage: Callable[[Run], None]) -> None:
     """Call a stage with the run of the working folder; on an error the user can mend, say it and exit with status 1."""
     try:
-        stage(Run(load_params()))
-    except SegscopeError as error:
-        print(f"error: {error}", file=sys.stderr)
+        params = load_params()
+        _choose_numba_cache(Path(params.data.cache_dir))
+        stage(Run(params))
+    except (SegscopeError, OSError, MemoryError) as error:
+        said = str(error) if isinstance(error, SegscopeError) else surroundings(error)
+        if said is None:
+            raise
+        print(f"error: {said}", file=sys.stderr)
         sys.exit(1)
 
 
@@ -23,3 +31,21 @@ def warn(message: str | None) -> None:
     """Say something on standard error, if there is anything to say."""
     if message:
         print(message, file=sys.stderr)
+
+
+def _choose_numba_cache(folder: Path) -> None:
+    """Let Numba keep what it compiles of UMAP below `folder`, if it can write to neither of its own places.
+
+    They are beside the package and in the user's cache folder. Without any it raises RuntimeError at the import.
+    """
+    package = find_spec("umap")  # found, not imported: that takes seconds
+    own = [*(package.submodule_search_locations or () if package else ())]
+    own.append(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
+    if not any(_writable(Path(place)) for place in own):
+        os.environ.setdefault("NUMBA_CACHE_DIR", str(folder.absolute() / "numba"))
+
+
+def _writable(folder: Path) -> bool:
+    """Whether files can be made in a folder, or it itself. Of no home, `~` is left as it is, and is no folder."""
+    there = next((parent for parent in (folder, *folder.parents) if parent.exists()), folder)
+    return folder.is_absolute() and os.access(there, os.W_OK)

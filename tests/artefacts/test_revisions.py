@@ -41,16 +41,32 @@ def test_a_file_of_git_or_of_dvc_is_read_as_the_revision_has_it(project, path):
     assert read_file(path, WORKSPACE) == b"third"
 
 
-def test_what_a_revision_does_not_have_is_an_error_that_says_where_to_look(project):
-    expected = (
-        r"^{} of revision {} cannot be read \(.*\); `git log --all` and `dvc exp show` list revisions, `dvc fetch`"
-    )
-    for path, revision in (("other.bin", "first"), ("params.yaml", "nowhere"), ("other.bin", WORKSPACE)):
-        with pytest.raises(SegscopeError, match=expected.format(path, revision)):
-            read_file(path, revision)
+def said_of(path: str, revision: str) -> str:
+    with pytest.raises(SegscopeError, match=rf"^{path} of revision {revision} cannot be read: ") as caught:
+        read_file(path, revision)
+    return str(caught.value)
 
 
-def test_a_file_that_is_not_in_the_cache_is_an_error_that_says_how_to_get_it(project):
+def test_what_is_not_there_is_an_error_that_says_what_to_do(project):
+    assert "no such revision; `git log --all` and `dvc exp show` list them" in said_of("params.yaml", "nowhere")
+    assert "`dvc repro` makes it where first is checked out" in said_of("other.bin", "first")
+    assert said_of("other.bin", WORKSPACE).endswith("it is not here; `dvc repro` makes it")
+
+
+def test_a_file_that_is_not_in_the_cache_is_an_error_that_says_where_it_may_come_from(project):
     shutil.rmtree(project / ".dvc" / "cache")
-    with pytest.raises(SegscopeError, match=r"data\.bin of revision first cannot be read .*`dvc fetch`"):
-        read_file("data.bin", "first")
+    said = said_of("data.bin", "first")
+    assert "no remote is configured to fetch it from" in said
+    assert "fetch`" not in said
+    (project / "remote").mkdir()
+    with Repo() as repo, repo.config.edit() as config:
+        config["remote"]["store"] = {"url": str(project / "remote")}
+        config["core"]["remote"] = "store"
+    said = said_of("data.bin", "first")
+    assert "nor in the remote store" in said
+    assert "`dvc push`" in said
+
+
+def test_a_folder_without_git_is_an_error_that_names_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "is not a git repository; `segscope doctor`" in said_of("params.yaml", "HEAD")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import dvc.api
-from dvc.exceptions import DvcException
-from scmrepo.exceptions import SCMError
+from dvc.config import Config
+from dvc.exceptions import FileMissingError, PathMissingError
+from dvc.scm import RevError
 
 from segscope.errors import SegscopeError
 
@@ -25,8 +26,28 @@ def read_file(path: str, revision: str) -> bytes:
             return Path(path).read_bytes()
         with dvc.api.open(path, rev=revision, mode="rb") as file:
             return file.read()
-    except (DvcException, SCMError, OSError) as error:
-        raise SegscopeError(
-            f"{path} of revision {revision} cannot be read ({error}); `git log --all` and `dvc exp show` list "
-            "revisions, `dvc fetch` and `dvc exp pull` fetch what they made"
-        ) from error
+    except Exception as error:  # git's and the remotes' libraries, below DVC's, raise kinds of their own
+        raise SegscopeError(f"{path} of revision {revision} cannot be read: {_why(error, revision)}") from error
+
+
+def _why(error: Exception, revision: str) -> str:
+    if isinstance(error, FileNotFoundError) and revision == WORKSPACE:
+        return "it is not here; `dvc repro` makes it"
+    if isinstance(error, FileMissingError | PathMissingError):
+        remote = Config.from_cwd().get("core", {}).get("remote")
+        if remote:
+            return (
+                f"it is neither in git, nor in DVC's cache, nor in the remote {remote}; `dvc repro` makes it where "
+                f"{revision} is checked out, and `dvc push` or `dvc exp push` there brings it to the remote"
+            )
+        return (
+            "it is neither in git nor in DVC's cache, and no remote is configured to fetch it from; "
+            f"`dvc repro` makes it where {revision} is checked out; a folder shared by clones (`dvc cache dir`) or "
+            "a remote (`dvc remote add --default`, `dvc push`) keeps it for all"
+        )
+    if isinstance(error, RevError):
+        return (
+            "there is no such revision; `git log --all` and `dvc exp show` list them, `git fetch` and `dvc exp pull` "
+            "fetch more, and of a clone made with --depth `git fetch --unshallow` fetches the rest"
+        )
+    return f"{' '.join(str(error).split())}; `segscope doctor` looks at git and DVC"

@@ -6,7 +6,6 @@ import warnings
 
 import numpy as np
 import pandas as pd
-import umap
 from scipy.linalg import orthogonal_procrustes
 from scipy.spatial import procrustes
 from scipy.spatial.distance import cdist
@@ -35,6 +34,8 @@ def fit_map(
     neighbors: of the vectors, at least n_neighbors - 1 of each. start: coordinates to start from instead of the
     spectral layout, and to stay near by fewer and smaller steps.
     """
+    import umap  # compiled by Numba, for which the stage chooses a folder first
+
     n_neighbors = min(n_neighbors, neighbors.index.shape[1] + 1)
     itself = np.arange(len(vectors))[:, None]
     index = np.hstack([itself, neighbors.index])[:, :n_neighbors]

