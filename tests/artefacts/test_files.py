@@ -22,6 +22,24 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
     assert list(tmp_path.iterdir()) == [target]
 
 
+@pytest.mark.parametrize("kind", ["link", "folder"])
+def test_what_has_the_temporarys_name_is_neither_followed_nor_removed(tmp_path, kind):
+    temporary, other = tmp_path / ".a.txt.partial.txt", tmp_path / "other"
+    other.write_text("mine")
+    temporary.symlink_to(other) if kind == "link" else folder_of(temporary)
+    with pytest.raises(SegscopeError, match=r"\.a\.txt\.partial\.txt is in the way of .*a\.txt"):
+        write_half(tmp_path / "a.txt")
+    assert other.read_text() == "mine"
+    assert temporary.is_symlink() or (temporary / "keep.txt").read_text() == "mine"
+    assert not (tmp_path / "a.txt").exists()
+
+
+def test_a_killed_writers_file_is_replaced(tmp_path):
+    (tmp_path / ".a.json.partial.json").write_text("half")
+    write_json(tmp_path / "a.json", {"a": 1})
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
 def test_json_has_plain_finite_values(tmp_path):
     write_json(tmp_path / "m.json", {"a": np.float32(0.5), "b": float("nan"), 3: [np.int64(2)], "c": {"d": None}})
     expected = '{\n  "a": 0.5,\n  "b": null,\n  "3": [\n    2\n  ],\n  "c": {\n    "d": null\n  }\n}\n'

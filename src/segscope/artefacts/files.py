@@ -24,13 +24,17 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside `path` to write a file to; on success it replaces the file `path`.
 
     On an error the temporary is removed and `path` stays as it was. A killed process leaves the temporary, and the
-    next one to write `path` removes it: its name is always the same.
+    next one to write `path` removes it: its name is always the same. Raises SegscopeError if a folder or a link has
+    that name: segscope makes none.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # With all its endings: some writers choose the format by them.
     temporary = path.with_name(f".{path.name}.partial{''.join(path.suffixes)}")
+    if temporary.is_symlink() or temporary.is_dir():
+        raise SegscopeError(f"{temporary} is in the way of {path}: remove it yourself, or name another file to write")
     temporary.unlink(missing_ok=True)
+    temporary.open("xb").close()  # anew, whatever anybody puts there meanwhile
     try:
         yield temporary
         os.replace(temporary, path)
