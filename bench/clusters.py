@@ -30,7 +30,7 @@ RUNS = 3
 NEIGHBORS = 15
 DIMENSIONS = 32
 PERMUTATIONS = 20
-BOUNDS = (STABLE, 0.75)
+BOUNDS = (0.6, STABLE)
 
 
 def noise_jaccard(groups: int, deviations: np.ndarray, draws: int) -> tuple[float, np.ndarray]:
