@@ -8,7 +8,7 @@ from segscope.artefacts.schemas import INDEX
 from segscope.artefacts.tables import open_parquet, parse_table, read_parquet, read_table, write_parquet
 from segscope.errors import SegscopeError
 
-ROW = {"image_id": 1, "source_id": 1, "split": "train", "path": "a.jpg", "width": 4, "height": 3, "sha256": "0"}
+ROW = {"image_id": 1, "source_id": "1", "split": "train", "path": "a.jpg", "width": 4, "height": 3, "sha256": "0"}
 FRAME = pd.DataFrame([ROW])
 
 

@@ -37,6 +37,7 @@ from segscope.artefacts.files import atomic_folder, atomic_path, sha256_of
 from segscope.artefacts.images import SizeMismatchError, open_image
 from segscope.errors import SegscopeError
 from segscope.sources.checksums import known_checksums
+from segscope.sources.names import path_below
 
 # SHA-256 of cocodataset.org's annotations_trainval2014.zip (252,872,794 bytes) and -2017.zip (252,907,541 bytes).
 ARCHIVES = {
@@ -91,8 +92,9 @@ class CocoWeb:
             self._fetch_annotations(sha256, target.parent)
         return target
 
-    def image_path(self, split: str, file_name: str) -> Path:
-        return self.cache / f"{split}{self.year}" / file_name
+    def image_path(self, split: str, file_name: str) -> Path | None:
+        folder = self.cache / f"{split}{self.year}"
+        return path_below(folder, folder, file_name)
 
     def fetch(self, images: pd.DataFrame, allowed: int) -> dict[str, str]:
         images = images.drop_duplicates("path")

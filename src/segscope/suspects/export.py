@@ -14,6 +14,7 @@ from segscope.artefacts.files import atomic_path
 from segscope.artefacts.images import decode_png
 from segscope.artefacts.rle import encode_rle
 from segscope.labels.masks import compose_mask, resize_mask
+from segscope.sources.ids import own_id
 from segscope.taxonomy import Taxonomy
 
 
@@ -67,7 +68,7 @@ def as_coco(
             {
                 "id": row["id"],
                 "image_id": int(issue["image_id"]),
-                "category_id": int(source[row["category_id"]]),
+                "category_id": own_id(source[row["category_id"]]),
                 "iscrowd": 0,
                 "area": row["area"],
                 "bbox": [round(float(v), 2) for v in row["bbox"]],
@@ -82,7 +83,7 @@ def as_coco(
         ],
         "annotations": rows,
         "categories": [
-            {"id": int(row.source_id), "name": row.name, "supercategory": row.supercategory}
+            {"id": own_id(row.source_id), "name": row.name, "supercategory": row.supercategory}
             for row in taxonomy.categories.itertuples(index=False)
         ],
     }
