@@ -191,7 +191,7 @@ def test_a_split_of_which_no_image_is_left_is_an_error_that_says_why():
     with pytest.raises(SegscopeError) as error:
         require_splits(images, skipped)
     assert str(error.value).startswith(
-        "no image of split val is left: 1 missing_file, 1 size_mismatch; of these 1 like"
+        "no image of split val is left: 1 missing_file, 1 size_mismatch; 1 like this, file_name a.jpg: so"
     )
 
 

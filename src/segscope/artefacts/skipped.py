@@ -93,20 +93,20 @@ def explain(skipped: pd.DataFrame) -> str:
     if skipped.empty:
         return "nothing was left out"
     reasons = ", ".join(f"{n} {reason}" for reason, n in count_skipped(skipped).items())
-    kind = skipped["detail"].map(_kind)
-    _, some = max(skipped.groupby([skipped["reason"], kind], sort=True), key=lambda group: len(group[1]))
-    reason, detail = some[["reason", "detail"]].iloc[0]
-    named = some[["image_id", "annotation_id", "file_name"]].iloc[0].dropna().items()
-    example = ", ".join(f"{name} {value}" for name, value in named if str(value) not in detail)
-    advice = ADVICE.get(_kind(detail)) or ADVICE.get(reason)
-    return f"{reasons}; of these {len(some)} like this{f' ({example})' if example else ''}: {detail}" + (
-        f" ({advice})" if advice else ""
-    )
+    kind = pd.Series(map(_kind, skipped["reason"], skipped["detail"]), skipped.index)
+    often, some = max(skipped.groupby([skipped["reason"], kind]), key=lambda group: len(group[1]))
+    first = some.iloc[0]
+    named = first[["image_id", "annotation_id", "file_name"]].dropna().items()
+    about = "".join(f", {name} {value}" for name, value in named if str(value) not in first["detail"])
+    advice = ADVICE.get(often[1]) or ADVICE.get(often[0])
+    return f"{reasons}; {len(some)} like this{about}: {first['detail']}" + (f" ({advice})" if advice else "")
 
 
-def _kind(detail: str) -> str:
-    """What details that differ in numbers, names and values have in common: all but what follows the last colon."""
-    return re.sub(r"\[\d+\]", "[]", detail.rpartition(": ")[0] or detail)
+def _kind(reason: str, detail: str) -> str:
+    """What the details of rows with the same fault have in common."""
+    if reason == "malformed":
+        return re.sub(r"\[\d+\]", "[]", detail.rpartition(": ")[0] or detail)
+    return detail.partition(": ")[0] if reason == "bad_segmentation" else ""
 
 
 def count_skipped(skipped: pd.DataFrame) -> dict[str, int]:
