@@ -1,6 +1,6 @@
 """COCO over HTTPS: the annotations archive, then only the images that are asked for.
 
-The archive is verified by its SHA-256, each image by decoding it, by its size, and by its MD5 where the server tells it.
+The archive is verified by its SHA-256; each image by decoding it, by its size, and by its MD5 if the server tells it.
 
 Transport is requests, which honours the environment's proxies and certificates; tenacity retries. urllib3's own
 retries end where the body begins, and it is the body that a bad connection cuts; pooch neither resumes nor
