@@ -11,7 +11,7 @@ from segscope.errors import SegscopeError
 from segscope.labels.conversion import Reading, convert_all, jobs, said_of, tabulate
 from segscope.labels.exclusion import apply_exclusion, read_exclusion
 from segscope.labels.shards import write_shards
-from segscope.labels.totals import label_measures, totals
+from segscope.labels.totals import label_measures, require_enough, totals
 from segscope.run import Run
 
 
@@ -51,6 +51,7 @@ def main(run: Run) -> None:
             if not found[split]["images"]:
                 raise SegscopeError(f"no image of split {split} can be used: {explain(pd.concat(lists))}")
             require_usable(pd.concat(lists), labels, data.max_unusable, split)
+        require_enough(found)
         # Of val they are, and in no figure but those that say what they would change.
         copies = run.table("copies")
         results = convert_all(jobs(copies, annotations), reading)

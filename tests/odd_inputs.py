@@ -172,30 +172,24 @@ CASES["control"] = Case(lambda data: None)
 for _name, _change, _message in (
     ("seg_empty_list", lambda row: [], r"it is empty \(rectangles and key points are exported so \(CVAT, Label"),
     ("seg_null", lambda row: None, "it is empty"),
-    ("seg_empty_text", lambda row: "", "it is empty"),
     ("seg_bbox4", lambda row: [row["bbox"]], "its polygons have fewer than three points .a box"),
-    ("seg_line", lambda row: [[1, 1, 30, 20]], "its polygons have fewer than three points"),
     ("seg_odd", lambda row: [row["segmentation"][0][:-1]], "a polygon has an odd count of numbers"),
-    ("seg_of_nulls", lambda row: [[None] * 8], "its coordinates are not numbers"),
     (
         "rle_swapped",
         lambda row: rle(row) | {"size": [WIDTH, HEIGHT]},
         r"its RLE is of another size .*\[height, width\]",
     ),
-    ("rle_cut", lambda row: rle(row) | {"counts": runs(row)[:-1]}, "its RLE does not cover the image"),
 ):
     CASES[_name] = Case(outline(_change), f"{TOO_MANY}.*12 bad_segmentation; 12 like this.*{_message}", skipped=EMPTY)
 for _name, _change, _form in (
     ("seg_flat", lambda row: row["segmentation"][0], "one list of numbers"),
     ("seg_pairs", lambda row: np.reshape(row["segmentation"][0], (-1, 2)).tolist(), "pairs of numbers"),
-    ("seg_list_of_pairs", lambda row: [np.reshape(row["segmentation"][0], (-1, 2)).tolist()], "pairs of numbers"),
     ("seg_rle_as_polygon", lambda row: [runs(row)], "run lengths in place of a polygon"),
     (
         "seg_normalised",
         lambda row: [[v / (HEIGHT if i % 2 else WIDTH) for i, v in enumerate(row["segmentation"][0])]],
         "fractions of width and height",
     ),
-    ("seg_json", lambda row: json.dumps(row["segmentation"]), "JSON in a string"),
     ("rle_bytes_repr", lambda row: rle(row) | {"counts": str(rle(row)["counts"].encode())}, "bytes as text"),
     (
         "rle_base64",
@@ -206,7 +200,6 @@ for _name, _change, _form in (
 ):
     CASES[_name] = Case(outline(_change), warned=f"train: 12 segmentations are read as {_form}\n")
 CASES["rle_polygon_iscrowd0"] = Case(outline(rle))
-CASES["rle_uncompressed"] = Case(outline(lambda row: rle(row) | {"counts": runs(row)}))
 
 
 @case(f"{TOO_MANY}.*it is empty", skipped=EMPTY)
@@ -406,13 +399,6 @@ def name_absolute_elsewhere(data):
 @case()
 def name_dot_slash(data):
     rename(data, lambda name: f"./{name}", lambda name: name)
-
-
-@case()
-def name_up(data):
-    for split, document in data.documents.items():
-        for image in document["images"]:
-            image["file_name"] = f"../{split}/{image['file_name']}"
 
 
 @case()
@@ -709,7 +695,7 @@ def images_same_id(data):
     second["id"] = first["id"]
 
 
-@case(images=(2, 1), instances=(4, 2))
+@case("there are 3 images in all that can be used, and a run needs 4 or more")
 def two_images(data):
     for split, n in (("train", 2), ("val", 1)):
         document = data.documents[split]

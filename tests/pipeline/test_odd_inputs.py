@@ -34,7 +34,7 @@ DOWNLOAD, MASKS = stage("download"), stage("masks")
 def params_of(folder: Path, changes: dict[str, object]) -> Params:
     (folder / "exclude.yaml").touch()
     data = {"source": "directory", "root": str(folder / "coco"), "splits": {"train": "train", "val": "val"}}
-    data |= {"image_size": 32, "cache_dir": str(folder / "cache"), "exclude": str(folder / "exclude.yaml")}
+    data |= {"image_size": 32, "cache_dir": str(folder.parent / "cache"), "exclude": str(folder / "exclude.yaml")}
     params: dict[str, dict] = {"data": data, "masks": {}, "model": {"encoder_weights": "none"}}
     for key, value in changes.items():
         group, _, name = key.partition(".")
