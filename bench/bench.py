@@ -25,7 +25,7 @@ from pycocotools.coco import COCO
 
 from segscope.artefacts.images import open_image, resize_image
 from segscope.artefacts.parallel import workers
-from segscope.labels.conversion import Job, convert_all, decode_instances, jobs
+from segscope.labels.conversion import Job, Reading, convert_all, decode_instances, jobs
 from segscope.labels.masks import compose_mask
 from segscope.sources.coco import read_coco
 from segscope.sources.sample import draw_sample
@@ -75,7 +75,7 @@ def segscope_pairs(annotation_file: Path, folder: Path) -> list[Pair]:
 
 def segscope_stage(annotation_file: Path, folder: Path) -> list:
     """All that the masks stage does with an image: metadata, areas, PNG and records, too."""
-    return list(convert_all(read_jobs(annotation_file, folder), SIZE, "include"))
+    return list(convert_all(read_jobs(annotation_file, folder), Reading(SIZE, "include", "ignore")))
 
 
 def timed(work: Callable, *arguments: object) -> tuple[float, list]:

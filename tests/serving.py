@@ -7,7 +7,7 @@ import ssl
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,7 +21,7 @@ class Server(ThreadingHTTPServer):
     """Serves the files below `root`.
 
     rate: share of the answers that are faulty. ranges: whether parts of files are served. retry_after: of a 503,
-    delay: before each answer, in seconds.
+    delay: before each answer, in seconds. headers: of a file with these bytes, in place of the server's own.
     """
 
     daemon_threads = True
@@ -35,10 +35,11 @@ class Server(ThreadingHTTPServer):
         ranges: bool = True,
         retry_after: int = 0,
         delay: float = 0,
+        headers: Callable[[bytes], dict[str, str]] = lambda data: {},
     ):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.root, self.rate, self.seed, self.ranges = root, rate, seed, ranges
-        self.retry_after, self.delay = retry_after, delay
+        self.retry_after, self.delay, self.headers = retry_after, delay, headers
         self.lock = threading.Lock()
         self.requests: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
@@ -95,7 +96,7 @@ class _Handler(BaseHTTPRequestHandler):
             "lie_long": (len(body) + 100, body),
             "cut_silently": (None, part),
         }.get(fault, (len(body), body))
-        self.send_response(206 if start else 200)
+        self.send_response_only(206 if start else 200)
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
         if said is not None:
@@ -103,6 +104,8 @@ class _Handler(BaseHTTPRequestHandler):
         if fault:
             self.send_header("Connection", "close")
             self.close_connection = True
+        for name, value in self.server.headers(data).items():
+            self.send_header(name, value)
         self.end_headers()
         with self.server.lock:
             self.server.sent[path] += len(body)

@@ -7,7 +7,7 @@ from segscope.taxonomy import Taxonomy
 CATEGORIES = pd.DataFrame(
     {
         "category_id": [1, 3, 6, 18],
-        "source_id": [1, 3, 6, 18],
+        "source_id": ["1", "3", "6", "18"],
         "name": ["person", "car", "bus", "dog"],
         "supercategory": ["person", "vehicle", "vehicle", "animal"],
     }

@@ -1,3 +1,5 @@
+import errno
+import os
 from importlib.metadata import version
 from pathlib import Path
 
@@ -70,3 +72,41 @@ def test_no_command_removes_or_overwrites_what_it_did_not_make(tmp_path, monkeyp
         *(f"project/{n}" for n in ("folder", "folder/keep.txt", "keep.txt", "params.yaml")),
     ]
     assert {p.read_text() for p in tmp_path.rglob("keep.txt")} == {"mine"}
+
+
+@pytest.mark.parametrize("out", ["a file/x", "a file/x/y", "/dev/null/x", "locked/x"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["predict", "a.jpg", "--out"],
+        ["export", "--format", "saved_model", "--out"],
+        ["export", "--format", "onnx", "--out"],
+        ["similar", "3", "--out"],
+        ["explain", "3", "--class", "car", "--out"],
+        ["labels", "export", "--format", "csv", "--out"],
+        ["compare", "HEAD", "workspace", "-o"],
+    ],
+)
+def test_what_cannot_be_written_is_said_in_one_line_before_any_work(tmp_path, monkeypatch, capsys, command, out):
+    (tmp_path / "a file").touch()
+    (tmp_path / "locked").mkdir(mode=0o555)
+    monkeypatch.chdir(tmp_path)
+    access = os.access  # which lets the superuser do anything
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "locked" and access(path, mode))
+    assert main([*command, out]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {out} cannot be written: ")
+    assert line.endswith("locked may not be written to" if out.startswith("locked") else "is no folder")
+
+
+def test_a_disk_that_fails_is_said_in_one_line(tmp_path, monkeypatch, capsys):
+    (tmp_path / "coco").touch()
+    (tmp_path / "params.yaml").write_text(PARAMS.read_text())
+    monkeypatch.chdir(tmp_path)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "copy/a.jpg")
+
+    monkeypatch.setattr("segscope.suspects.corruption.corrupt_directory", full)
+    assert main(["corrupt-labels", "coco", "copy"]) == 1
+    assert capsys.readouterr().err == "error: copy/a.jpg: No space left on device\n"

@@ -82,7 +82,7 @@ def test_a_category_is_measured_by_its_class_or_by_that_of_its_kind(classes, exp
 
 
 def test_a_category_of_no_class_is_measured_by_the_class_that_holds_car():
-    truck = pd.DataFrame({"category_id": [8], "source_id": [8], "name": ["truck"], "supercategory": ["vehicle"]})
+    truck = pd.DataFrame({"category_id": [8], "source_id": ["8"], "name": ["truck"], "supercategory": ["vehicle"]})
     four = pd.concat([CATEGORIES, truck], ignore_index=True)
     assert Taxonomy(four, {"bus": ["bus"], "car": ["car"]}).yardsticks == {"car": 2, "bus": 1, "truck": 2}
     assert Taxonomy(four, {"car": ["car"], "bus": ["bus"]}).yardsticks == {"car": 1, "bus": 2, "truck": 1}
@@ -90,7 +90,7 @@ def test_a_category_of_no_class_is_measured_by_the_class_that_holds_car():
 
 def test_in_another_super_category_the_class_that_holds_most_of_it_stands_for_it():
     names = ["dog", "cat", "cow", "horse"]
-    animals = pd.DataFrame({"category_id": range(1, 5), "source_id": range(1, 5), "name": names})
+    animals = pd.DataFrame({"category_id": range(1, 5), "source_id": list("1234"), "name": names})
     taxonomy = Taxonomy(animals.assign(supercategory="animal"), {"dog": ["dog"], "farm": ["cow", "horse"]})
     assert taxonomy.yardsticks == {"dog": 1, "cat": 2, "cow": 2, "horse": 2}
     equal = Taxonomy(animals.assign(supercategory="animal"), {"dog": ["dog"], "farm": ["cow"]})

@@ -37,6 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"error: {said}", file=sys.stderr)
         return 1
+    except OSError as error:  # a full disk, a folder that went away
+        print(f"error: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
+        return 1
 
 
 def _said(error: Exception) -> str | None:

@@ -139,11 +139,11 @@ class Data(Group):
         default="{split}", description="directory: the folders that file names are relative to, below root"
     )
     annotations_url: Url = Field(
-        default="http://images.cocodataset.org/annotations",
+        default="https://s3.amazonaws.com/images.cocodataset.org/annotations",
         description="coco2014, coco2017: folder of the archive, or a mirror's",
     )
     images_url: Url = Field(
-        default="http://images.cocodataset.org",
+        default="https://s3.amazonaws.com/images.cocodataset.org",
         description="coco2014, coco2017: parent of train2014/ and the like, or a mirror's",
     )
     archive_sha256: Sha256 | None = Field(
@@ -157,6 +157,17 @@ class Data(Group):
     )
     max_missing: float = Field(
         default=0.01, ge=0, le=1, description="share of the images that may be missing; they are left out and listed"
+    )
+    max_unusable: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        description="share of a split's annotations that may be unusable; they are left out and listed",
+    )
+    exif: Literal["ignore", "apply"] = Field(
+        default="ignore",
+        description="an image's EXIF orientation: ignore (annotations are of the pixels as stored, as COCO's) | apply "
+        "(of the picture as it is shown)",
     )
     contains: list[Text] = Field(
         default=["person", "car"],

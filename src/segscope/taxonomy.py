@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ from segscope.errors import SegscopeError
 BACKGROUND = 0
 IGNORE = 255
 UNLABELLED = "unlabelled"
+MARK = " (category)"  # behind a category's name that is also what pixels of none are called
 REFERENCE = "car"  # by whose class the other vehicles are measured
 
 
@@ -94,12 +96,13 @@ class Taxonomy:
 def resolve_categories(names: Iterable[str], categories: pd.DataFrame) -> list[int]:
     """Category ids of names, each a category or a super-category (a category of that name goes first).
 
-    Raises SegscopeError naming what exists.
+    Where nothing is called so, case and spaces at the ends do not count. Raises SegscopeError naming what exists.
     """
     ids: list[int] = []
     for name in names:
-        for column in ("name", "supercategory"):
-            found = categories.loc[categories[column] == name, "category_id"].tolist()
+        for loose, column in product((False, True), ("name", "supercategory")):
+            there = categories[column].map(_loosely) if loose else categories[column]
+            found = categories.loc[there == (_loosely(name) if loose else name), "category_id"].tolist()
             if found:
                 ids.extend(found)
                 break
@@ -110,3 +113,7 @@ def resolve_categories(names: Iterable[str], categories: pd.DataFrame) -> list[i
                 f"{', '.join(categories['supercategory'].unique())}"
             )
     return ids
+
+
+def _loosely(name: str) -> str:
+    return name.removesuffix(MARK).strip().casefold()

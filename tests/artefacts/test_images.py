@@ -2,13 +2,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from segscope.artefacts.images import (
     EXIF_ORIENTATION,
     SizeMismatchError,
     decode_png,
     encode_png,
+    image_size,
     open_image,
     resize_image,
     to_rgb,
@@ -81,7 +82,37 @@ def test_an_exif_rotation_is_not_applied(tmp_path):
     exif[EXIF_ORIENTATION] = 6
     path = save(tmp_path / "a.jpg", PICTURE, exif=exif)
     assert open_image(path, (WIDTH, HEIGHT)).size == (WIDTH, HEIGHT)
-    with pytest.raises(SizeMismatchError, match=r"is 40×30, its annotations are of 30×40 \(turned as its EXIF"):
+    with pytest.raises(SizeMismatchError, match=r"is 40×30, its annotations are of 30×40 \(turned by its EXIF"):
+        open_image(path, (HEIGHT, WIDTH))
+    with pytest.raises(SizeMismatchError, match=r"of 40×30 \(turned by its EXIF orientation: data.exif: ignore reads"):
+        open_image(path, (WIDTH, HEIGHT), "apply")
+
+
+@pytest.mark.parametrize("suffix", ["png", "webp", "tif"])
+@pytest.mark.parametrize("turned", range(1, 9))
+def test_an_exif_orientation_can_be_applied(tmp_path, suffix, turned):
+    exif = Image.Exif()
+    exif[EXIF_ORIENTATION] = turned
+    path = save(tmp_path / f"a.{suffix}", PICTURE, exif=exif, **({"lossless": True} if suffix == "webp" else {}))
+    with Image.open(path) as opened:
+        expected = ImageOps.exif_transpose(opened)
+        assert image_size(path, "apply") == expected.size
+        assert np.array_equal(open_image(path, expected.size, "apply"), expected)
+    if suffix != "tif":  # which Pillow turns in any case
+        assert np.array_equal(open_image(path, (WIDTH, HEIGHT)), PIXELS)
+
+
+def test_sixteen_bits_are_turned_too(tmp_path):
+    exif = Image.Exif()
+    exif[EXIF_ORIENTATION] = 3
+    deep = np.arange(HEIGHT * WIDTH, dtype=np.uint16).reshape(HEIGHT, WIDTH) * 54
+    path = save(tmp_path / "a.png", Image.fromarray(deep), exif=exif)
+    assert np.array_equal(open_image(path, exif="apply"), (deep >> 8)[::-1, ::-1])
+
+
+def test_sides_in_the_wrong_order_are_told(tmp_path):
+    path = save(tmp_path / "a.png", PICTURE)
+    with pytest.raises(SizeMismatchError, match=r"annotations are of 30×40 \(width and height are swapped"):
         open_image(path, (HEIGHT, WIDTH))
 
 

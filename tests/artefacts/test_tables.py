@@ -17,7 +17,7 @@ from segscope.artefacts.tables import (
 )
 from segscope.errors import SegscopeError
 
-ROW = {"image_id": 1, "source_id": 1, "split": "train", "path": "a.jpg", "width": 4, "height": 3, "sha256": "0"}
+ROW = {"image_id": 1, "source_id": "1", "split": "train", "path": "a.jpg", "width": 4, "height": 3, "sha256": "0"}
 FRAME = pd.DataFrame([ROW])
 
 

@@ -16,7 +16,7 @@ from segscope.insights.insights import KINDS, Insights, find_insights
 from segscope.taxonomy import Taxonomy
 
 CATEGORIES = pd.DataFrame(
-    {"category_id": [1, 3], "source_id": [1, 3], "name": ["person", "car"], "supercategory": ["person", "vehicle"]}
+    {"category_id": [1, 3], "source_id": ["1", "3"], "name": ["person", "car"], "supercategory": ["person", "vehicle"]}
 )
 TAXONOMY = Taxonomy(CATEGORIES, {"person": ["person"]})
 

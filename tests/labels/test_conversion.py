@@ -10,9 +10,10 @@ from PIL import Image
 
 from segscope.artefacts import schemas, tables
 from segscope.artefacts.images import decode_png
-from segscope.labels.conversion import Job, convert, convert_all, tabulate
+from segscope.labels.conversion import Job, Reading, convert, convert_all, tabulate
 
 WIDTH, HEIGHT = 40, 30
+READING = Reading(32, "include", "ignore")
 PIXELS = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
 PICTURE = Image.fromarray(PIXELS)
 CATEGORY_TABLE = pd.DataFrame(CATEGORIES).rename(columns={"id": "category_id"})
@@ -40,7 +41,7 @@ def save(path: Path, picture: Image.Image, **options: object) -> Path:
 
 
 def test_a_record_holds_the_picture_and_the_mask(tmp_path):
-    result = convert(job(save(tmp_path / "a.png", PICTURE), annotation(7, square(0, 0, 15), 3)), 32, "include")
+    result = convert(job(save(tmp_path / "a.png", PICTURE), annotation(7, square(0, 0, 15), 3)), READING)
     record = record_of(result)
     assert np.array_equal(record["image"], PICTURE.resize((32, 32), Image.Resampling.BILINEAR))
     mask = np.zeros((HEIGHT, WIDTH), np.uint8)
@@ -71,7 +72,7 @@ def test_an_image_that_cannot_be_used_is_listed(tmp_path, data, reason):
     path = tmp_path / "a.jpg"
     if data is not None:
         path.write_bytes(data)
-    result = convert(job(path, annotation(7, square(0, 0, 15))), 32, "include")
+    result = convert(job(path, annotation(7, square(0, 0, 15))), READING)
     assert result.record is None
     (row,) = result.skipped
     assert (row["image_id"], row["annotation_id"], row["file_name"], row["reason"]) == (1, None, str(path), reason)
@@ -80,7 +81,7 @@ def test_an_image_that_cannot_be_used_is_listed(tmp_path, data, reason):
 
 def test_an_image_of_another_size_is_listed(tmp_path):
     path = save(tmp_path / "a.png", PICTURE.crop((0, 0, 20, 30)))
-    (row,) = convert(job(path), 32, "include").skipped
+    (row,) = convert(job(path), READING).skipped
     assert row["reason"] == "size_mismatch"
     assert "is 20×30, its annotations are of 40×30" in row["detail"]
 
@@ -88,7 +89,7 @@ def test_an_image_of_another_size_is_listed(tmp_path):
 def test_a_bad_segmentation_costs_one_annotation(tmp_path):
     path = save(tmp_path / "a.png", PICTURE)
     good, bad, worse = annotation(1, square(0, 0, 5)), annotation(2, None), annotation(3, b'[["\xff"]]')
-    result = convert(job(path, bad, good, worse), 32, "include")
+    result = convert(job(path, bad, good, worse), READING)
     assert result.instances["annotation_id"] == [1]
     assert [(row["annotation_id"], row["reason"]) for row in result.skipped] == [
         (2, "bad_segmentation"),
@@ -102,7 +103,7 @@ def test_results_come_in_order_and_fit_their_schemas(tmp_path):
         path = save(tmp_path / f"{i}.png", PICTURE)
         jobs.append(job(path, *(annotation(100 * i + n, square(n, n, 9), 3) for n in range(i % 3)), image_id=i))
     (tmp_path / "5.png").unlink()
-    results = list(convert_all(iter(jobs), 32, "include"))
+    results = list(convert_all(iter(jobs), READING))
     assert [result.image_id for result in results] == list(range(40))
     images = pd.DataFrame({"image_id": range(40), "split": "val", "width": WIDTH, "height": HEIGHT})
     samples, instances, skipped = tabulate(results, images, CATEGORY_TABLE)
@@ -115,7 +116,7 @@ def test_results_come_in_order_and_fit_their_schemas(tmp_path):
 
 
 def test_a_shard_of_which_nothing_can_be_used_has_empty_tables(tmp_path):
-    results = [convert(job(tmp_path / "gone.png"), 32, "include")]
+    results = [convert(job(tmp_path / "gone.png"), READING)]
     images = pd.DataFrame({"image_id": [1], "split": "val", "width": WIDTH, "height": HEIGHT})
     samples, instances, _ = tabulate(results, images, CATEGORY_TABLE)
     tables.write_parquet(tmp_path / "samples.parquet", samples, schemas.samples_schema(CATEGORY_TABLE))

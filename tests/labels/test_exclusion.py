@@ -43,6 +43,12 @@ def test_a_file_that_is_something_else_is_an_error(tmp_path, text, message):
         read_exclusion(tmp_path / "e.yaml", "coco2017")
 
 
+def test_ids_are_decimal_as_file_names_have_them(tmp_path):
+    text = "images: [000000000100, 000000000089, 0o17]\nannotations: {000000000012: [010]}\nsource: coco2017\n"
+    (tmp_path / "e.yaml").write_text(text)
+    assert read_exclusion(tmp_path / "e.yaml", "coco2017") == Exclusion(frozenset({100, 89, 15}), {12: frozenset({10})})
+
+
 @pytest.mark.parametrize(
     ("source", "message"),
     [

@@ -5,8 +5,9 @@ from small import CATEGORIES
 
 from segscope.artefacts.measures import Measures, select_metrics
 from segscope.artefacts.schemas import samples_schema
+from segscope.errors import SegscopeError
 from segscope.labels.metadata import PHOTOGRAPHY
-from segscope.labels.totals import label_measures, totals
+from segscope.labels.totals import label_measures, require_enough, totals
 
 GROUPS = [*CATEGORIES["name"], *(f"super.{name}" for name in CATEGORIES["supercategory"].unique())]
 
@@ -81,3 +82,9 @@ def test_each_split_has_its_own():
         "train": {"images": 1, "instances": 2, "skipped": 1},
         "val": {"images": 4, "instances": 2, "skipped": 2},
     }
+
+
+def test_too_few_images_are_an_error():
+    require_enough({"train": totals(IMAGES[:3]), "val": totals(IMAGES[:1])})
+    with pytest.raises(SegscopeError, match="there are 3 images in all that can be used, and a run needs 4"):
+        require_enough({"train": totals(IMAGES[:2]), "val": totals(IMAGES[:1])})

@@ -54,7 +54,14 @@ def explorer(tmp_path_factory) -> Explorer:
     vectors = space.transform(pooled)
     split = np.array(["train"] * 4 + ["val"] * 4, dtype=object)
     run.write("embeddings", embedding_table(IDS, split, vectors, vectors[:, :2]))
-    index = {"image_id": IDS, "source_id": IDS, "split": split, "width": WIDTH, "height": HEIGHT, "sha256": "0"}
+    index = {
+        "image_id": IDS,
+        "source_id": [str(i) for i in IDS],
+        "split": split,
+        "width": WIDTH,
+        "height": HEIGHT,
+        "sha256": "0",
+    }
     run.write("index", pd.DataFrame(index).assign(path=[f"pictures/{i}.png" for i in IDS]))
     run.write("categories", CATEGORIES)
     labels = [{"id": 1, "category_id": 1, "segmentation": square(4, 4, 20)}]

@@ -42,6 +42,14 @@ def test_a_map_to_cluster_in_has_the_dimensions_asked_for(vectors):
     assert projection.map_of(vectors, 10, 0.0, 0, dimensions=5).shape == (120, 5)
 
 
+@pytest.mark.parametrize("n", [4, 7, 13, 18])
+@pytest.mark.parametrize("dimensions", [2, 5, 20])
+def test_few_images_have_a_map(vectors, n, dimensions):
+    points = projection.map_of(vectors[:n], 15, 0.0, 0, dimensions)
+    assert points.shape == (n, dimensions)
+    assert np.isfinite(points).all()
+
+
 @pytest.mark.parametrize("shown", ["umap", "noise"])
 def test_trustworthiness_is_scikit_learns(vectors, xy, shown, rng):
     shown = xy if shown == "umap" else rng.normal(size=(120, 2))

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from scipy.spatial.distance import cdist
+from scipy.spatial.distance import cdist, pdist
 
 from segscope.errors import SegscopeError
 from segscope.latent.space import fit_latent_space, load_latent_space, pool, save_latent_space
@@ -59,9 +59,16 @@ def test_a_constant_channel_does_no_harm(rng):
     assert np.isfinite(vectors).all()
 
 
-def test_too_few_images_is_an_error(rng):
-    with pytest.raises(SegscopeError, match="32 latent dimensions need more images than the 10"):
-        fit_latent_space(rng.normal(size=(10, 50)), ("a",), 32)
+def test_dimensions_that_few_images_cannot_tell_apart_are_zero(rng):
+    pooled = rng.normal(size=(10, 50))
+    space = fit_latent_space(pooled, ("a",), 32)
+    assert space.components.shape == (32, 50)
+    assert not space.components[9:].any()
+    standard = (pooled - pooled.mean(0)) / pooled.std(0)
+    # Nine dimensions hold all that ten images differ by.
+    assert np.allclose(pdist(space.transform(pooled)), pdist(standard))
+    with pytest.raises(SegscopeError, match="two images or more"):
+        fit_latent_space(pooled[:1], ("a",), 32)
 
 
 def test_a_space_survives_its_file(tmp_path, rng):

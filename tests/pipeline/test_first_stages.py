@@ -54,8 +54,9 @@ def test_missing_images_are_named_and_too_many_are_an_error(small_coco, tmp_path
     if max_missing < 1 / 8:
         assert result.returncode == 1
         assert "error: of 8 images 1 are missing, more than data.max_missing (10.00%) allows:" in result.stderr
-        assert "val2017/000000000102.jpg: not in the directory" in result.stderr
+        assert f"000000000102.jpg: not in {small_coco}/val2017; see data/skipped.parquet" in result.stderr
         assert not (folder / "data" / "index.parquet").exists()
+        assert pd.read_parquet(folder / "data" / "skipped.parquet")["reason"].tolist() == ["missing_file"]
     else:
         assert "left out: 1 missing_file; see data/skipped.parquet" in result.stderr
         assert metrics(folder, "download")["val"] == {"images": 3, "skipped": 1}
@@ -69,18 +70,19 @@ def test_what_cannot_be_used_is_counted_and_listed(small_coco, tmp_path):
     document = json.loads(file.read_text())
     row = document["annotations"][0]
     document["annotations"] += [row | {"id": 1, "image_id": 999}, row | {"id": 2, "segmentation": None}]
-    document["images"].append({"id": 50, "file_name": "../x.jpg", "width": 40, "height": 30})
+    document["images"].append({"id": 50, "file_name": "../../x.jpg", "width": 40, "height": 30})
     document["images"][1]["width"] = 41
     file.write_text(json.dumps(document))
     broken = small_coco / "train2017" / "000000000004.jpg"
     broken.write_bytes(broken.read_bytes()[:500])
-    folder = first_two_stages(tmp_path / "project", source="directory", root=str(small_coco), match="none")
+    data = {"source": "directory", "root": str(small_coco), "match": "none", "max_unusable": 0.3}
+    folder = first_two_stages(tmp_path / "project", **data)
     run(folder, sys.executable, "stages/download.py")
     said = run(folder, sys.executable, "stages/masks.py")
     skipped = pd.read_parquet(folder / "artifacts" / "skipped.parquet")
     assert skipped[["image_id", "annotation_id", "reason"]].astype(object).fillna("").values.tolist() == [
-        [50, "", "unsafe_file_name"],
         [999, 1, "unknown_image"],
+        [50, "", "unsafe_file_name"],
         [1, 2, "bad_segmentation"],
         [2, "", "size_mismatch"],
         [4, "", "unreadable_image"],
@@ -100,9 +102,12 @@ def test_a_split_of_which_nothing_can_be_used_is_an_error(small_coco, tmp_path):
     run(folder, sys.executable, "stages/download.py")
     result = call(folder, sys.executable, "stages/masks.py")
     assert result.returncode == 1
-    assert "error: no image of split val can be used: image" in result.stderr
+    assert (
+        "error: no image of split val can be used: 4 unreadable_image; 4 like this, image_id 101: image"
+        in result.stderr
+    )
     assert "Traceback" not in result.stderr
-    assert [file.name for file in (folder / "artifacts").iterdir()] == ["measures.parquet"]
+    assert sorted(file.name for file in (folder / "artifacts").iterdir()) == ["measures.parquet", "skipped.parquet"]
 
 
 def test_a_split_whose_images_are_all_in_the_other_is_an_error(small_coco, tmp_path):
@@ -115,7 +120,7 @@ def test_a_split_whose_images_are_all_in_the_other_is_an_error(small_coco, tmp_p
     )
     result = call(folder, sys.executable, "stages/download.py")
     assert result.returncode == 1
-    assert "error: no image of split val is left: {'copy_in_earlier_split': 4}" in result.stderr
+    assert "error: no image of split val is left: 4 copy_in_earlier_split; " in result.stderr
 
 
 @pytest.mark.parametrize("copies", ["leave_out", "keep"])
@@ -164,7 +169,7 @@ def test_an_export_with_ids_of_its_own_runs_through(small_coco, tmp_path):
     assert samples["count.person"].tolist() == [1, 0, 1, 0] * 2
     assert samples["count.car"].tolist() == [0, 1, 1, 0] * 2
     index = pd.read_parquet(folder / "data" / "index.parquet")
-    assert index["source_id"].tolist() == [0, 1, 2, 3] * 2
+    assert index["source_id"].tolist() == ["0", "1", "2", "3"] * 2
 
 
 def test_a_directory_that_changed_is_noticed(small_coco, tmp_path):

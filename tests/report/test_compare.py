@@ -237,9 +237,16 @@ def test_a_run_is_read_from_its_revision(tmp_path, monkeypatch):
     (tmp_path / "params.yaml").write_text("variant: supercategory\nembed: {dimensions: 2}\n")
     own = Run(folder=tmp_path)
     ids = [5, 7]
-    own.write("categories", CATEGORIES.assign(source_id=CATEGORIES["category_id"]))
+    own.write("categories", CATEGORIES.assign(source_id=CATEGORIES["category_id"].astype(str)))
     tables = {
-        "index": {"source_id": ids, "split": "val", "path": ["a.jpg", "b.jpg"], "width": 4, "height": 3, "sha256": "0"},
+        "index": {
+            "source_id": [str(i) for i in ids],
+            "split": "val",
+            "path": ["a.jpg", "b.jpg"],
+            "width": 4,
+            "height": 3,
+            "sha256": "0",
+        },
         "groups": {"group": [5, 5]},
         "embeddings": {"split": "val", "latent": [[0, 1], [2, 3]], "x": [0, 1], "y": [2, 3]},
         "clusters": {"cluster": [0, -1], "probability": 1},

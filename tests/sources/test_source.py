@@ -2,13 +2,15 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from PIL import Image
 
+from segscope.artefacts.images import EXIF_ORIENTATION
 from segscope.artefacts.schemas import TRUTH
 from segscope.artefacts.skipped import SPLITS
 from segscope.artefacts.tables import write_parquet
 from segscope.errors import SegscopeError
 from segscope.params import Data
-from segscope.sources.source import Directory, fetch_images, open_source, read_truth
+from segscope.sources.source import Directory, fetch_images, known_sizes, open_source, read_truth, require_images
 from segscope.sources.web import CocoWeb
 
 
@@ -20,7 +22,7 @@ def test_a_directory_is_read_in_place(small_coco):
     source = open_directory(small_coco)
     assert source.annotation_file("val") == small_coco / "annotations" / "instances_val2017.json"
     paths = [str(source.image_path("val", name)) for name in ("000000000101.jpg", "gone.jpg")]
-    assert source.fetch(pd.DataFrame({"path": paths}), 0) == {paths[1]: "not in the directory"}
+    assert source.fetch(pd.DataFrame({"path": paths}), 0) == {paths[1]: f"not in {small_coco}/val2017"}
 
 
 def test_an_export_may_be_laid_out_in_other_ways(tmp_path):
@@ -74,7 +76,7 @@ def test_images_that_are_not_there_are_left_out_and_listed(small_coco):
     found, missing = fetch_images(source, images, 1 / 8)
     assert found["image_id"].tolist() == [1, 2, 3, 4, 101, 103, 104]
     assert missing[["split", "image_id", "file_name", "reason", "detail"]].values.tolist() == [
-        ["val", 102, "000000000102.jpg", "missing_file", "not in the directory"]
+        ["val", 102, "000000000102.jpg", "missing_file", f"not in {small_coco}/val2017"]
     ]
 
 
@@ -83,8 +85,33 @@ def test_more_missing_images_than_allowed_are_an_error_that_names_them(small_coc
     with pytest.raises(
         SegscopeError, match=r"of 8 images 1 are missing, more than data\.max_missing \(12\.00%\)"
     ) as error:
-        fetch_images(source, images, 0.12)
-    assert str(error.value).endswith("val2017/000000000102.jpg: not in the directory")
+        require_images(*fetch_images(source, images, 0.12), 0.12)
+    assert str(error.value).endswith(f"000000000102.jpg: not in {small_coco}/val2017")
+
+
+def test_a_missing_image_s_near_miss_is_named_and_a_folder_is_told(small_coco):
+    source, images = chosen(small_coco)
+    (small_coco / "val2017" / "000000000102.JPG").touch()
+    (small_coco / "val2017" / "000000000103.jpg").unlink()
+    (small_coco / "val2017" / "000000000103.jpg").mkdir()
+    _, missing = fetch_images(source, images, 1)
+    assert missing["detail"].tolist() == [
+        f"not in {small_coco}/val2017; there is '000000000102.JPG', in other case",
+        "it is a folder",
+    ]
+
+
+def test_sizes_that_the_annotations_do_not_tell_are_those_of_the_files(small_coco):
+    _, images = chosen(small_coco)
+    turned = Image.Exif()
+    turned[EXIF_ORIENTATION] = 6
+    Image.new("RGB", (40, 30)).save(small_coco / "train2017" / "000000000002.jpg", exif=turned)
+    images = images.assign(width=[0, 0, 7, 0, *[40] * 4], height=[0, 0, 7, 0, *[30] * 4])
+    (small_coco / "train2017" / "000000000004.jpg").write_bytes(b"none")
+    for exif, second in (("ignore", [40, 30]), ("apply", [30, 40])):
+        known, unreadable = known_sizes(images, exif)
+        assert known[["width", "height"]].values.tolist() == [[40, 30], second, [7, 7], *[[40, 30]] * 4]
+        assert unreadable[["split", "image_id", "reason"]].values.tolist() == [["train", 4, "unreadable_image"]]
 
 
 def test_what_was_planted_is_read_where_the_directory_says_it(tmp_path):

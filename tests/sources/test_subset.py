@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 
 from segscope.artefacts.measures import Measures
 from segscope.artefacts.schemas import ANNOTATIONS, SKIPPED
-from segscope.artefacts.skipped import require_splits
+from segscope.artefacts.skipped import require_splits, skip, skipped_table
 from segscope.artefacts.tables import write_parquet
 from segscope.errors import SegscopeError
 from segscope.params import Data, SplitSizes
 from segscope.sources.coco import CocoSplit, parse_coco
 from segscope.sources.subset import (
+    all_skipped,
     annotations_of,
     choose,
     common_categories,
@@ -51,7 +52,7 @@ def test_shared_ids_are_told_apart_and_their_source_kept():
     splits = separate_ids({"train": split_of({0: [1], 12: [1]}), "val": split_of({0: [1, 77], 7: [1]})})
     assert splits["train"].images["image_id"].tolist() == [0, 12]
     assert splits["val"].images["image_id"].tolist() == [1000, 1007]
-    assert splits["val"].images["source_id"].tolist() == [0, 7]
+    assert splits["val"].images["source_id"].tolist() == ["0", "7"]
     assert splits["val"].annotations["image_id"].tolist() == [1000, 1007]
     assert splits["val"].annotations["annotation_id"].tolist() == [1, 3]
     assert splits["val"].skipped["image_id"].tolist() == [1000]
@@ -62,9 +63,34 @@ def test_shared_ids_that_are_too_large_are_an_error():
         separate_ids({"train": split_of({2**60: [1]}), "val": split_of({2**60: [1]})})
 
 
-def test_splits_of_different_categories_are_an_error():
-    with pytest.raises(SegscopeError, match="train and val list different categories: 18 dog"):
-        common_categories({"train": split_of({1: [1]}), "val": split_of({2: [1]}, CATEGORIES[:-1])})
+def test_splits_that_list_other_categories_are_matched_by_name():
+    cat, dog = {"id": 18, "name": "cat"}, {"id": 1, "name": "dog", "supercategory": "pet"}
+    splits = {"train": split_of({1: [1, 18]}), "val": split_of({2: [1, 18]}, [cat, dog])}
+    common, categories, notes = common_categories(splits)
+    assert categories["name"].tolist() == [
+        "person",
+        "cat",
+        "car",
+        "bus",
+        "dog",
+    ]  # cat's 18 is train's dog: the next free
+    assert categories["category_id"].tolist() == [1, 2, 3, 6, 18]
+    assert categories.set_index("name").loc["dog", "supercategory"] == "animal"
+    assert common["train"].annotations["category_id"].tolist() == [1, 18]
+    assert common["val"].annotations["category_id"].tolist() == [18, 2]
+    assert [note.partition(": ")[2] for note in notes] == [
+        "only val lists: cat",
+        "only train lists: person, car, bus",
+        "val numbers otherwise, matched by name: dog",
+        "taken from train is the super-category of: dog",
+    ]
+
+
+def test_more_categories_than_a_mask_holds_are_an_error():
+    many = [[{"id": i, "name": f"{split} {i}"} for i in range(1, 151)] for split in "ab"]
+    splits = {name: split_of({1: [1]}, each) for name, each in zip(("train", "val"), many, strict=True)}
+    with pytest.raises(SegscopeError, match="the splits have 300 categories; masks of 8 bits hold at most 254"):
+        common_categories(splits)
 
 
 @pytest.mark.parametrize(("match", "expected"), [("all", [3]), ("any", [1, 2, 3]), ("none", [1, 2, 3, 4, 5])])
@@ -101,12 +127,20 @@ def test_the_choice_is_of_each_split_and_does_not_depend_on_the_other():
     shared = separate_ids({"train": people(range(50)), "val": people(range(50))})
     again = choose(shared, ["person"], "all", {"train": 10, "val": 10}, 0)
     chosen = again.groupby("split")["source_id"].apply(list)
-    assert chosen["train"] == chosen["val"] == both.loc[both["split"] == "train", "image_id"].tolist()
+    assert chosen["train"] == chosen["val"] == both.loc[both["split"] == "train", "source_id"].tolist()
 
 
 def test_a_split_without_a_fitting_image_is_an_error():
-    with pytest.raises(SegscopeError, match=r"no image of split train fits data\.contains \['dog'\], data\.match any"):
-        choose({"train": people(range(1, 2))}, ["dog"], "any", {"train": 1}, 0)
+    for images, message in (
+        (people(range(1, 2)), r"no image of split train fits data\.contains \['dog'\], data\.match any; .* of person$"),
+        (split_of({}), "split train has no image"),
+        (
+            split_of({1: [], 2: [77]}),
+            "none of the 2 images of split train has an annotation; left out are 1 unknown_cat",
+        ),
+    ):
+        with pytest.raises(SegscopeError, match=message):
+            choose({"train": images}, ["dog"], "any", {"train": 1}, 0)
 
 
 def test_nothing_left_out_is_an_empty_table():
@@ -127,12 +161,21 @@ def test_a_subset_has_paths_and_every_reason_why_an_image_is_left_out():
     splits = separate_ids(SPLITS)
     images, skipped = subset(splits, lambda split, name: Path(split) / name, PEOPLE_OR_CARS)
     assert images[["split", "source_id", "path"]].values.tolist() == [
-        ["train", 1, "train/1.jpg"],
-        ["train", 2, "train/2.jpg"],
-        ["val", 2, "val/2.jpg"],
-        ["val", 4, "val/4.jpg"],
+        ["train", "1", "train/1.jpg"],
+        ["train", "2", "train/2.jpg"],
+        ["val", "2", "val/2.jpg"],
+        ["val", "4", "val/4.jpg"],
     ]
-    assert skipped[["split", "reason"]].values.tolist() == [["train", "unknown_category"]]
+    assert skipped.empty
+    assert all_skipped(splits)[["split", "reason"]].values.tolist() == [["train", "unknown_category"]]
+
+
+def test_a_name_that_leads_elsewhere_is_left_out():
+    images, skipped = subset(
+        separate_ids(SPLITS), lambda split, name: None if name == "1.jpg" else Path(split) / name, PEOPLE_OR_CARS
+    )
+    assert images["source_id"].tolist() == ["2", "2", "4"]
+    assert skipped[["split", "image_id", "reason"]].values.tolist() == [["train", 1, "unsafe_file_name"]]
 
 
 def test_a_subset_is_no_larger_than_asked_for():
@@ -143,17 +186,21 @@ def test_a_subset_is_no_larger_than_asked_for():
 
 def test_a_split_of_which_no_image_is_left_is_an_error_that_says_why():
     images = pd.DataFrame({"split": ["train"]})
-    skipped = pd.DataFrame({"split": ["train", "val", "val"], "reason": ["a", "missing_file", "size_mismatch"]})
+    rows = [skip(reason, "so", file_name="a.jpg") for reason in ("malformed", "missing_file", "size_mismatch")]
+    skipped = skipped_table(rows).assign(split=["train", "val", "val"])
     with pytest.raises(SegscopeError) as error:
         require_splits(images, skipped)
-    assert str(error.value) == "no image of split val is left: {'missing_file': 1, 'size_mismatch': 1}"
+    assert str(error.value).startswith(
+        "no image of split val is left: 1 missing_file, 1 size_mismatch; 1 like this, file_name a.jpg: so"
+    )
 
 
 @pytest.fixture
 def chosen() -> tuple[dict[str, CocoSplit], pd.DataFrame, pd.DataFrame]:
     """The splits, the images chosen of them, and what is left out."""
     splits = separate_ids(SPLITS)
-    return splits, *subset(splits, lambda split, name: Path("images") / name, PEOPLE_OR_CARS)
+    images, _ = subset(splits, lambda split, name: Path("images") / name, PEOPLE_OR_CARS)
+    return splits, images, all_skipped(splits)
 
 
 def test_annotations_are_those_of_the_images_in_order(chosen, tmp_path):
@@ -185,7 +232,7 @@ def test_what_there_was_and_what_is_left_is_counted(chosen, tmp_path):
 
 
 def test_planted_faults_are_found_by_the_ids_of_their_file():
-    images = pd.DataFrame({"split": ["train", "val"], "source_id": [7, 7], "image_id": [7, 1007]})
+    images = pd.DataFrame({"split": ["train", "val"], "source_id": ["7", "7"], "image_id": [7, 1007]})
     truth = pd.DataFrame(
         {"split": ["val", "val", "train"], "image_id": [7, 8, 9], "planted": ["missing", "crowd", "crowd"]}
     )

@@ -1,7 +1,9 @@
+import hashlib
 import json
 import shutil
 import ssl
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from serving import FAULTS, serve
 
 from segscope.artefacts.skipped import SPLITS
 from segscope.errors import SegscopeError
+from segscope.params import Data
 from segscope.sources import web
 from segscope.sources.checksums import checksums
 from segscope.sources.coco import read_coco
@@ -301,12 +304,94 @@ def test_the_environments_proxy_is_used(small, tmp_path, monkeypatch):
         source("http://coco.invalid", tmp_path / "other", sha256, attempts=1).annotation_file("val")
 
 
+@pytest.fixture
+def authority(tmp_path, monkeypatch) -> trustme.CA:
+    """An authority of certificates that is trusted."""
+    made = trustme.CA()
+    made.cert_pem.write_to_path(tmp_path / "trusted.pem")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "trusted.pem"))
+    return made
+
+
+def certified(authority: trustme.CA, host: str) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert(host).configure_cert(context)
+    return context
+
+
+def s3(tag: Callable[[bytes], str]) -> Callable[[bytes], dict[str, str]]:
+    return lambda data: {"Server": "AmazonS3", "ETag": tag(data)}
+
+
+def md5(data: bytes) -> str:
+    return f'"{hashlib.md5(data).hexdigest()}"'
+
+
+def test_an_image_whose_md5_is_not_the_servers_is_not_taken(small, tmp_path, authority):
+    served, sha256 = small
+    wrong = served_image(served, "000000000002.jpg").read_bytes()  # as if it were another picture of the same size
+    headers = s3(lambda data: md5(b"another" if data == wrong else data))
+    with serve(served, certified(authority, "127.0.0.1"), headers=headers) as (url, server):
+        coco = source(url, tmp_path / "cache", sha256, attempts=3)
+        images = images_of(coco)
+        failures = coco.fetch(images, 8)
+        assert server.requests["/train2017/000000000002.jpg"] == 3
+    assert {Path(path).name: why for path, why in failures.items()} == {
+        "000000000002.jpg": "its MD5 is not that of the server's ETag"
+    }
+    assert same_files(images[~images["path"].isin(failures)], served)
+    assert not Path(next(iter(failures))).exists()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        s3(lambda _: '"d41d8cd98f00b204e9800998ecf8427e-3"'),  # of an upload in parts
+        s3(lambda _: 'W/"d41d8cd98f00b204e9800998ecf8427e"'),
+        lambda _: {"Server": "AmazonS3"},
+        lambda _: {"Server": "nginx", "ETag": '"d41d8cd98f00b204e9800998ecf8427e"'},
+        lambda data: s3(lambda _: md5(b""))(data) | {"x-amz-server-side-encryption": "aws:kms"},
+    ],
+    ids=["parts", "weak", "none", "another server", "encrypted"],
+)
+def test_an_etag_that_is_no_md5_is_not_believed(small, tmp_path, authority, headers):
+    served, sha256 = small
+    with serve(served, certified(authority, "127.0.0.1"), headers=headers) as (url, _):
+        coco = source(url, tmp_path / "cache", sha256)
+        images = images_of(coco)
+        assert coco.fetch(images, 0) == {}
+    assert same_files(images, served)
+
+
+def test_a_jpeg_of_the_right_md5_may_lack_its_end(small, tmp_path):
+    served, sha256 = small
+    file = served_image(served, "000000000001.jpg")
+    file.write_bytes(file.read_bytes() + b"1")
+    with serve(served, headers=s3(md5)) as (url, server):
+        coco = source(url, tmp_path / "cache", sha256)
+        assert coco.fetch(images_of(coco).head(1), 0) == {}
+        assert server.requests["/train2017/000000000001.jpg"] == 1
+
+
+def test_a_certificate_of_another_host_is_refused(small, tmp_path, authority):
+    served, sha256 = small
+    with (
+        serve(served, certified(authority, "images.cocodataset.invalid")) as (url, server),
+        pytest.raises(SegscopeError, match=r"could not be fetched: the server's certificate is not trusted"),
+    ):
+        source(url, tmp_path / "cache", sha256).annotation_file("val")
+    assert not server.requests
+
+
+def test_coco_itself_is_asked_over_tls():
+    assert Data().images_url == "https://s3.amazonaws.com/images.cocodataset.org"
+    assert Data().annotations_url == f"{Data().images_url}/annotations"
+
+
 def test_the_environments_authorities_are_trusted(small, tmp_path, monkeypatch):
     served, sha256 = small
     authority = trustme.CA()
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
-    with serve(served, context) as (url, _):
+    with serve(served, certified(authority, "127.0.0.1")) as (url, _):
         with pytest.raises(SegscopeError, match=r"certificate is not trusted .* REQUESTS_CA_BUNDLE"):
             source(url, tmp_path / "cache", sha256).annotation_file("val")
         authority.cert_pem.write_to_path(tmp_path / "authority.pem")

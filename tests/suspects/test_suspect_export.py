@@ -11,7 +11,12 @@ from segscope.suspects.export import as_coco, as_csv, as_label_studio, write_exp
 from segscope.taxonomy import Taxonomy
 
 CATEGORIES = pd.DataFrame(
-    {"category_id": [1, 3], "source_id": [10, 30], "name": ["person", "car"], "supercategory": ["person", "vehicle"]}
+    {
+        "category_id": [1, 3],
+        "source_id": ["10", "30"],
+        "name": ["person", "car"],
+        "supercategory": ["person", "vehicle"],
+    }
 )
 TAXONOMY = Taxonomy(CATEGORIES, {"person": ["person"], "car": ["car"]})
 

@@ -80,8 +80,17 @@ def _swap(new: Path, path: Path, old: Path) -> None:
         raise
 
 
+def require_writable(path: Path) -> None:
+    """Raise SegscopeError if nothing can be made at this path, before any work is done for it."""
+    parent = next(parent for parent in path.absolute().parents if parent.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        why = "may not be written to" if parent.is_dir() else "is no folder"
+        raise SegscopeError(f"{path} cannot be written: {parent} {why}")
+
+
 def refuse_foreign(folder: Path, marked: bytes = REPLACED) -> None:
     """Raise SegscopeError if there is anything at this path but a folder marked so: one that `atomic_folder` made."""
+    require_writable(folder)
     if Path.cwd().is_relative_to(folder.resolve()):
         raise SegscopeError(f"{folder} is the working folder or holds it: name another folder to write to")
     if folder.is_symlink() or (folder.exists() and _mark(folder) != marked):
@@ -114,7 +123,8 @@ def megabytes(folder: Path) -> float:
 
 
 def refuse_existing(path: Path, overwrite: bool) -> None:
-    """Raise SegscopeError if `path` is a folder, or a file that nobody asked to overwrite."""
+    """Raise SegscopeError if `path` is a folder, cannot be written, or is a file that nobody asked to overwrite."""
+    require_writable(path)
     if path.is_dir():
         raise SegscopeError(f"{path} is a folder: name a file to write")
     if path.exists() and not overwrite:

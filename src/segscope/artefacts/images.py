@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -11,26 +12,39 @@ from PIL import Image
 from segscope.errors import SegscopeError
 
 EXIF_ORIENTATION = 0x0112
+_UPRIGHT = {  # how a picture is turned or mirrored, by its EXIF orientation
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 class SizeMismatchError(SegscopeError):
     """An image is not of the size that its annotations are of."""
 
 
-def open_image(path: Path | str, size: tuple[int, int] | None = None) -> Image.Image:
+def open_image(path: Path | str | BinaryIO, size: tuple[int, int] | None = None, exif: str = "ignore") -> Image.Image:
     """Decode an image file, whatever its name's extension says.
 
-    COCO annotates the pixels as stored, so an EXIF rotation is not applied. 16-bit pixels become 8-bit ones, and
-    so do wider integers of 16 or 8 bits.
+    exif: `ignore` its orientation, as COCO annotates the pixels as stored, or `apply` it. 16-bit pixels become 8-bit
+    ones, and so do wider integers of 16 or 8 bits; `info` then has their largest value as `largest`.
     Raises SegscopeError if the file is missing, truncated or not an image, SizeMismatchError if it is not of the
     width and height `size`.
     """
     try:
         with Image.open(path) as image:
-            if size and image.size != size:
-                raise SizeMismatchError(f"image {path} is {_shape(image.size)}, {_size_hint(image, size)}")
+            if size and _size(image, exif) != size:
+                raise SizeMismatchError(
+                    f"image {path} is {_shape(_size(image, exif))}, {_size_hint(image, size, exif)}"
+                )
+            turned = orientation(image) if exif == "apply" else 1
             image.load()
-            return _eight_bits(image)
+            picture = _eight_bits(image)
+            return picture if turned == 1 else picture.transpose(_UPRIGHT[turned])
     except SizeMismatchError:
         raise
     except Exception as error:
@@ -38,15 +52,46 @@ def open_image(path: Path | str, size: tuple[int, int] | None = None) -> Image.I
         raise SegscopeError(f"image {path} cannot be decoded: {error}") from error
 
 
+def image_size(path: Path | str, exif: str) -> tuple[int, int]:
+    """Width and height of an image file, as `open_image` has it, which is not decoded. Raises SegscopeError."""
+    try:
+        with Image.open(path) as image:
+            return _size(image, exif)
+    except Exception as error:  # as above
+        raise SegscopeError(f"image {path} cannot be decoded: {error}") from error
+
+
+def orientation(image: Image.Image) -> int:
+    """How the EXIF data say that the picture is to be turned or mirrored: 1 (not at all) … 8.
+
+    Of a TIFF file 1: Pillow turns it itself.
+    """
+    if image.format == "TIFF":
+        return 1
+    try:
+        turned = image.getexif().get(EXIF_ORIENTATION, 1)
+    except Exception:  # whatever damaged EXIF data provoke in Pillow
+        return 1
+    return turned if turned in _UPRIGHT else 1
+
+
+def _size(image: Image.Image, exif: str) -> tuple[int, int]:
+    width, height = image.size
+    return (height, width) if exif == "apply" and orientation(image) > 4 else (width, height)
+
+
 def _shape(size: tuple[int, int]) -> str:
     return f"{size[0]}×{size[1]}"
 
 
-def _size_hint(image: Image.Image, size: tuple[int, int]) -> str:
+def _size_hint(image: Image.Image, size: tuple[int, int], exif: str) -> str:
     hint = f"its annotations are of {_shape(size)}"
-    if image.size == size[::-1] and image.getexif().get(EXIF_ORIENTATION, 1) in (5, 6, 7, 8):
-        hint += " (turned as its EXIF orientation says; annotate the pixels as stored)"
-    return hint
+    if _size(image, exif) != size[::-1]:
+        return hint
+    if orientation(image) > 4:
+        other = "apply" if exif == "ignore" else "ignore"
+        return f"{hint} (turned by its EXIF orientation: data.exif: {other} reads it so)"
+    return f"{hint} (width and height are swapped; without them in the file, they are those of the image)"
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
@@ -58,7 +103,9 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     if values.min() < 0 or values.max() > 0xFFFF:
         raise SegscopeError("its pixels have more than 16 bits")
     # Of values that 8 bits hold nothing but black would be left: they were 8 bits in a wider type.
-    return Image.fromarray((values if values.max() <= 0xFF else values >> 8).astype(np.uint8))
+    picture = Image.fromarray((values if values.max() <= 0xFF else values >> 8).astype(np.uint8))
+    picture.info = image.info | {"largest": int(values.max())}
+    return picture
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

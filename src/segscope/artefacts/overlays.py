@@ -20,9 +20,9 @@ def class_color(k: int) -> str:
     return CLASS_COLORS[k] if k < len(CLASS_COLORS) else CLASS_COLORS[1 + (k - 1) % (len(CLASS_COLORS) - 1)]
 
 
-def thumbnail(path: Path | str, longest: int) -> Image.Image:
-    """The photograph as RGB, its longer side at most `longest` pixels."""
-    image = open_image(path).convert("RGB")
+def thumbnail(path: Path | str, longest: int, exif: str = "ignore") -> Image.Image:
+    """The photograph as RGB, its longer side at most `longest` pixels. exif: as of `open_image`."""
+    image = open_image(path, exif=exif).convert("RGB")
     image.thumbnail((longest, longest))
     return image
 

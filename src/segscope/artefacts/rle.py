@@ -1,63 +1,14 @@
-"""COCO's run-length encoding of masks: checking, encoding and decoding. Letters: H × W pixels."""
+"""COCO's run-length encoding of masks: encoding and decoding. Letters: H × W pixels."""
 
 from __future__ import annotations
 
 import numpy as np
 from pycocotools import mask as rle
 
-from segscope.errors import SegscopeError
-
-MAX_COORDINATE = 100_000  # pixels; pycocotools' work and memory grow with a polygon's extent, in the frame or out of it
-
 
 def encode_rle(mask: np.ndarray) -> str:
     """The `counts` of COCO's compressed RLE of a boolean H × W mask."""
     return rle.encode(np.asfortranarray(mask, dtype=np.uint8))["counts"].decode("ascii")
-
-
-def segmentation_rle(segmentation: object, height: int, width: int) -> str:
-    """A COCO segmentation (polygons, uncompressed or compressed RLE) as the `counts` of a compressed RLE.
-
-    Polygons may reach out of the frame; one of fewer than three points covers nothing. Raises SegscopeError if it
-    is none of these, or of another size than the image. What is returned decodes within the image: pycocotools
-    itself trusts its input.
-    """
-    try:
-        if isinstance(segmentation, list):
-            polygons = [_polygon(p) for p in segmentation]
-            polygons = [p for p in polygons if len(p) >= 6]
-            if not polygons:
-                return encode_rle(np.zeros((height, width), bool))
-            return rle.merge(rle.frPyObjects(polygons, height, width))["counts"].decode("ascii")
-        if not isinstance(segmentation, dict):
-            raise ValueError("it has no segmentation")
-        size, counts = segmentation.get("size"), segmentation.get("counts")
-        if size != [height, width]:
-            raise ValueError(f"its RLE is of size {size}, the image {[height, width]}")
-        if isinstance(counts, list):
-            runs = np.asarray(counts)
-            if runs.ndim != 1 or runs.dtype.kind != "i":
-                raise ValueError("its RLE's counts are not integers")
-        elif isinstance(counts, str):
-            runs = rle_runs(counts)
-        else:
-            raise ValueError("its RLE has no counts")
-        if not len(runs) or runs.min() < 0 or runs.max() > height * width or runs.sum() != height * width:
-            raise ValueError("its RLE does not cover the image")
-        if isinstance(counts, str):
-            return counts
-        return rle.frPyObjects(segmentation, height, width)["counts"].decode("ascii")
-    except (TypeError, ValueError, OverflowError) as error:
-        raise SegscopeError(str(error)) from error
-
-
-def _polygon(points: object) -> np.ndarray:
-    if not isinstance(points, list):
-        raise ValueError("its polygons are not lists of numbers")
-    values = np.asarray(points, np.float64)
-    if values.ndim != 1 or not (np.abs(values) <= MAX_COORDINATE).all():
-        raise ValueError(f"a polygon's coordinates are not numbers within {MAX_COORDINATE} pixels")
-    return values
 
 
 def rle_runs(counts: str) -> np.ndarray:

@@ -10,7 +10,7 @@ from segscope.taxonomy import Taxonomy
 INDEX = pa.schema(
     {
         "image_id": pa.int64(),
-        "source_id": pa.int64(),  # the annotation file's own; image_id unless the splits share ids
+        "source_id": pa.string(),  # the annotation file's own, as text
         "split": pa.string(),
         "path": pa.string(),
         "width": pa.int32(),
@@ -38,7 +38,7 @@ GROUPS = pa.schema({"image_id": pa.int64(), "group": pa.int64()})  # the smalles
 CATEGORIES = pa.schema(
     {
         "category_id": pa.int32(),
-        "source_id": pa.int64(),  # the annotation file's own; category_id unless it does not fit a mask
+        "source_id": pa.string(),  # the annotation file's own, as text
         "name": pa.string(),
         "supercategory": pa.string(),
     }

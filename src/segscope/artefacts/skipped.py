@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from segscope.artefacts.schemas import SKIPPED
+from segscope.artefacts.segmentation import KINDS
+from segscope.artefacts.tables import write_parquet
 from segscope.errors import SegscopeError
 
 SPLITS = ("train", "val")
+# An annotation of these is an object that is not known; others are repeated, left out on purpose, or of no image.
+UNUSABLE = ("malformed", "unknown_category", "bad_segmentation", "no_pixels")
+# What comes of what, by the kind of a row or its reason.
+ADVICE = KINDS | {
+    "no_pixels": "it lies outside the frame, or is thinner than a pixel: its coordinates are of another size or crop "
+    "of the image",
+    "unknown_image": "annotations of images that were deleted, or of another file's",
+    "unknown_category": "annotations of categories that were deleted or renamed, or of another file's",
+    "unsafe_file_name": "names as another machine has them: make them relative to data.images",
+    "duplicate_id": "files were joined, and each numbers from 1",
+    "copy_in_earlier_split": "the same pictures are in both splits: split them anew; `data.copies: keep` measures what "
+    "was learned",
+}
 
 
 def skip(
@@ -36,13 +54,59 @@ def skipped_table(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
     return table.astype({"image_id": "Int64", "annotation_id": "Int64"})
 
 
+@contextmanager
+def listing(path: Path) -> Iterator[list[pd.DataFrame]]:
+    """A list to add tables of what is left out to: they are written there, also if an error ends the block."""
+    tables = [skipped_table([]).assign(split=pd.Series(dtype="str"))]
+    try:
+        yield tables
+    except SegscopeError as error:
+        raise SegscopeError(f"{error}; see {path}" if any(map(len, tables)) else str(error)) from error
+    finally:
+        write_parquet(path, pd.concat(tables), SKIPPED)
+
+
 def require_splits(images: pd.DataFrame, skipped: pd.DataFrame) -> None:
     """Raise SegscopeError, saying why images were left out, if a split has none."""
     for split in SPLITS:
         if split not in set(images["split"]):
-            raise SegscopeError(
-                f"no image of split {split} is left: {count_skipped(skipped[skipped['split'] == split])}"
-            )
+            raise SegscopeError(f"no image of split {split} is left: {explain(skipped[skipped['split'] == split])}")
+
+
+def require_usable(skipped: pd.DataFrame, usable: int, max_unusable: float, split: str) -> None:
+    """Raise SegscopeError if of a split's annotations more than a share of `max_unusable` cannot be used.
+
+    What they label would be learned and measured as background. skipped: rows of a skipped table. usable: annotations.
+    """
+    of_annotation = skipped["annotation_id"].notna() | skipped["detail"].str.startswith("annotations[")
+    unusable = skipped[of_annotation & skipped["reason"].isin(UNUSABLE)]
+    n = usable + len(unusable)
+    if len(unusable) > max_unusable * n:
+        raise SegscopeError(
+            f"of {n} annotations of split {split} {len(unusable)} cannot be used, more than data.max_unusable "
+            f"({max_unusable:.2%}) allows, and what they label would count as background: {explain(unusable)}"
+        )
+
+
+def explain(skipped: pd.DataFrame) -> str:
+    """How many rows there are for each reason, and what is wrong with most of them, how that comes and an example."""
+    if skipped.empty:
+        return "nothing was left out"
+    reasons = ", ".join(f"{n} {reason}" for reason, n in count_skipped(skipped).items())
+    kind = pd.Series(map(_kind, skipped["reason"], skipped["detail"]), skipped.index)
+    often, some = max(skipped.groupby([skipped["reason"], kind]), key=lambda group: len(group[1]))
+    first = some.iloc[0]
+    named = first[["image_id", "annotation_id", "file_name"]].dropna().items()
+    about = "".join(f", {name} {value}" for name, value in named if str(value) not in first["detail"])
+    advice = ADVICE.get(often[1]) or ADVICE.get(often[0])
+    return f"{reasons}; {len(some)} like this{about}: {first['detail']}" + (f" ({advice})" if advice else "")
+
+
+def _kind(reason: str, detail: str) -> str:
+    """What the details of rows with the same fault have in common."""
+    if reason == "malformed":
+        return re.sub(r"\[\d+\]", "[]", detail.rpartition(": ")[0] or detail)
+    return detail.partition(": ")[0] if reason == "bad_segmentation" else ""
 
 
 def count_skipped(skipped: pd.DataFrame) -> dict[str, int]:

@@ -12,6 +12,8 @@ import pandas as pd
 import pyarrow as pa
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from segscope.artefacts.skipped import skip, skipped_table
 from segscope.errors import SegscopeError
@@ -45,10 +47,11 @@ def read_exclusion(path: Path | str, source: str) -> Exclusion:
     wrong.
     """
     try:
-        document = _Document.model_validate(yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {})
+        # YAML 1.2: file names hold ids with zeros before them, which YAML 1.1 takes for octal numbers.
+        document = _Document.model_validate(YAML(typ="safe", pure=True).load(Path(path).read_text("utf-8")) or {})
     except OSError as error:
         raise SegscopeError(f"data.exclude: {path} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (YAMLError, UnicodeDecodeError) as error:
         raise SegscopeError(f"data.exclude: {path} is not YAML: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]

@@ -8,7 +8,9 @@ import pandas as pd
 
 from segscope.artefacts.measures import Measure, measure_table, of_split
 from segscope.artefacts.skipped import count_skipped
+from segscope.errors import SegscopeError
 
+FEWEST = 4  # images: of fewer there is no map whose neighbours could be judged
 _COUNTED = {
     "images": "images",
     "instances": "n_instances",
@@ -24,6 +26,13 @@ def totals(samples: pd.DataFrame) -> pd.Series:
     """Sums of the columns of samples.parquet, and of images; those of several tables can be added."""
     plain = (samples["n_instances"] + samples["n_crowds"]) == 0
     return samples.assign(images=1, without_annotation=plain).drop(columns=["image_id"]).sum(numeric_only=True)
+
+
+def require_enough(of: Mapping[str, pd.Series]) -> None:
+    """Raise SegscopeError if all splits together have too few images. of: `totals` by split."""
+    images = sum(int(total["images"]) for total in of.values())
+    if images < FEWEST:
+        raise SegscopeError(f"there are {images} images in all that can be used, and a run needs {FEWEST} or more")
 
 
 def label_measures(of: Mapping[str, pd.Series], skipped: pd.DataFrame, categories: pd.DataFrame) -> pd.DataFrame:

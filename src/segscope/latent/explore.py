@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from PIL import Image, ImageOps
+from PIL import Image
 
 from segscope.artefacts.images import open_image, resize_image, to_rgb
 from segscope.errors import SegscopeError
@@ -91,10 +91,11 @@ class Explorer:
         Raises SegscopeError if there is none.
         """
         if Path(query).is_file():
-            return Photograph(query, to_rgb(ImageOps.exif_transpose(open_image(query))))
+            return Photograph(query, to_rgb(open_image(query, exif="apply")))
         if query.isdecimal() and int(query) in self.index.index:
             image_id = int(query)
-            return Photograph(query, to_rgb(open_image(self.run.folder / self.index.loc[image_id, "path"])), image_id)
+            path, exif = self.run.folder / self.index.loc[image_id, "path"], self.run.params.data.exif
+            return Photograph(query, to_rgb(open_image(path, exif=exif)), image_id)
         raise SegscopeError(f"{query} is neither a file nor an image_id of data/index.parquet")
 
     def layers_of(self, photographs: Sequence[Photograph]) -> list[np.ndarray]:

@@ -32,7 +32,8 @@ def fit_map(
     """UMAP (McInnes et al. 2018, https://arxiv.org/abs/1802.03426) of N × D vectors: float32 N × dimensions.
 
     neighbors: of the vectors, at least n_neighbors - 1 of each. start: coordinates to start from instead of the
-    spectral layout, and to stay near by fewer and smaller steps.
+    spectral layout, and to stay near by fewer and smaller steps. Few vectors, which have no spectral layout of so many
+    dimensions, start from random coordinates.
     """
     import umap  # compiled by Numba, for which the stage chooses a folder first
 
@@ -40,14 +41,17 @@ def fit_map(
     itself = np.arange(len(vectors))[:, None]
     index = np.hstack([itself, neighbors.index])[:, :n_neighbors]
     distance = np.hstack([np.zeros_like(itself, np.float32), neighbors.distance])[:, :n_neighbors]
+    # UMAP asks for 2 (dimensions + 1) + 1 Lanczos vectors, of which there are no more than vectors.
+    layout = "spectral" if len(vectors) > 2 * dimensions + 3 else "random"
     with warnings.catch_warnings():
-        # Of the given neighbours, that new points cannot be placed; of a seed, that one thread is used.
-        warnings.filterwarnings("ignore", message="precomputed_knn|n_jobs value")
+        # Of the given neighbours, that new points cannot be placed, or that they are all; of a seed, that one thread is
+        # used.
+        warnings.filterwarnings("ignore", message="precomputed_knn|n_jobs value|n_neighbors is larger")
         return umap.UMAP(
             n_neighbors=n_neighbors,
             min_dist=min_dist,
             n_components=dimensions,
-            **({"init": "spectral"} if start is None else {"init": start, **STAY_NEAR}),
+            **({"init": layout} if start is None else {"init": start, **STAY_NEAR}),
             random_state=seed,
             n_jobs=1,
             precomputed_knn=(index, distance, None),

@@ -71,18 +71,22 @@ def pool(activations: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def fit_latent_space(pooled: np.ndarray, layers: Sequence[str], dimensions: int) -> LatentSpace:
-    """Standardise each channel, then PCA. Raises SegscopeError if there are too few images."""
-    if len(pooled) <= dimensions:
-        raise SegscopeError(
-            f"embed.dimensions: {dimensions} latent dimensions need more images than the {len(pooled)} there are"
-        )
+    """Standardise each channel, then PCA. Raises SegscopeError if there are fewer than two images.
+
+    N images lie in N - 1 dimensions: where `dimensions` are more, the others are 0.
+    """
+    if len(pooled) < 2:
+        raise SegscopeError("a latent space needs two images or more")
     scale = pooled.std(0)
     # A channel that is constant but for rounding carries nothing; scaling it up would make noise of it.
     scale[scale < 1e-6 * max(scale.max(), 1e-12)] = np.inf
     mean = pooled.mean(0)
     # By the covariance: exact enough for the leading few of some hundred channels, and far faster for many images.
-    pca = PCA(dimensions, svd_solver="covariance_eigh").fit((pooled - mean) / scale)
-    return LatentSpace(tuple(layers), mean, scale, pca.components_)
+    found = min(dimensions, len(pooled) - 1, pooled.shape[1])
+    pca = PCA(found, svd_solver="covariance_eigh").fit((pooled - mean) / scale)
+    components = np.zeros((dimensions, pooled.shape[1]))
+    components[:found] = pca.components_
+    return LatentSpace(tuple(layers), mean, scale, components)
 
 
 def embedding_table(ids: np.ndarray, splits: np.ndarray, vectors: np.ndarray, xy: np.ndarray) -> pd.DataFrame:

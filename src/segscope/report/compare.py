@@ -38,8 +38,8 @@ COLUMNS = ["image_id", "split", "loss", "counts", "boundary", "errors", "mask"]
 class RunOf:
     """A revision's run.
 
-    index: image_id, path, sha256. predictions: of val, by image_id. repeats: the same without masks, of each other
-    seed. groups: by image_id. points: image_id, x, y, cluster.
+    index: image_id, path, sha256, exif (as of `open_image`). predictions: of val, by image_id. repeats: the same
+    without masks, of each other seed. groups: by image_id. points: image_id, x, y, cluster.
     """
 
     name: str
@@ -106,7 +106,7 @@ def side_of(revisions: Sequence[str]) -> Side:
 
 def run_of(run: Run, name: str) -> RunOf:
     """A run's artefacts under a name. Raises SegscopeError if one is missing."""
-    index = run.table("index", ["image_id", "path", "sha256"])
+    index = run.table("index", ["image_id", "path", "sha256"]).assign(exif=run.params.data.exif)
     points = run.table("embeddings", ["image_id", "x", "y"])
     points = points.merge(run.table("clusters", ["image_id", "cluster"]), on="image_id")
     predictions = run.table("predictions", COLUMNS)

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 from PIL import Image
 
-from segscope.artefacts.images import decode_png, to_rgb
+from segscope.artefacts.images import decode_png, open_image, to_rgb
 from segscope.artefacts.overlays import class_overlay
 from segscope.artefacts.revisions import read_file
 from segscope.report.compare import Comparison, RunOf, Side, spread
@@ -52,7 +52,7 @@ def _cards(a: Side, b: Side, rows: pd.DataFrame, folder: Path) -> Sequence[dict[
     files = a.first.index.set_index("image_id")
     cards = []
     for row in rows.itertuples():
-        picture = _photograph(a.first.name, *files.loc[row.image_id, ["path", "sha256"]])
+        picture = _photograph(a.first.name, *files.loc[row.image_id, ["path", "sha256", "exif"]])
         card = {"image_id": row.image_id, "score_a": row.a, "score_b": row.b}
         masks = [side.first.predictions.at[row.image_id, "mask"] for side in (a, b)]
         overlays = [class_overlay(picture, decode_png(mask)) for mask in masks]
@@ -63,12 +63,12 @@ def _cards(a: Side, b: Side, rows: pd.DataFrame, folder: Path) -> Sequence[dict[
     return cards
 
 
-def _photograph(revision: str, path: str, sha256: str) -> Image.Image:
+def _photograph(revision: str, path: str, sha256: str, exif: str) -> Image.Image:
     """From where it lies, if these are its bytes, or else from the revision that made it."""
     file = Path(path)
     content = file.read_bytes() if file.is_file() else b""
     if hashlib.sha256(content).hexdigest() != sha256:
         content = read_file(path, revision)
-    picture = to_rgb(Image.open(io.BytesIO(content)))
+    picture = to_rgb(open_image(io.BytesIO(content), exif=exif))
     picture.thumbnail((LONGEST, LONGEST))
     return picture

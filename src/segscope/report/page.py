@@ -103,7 +103,7 @@ class _Labels:
 
 def _jobs(findings: Findings, labels: _Labels, objects: pd.DataFrame) -> Iterator[Job]:
     """The views' jobs, in the order of the embeddings. objects: of `described`."""
-    names, size = _cluster_names(findings), findings.params.data.image_size
+    names, size, exif = _cluster_names(findings), findings.params.data.image_size, findings.params.data.exif
     attention: dict[int, dict[str, np.ndarray]] = {}
     for row in findings.heatmaps.itertuples():
         caption = f"cluster {row.cluster}: {names[row.cluster]}"
@@ -117,7 +117,7 @@ def _jobs(findings: Findings, labels: _Labels, objects: pd.DataFrame) -> Iterato
     for i in findings.embeddings["image_id"].tolist():
         row = predicted.loc[i]
         shown = attention.get(i, {}), own.get(i, [])
-        yield Job(i, paths[i], labels.classes(i, size), row["mask"], row["loss_map"], *shown)
+        yield Job(i, paths[i], labels.classes(i, size), row["mask"], row["loss_map"], *shown, exif)
 
 
 def _square(values: np.ndarray) -> np.ndarray:
@@ -160,7 +160,7 @@ def _suspect_cards(
     objects: of `described`.
     """
     folder.mkdir(exist_ok=True)
-    issues, options = findings.label_issues, findings.params.report
+    issues, options, exif = findings.label_issues, findings.params.report, findings.params.data.exif
     fates = objects.set_index("object_id")[["outcome", "became"]].to_dict("index")
     chosen = first_of_groups(issues[issues["kind"] == kind], findings.groups).head(options.suspects)
     paths = findings.index.set_index("image_id")["path"]
@@ -172,7 +172,8 @@ def _suspect_cards(
         labelled = labels.classes(row.image_id) == (own or suggested)
         predicted = decode_png(masks[row.image_id]) == (suggested or own)
         name = f"{kind}-{number}.jpg"
-        crop(paths[row.image_id], row.bbox, labelled, predicted, 2 * options.thumbnail).save(folder / name, quality=85)
+        picture = crop(paths[row.image_id], row.bbox, labelled, predicted, 2 * options.thumbnail, exif)
+        picture.save(folder / name, quality=85)
         cards.append(
             {
                 "image_id": row.image_id,

@@ -19,7 +19,7 @@ from PIL import Image
 from scipy.ndimage import binary_dilation
 from tqdm import tqdm
 
-from segscope.artefacts.images import decode_png
+from segscope.artefacts.images import decode_png, image_size
 from segscope.artefacts.overlays import class_color, heat_ramp, thumbnail
 from segscope.artefacts.parallel import workers
 from segscope.evaluation.loss import level_loss
@@ -33,7 +33,7 @@ _LABELLED, _PREDICTED = "#ffffff", "#00e5ff"
 class Job(NamedTuple):
     """An image to show. labels: uint8 H × W classes (or 255). predicted, loss: PNG bytes. attention: by its caption.
 
-    objects: what the page tells of each, as JSON has it.
+    objects: what the page tells of each, as JSON has it. exif: as of `open_image`.
     """
 
     image_id: int
@@ -43,6 +43,7 @@ class Job(NamedTuple):
     loss: bytes
     attention: Mapping[str, np.ndarray]
     objects: Sequence[Mapping[str, Any]] = ()
+    exif: str = "ignore"
 
 
 def write_views(jobs: Iterable[Job], n: int, folder: Path, longest: int) -> None:
@@ -73,7 +74,7 @@ def views(job: Job, longest: int) -> dict[str, Any]:
     """The views of one image as data URLs, and its objects."""
     predicted = decode_png(job.predicted)
     found = {
-        "photo": _jpeg(thumbnail(job.path, longest)),
+        "photo": _jpeg(thumbnail(job.path, longest, job.exif)),
         "labels": _classes(job.labels),
         "predicted": _classes(predicted),
         "errors": _errors(job.labels, predicted),
@@ -126,13 +127,15 @@ def _heat(values: np.ndarray) -> str:
     return _png(levels, [(*(int(c) for c in ramp[i]), min(255, 9 * i)) for i in range(32)])
 
 
-def crop(path: str, box: Sequence[float], labelled: np.ndarray, predicted: np.ndarray, longest: int) -> Image.Image:
+def crop(
+    path: str, box: Sequence[float], labelled: np.ndarray, predicted: np.ndarray, longest: int, exif: str = "ignore"
+) -> Image.Image:
     """The surroundings of a box with two outlines: labelled white, predicted cyan.
 
-    box: left, top, width, height in the photograph's pixels. labelled, predicted: bool masks of any size.
+    box: left, top, width, height in the photograph's pixels. labelled, predicted: bool masks of any size. exif: as of
+    `open_image`.
     """
-    with Image.open(path) as opened:
-        width, height = opened.size
+    width, height = image_size(path, exif)
     left, top, wide, tall = box
     margin = 0.35 * max(wide, tall) + 8
     frame = (
@@ -141,7 +144,7 @@ def crop(path: str, box: Sequence[float], labelled: np.ndarray, predicted: np.nd
         min(width, int(left + wide + margin) + 1),
         min(height, int(top + tall + margin) + 1),
     )
-    picture = thumbnail(path, max(width, height)).crop(frame)
+    picture = thumbnail(path, max(width, height), exif).crop(frame)
     picture.thumbnail((longest, longest))
     pixels = np.asarray(picture).copy()
     for mask, color in ((labelled, _LABELLED), (predicted, _PREDICTED)):

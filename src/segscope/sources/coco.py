@@ -1,16 +1,15 @@
-"""COCO annotation files: reading, checking, choosing images, run-length encoded masks.
+"""COCO annotation files: reading and checking.
 
-A file's rows are checked one by one. What contradicts the rest is left out and listed, with a reason, in
-`CocoSplit.skipped`; a file of which nothing can be trusted is an error.
+What can be meant is read, however an exporter spells it; a file's rows are checked one by one. What contradicts the
+rest is left out and listed, with a reason, in `CocoSplit.skipped`; a file of which nothing can be trusted is an error.
 """
 
 from __future__ import annotations
 
-import codecs
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -18,55 +17,62 @@ import pandas as pd
 
 from segscope.artefacts.skipped import skip, skipped_table
 from segscope.errors import SegscopeError
+from segscope.params import shown
+from segscope.sources.categories import clean, some
+from segscope.sources.ids import id_number, id_numbers, id_text, whole
+from segscope.sources.json_text import decode
 
-MAX_CATEGORY_ID = 254  # masks are 8 bits: 0 is background, 255 ignore
-
-_Id = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
-_Length = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+_Id = int | float | str | None
+_Raws = list[msgspec.Raw] | dict[str, msgspec.Raw]
+_CROWD = {"0": False, "1": True, "false": False, "true": True, "": False}
 
 
 class _Image(msgspec.Struct):
     id: _Id
     file_name: str
-    width: _Length
-    height: _Length
+    width: Any = None
+    height: Any = None
 
 
 class _Category(msgspec.Struct):
     id: _Id
-    name: Annotated[str, msgspec.Meta(min_length=1)]
-    supercategory: str | None = None
+    name: str | int | float
+    supercategory: str | int | float | None = None
 
 
 class _Annotation(msgspec.Struct):
-    id: _Id
     image_id: _Id
     category_id: _Id
-    iscrowd: int | bool | None = 0
+    id: _Id = None
+    iscrowd: int | float | str | bool | None = 0
     segmentation: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class _Document(msgspec.Struct):
-    images: list[msgspec.Raw]
-    annotations: list[msgspec.Raw]
-    categories: list[_Category]
+    images: _Raws
+    annotations: _Raws
+    categories: _Raws
+
+
+Row = TypeVar("Row", _Image, _Category, _Annotation)
 
 
 @dataclass(frozen=True)
 class CocoSplit:
     """One annotation file.
 
-    images: image_id, source_id (the file's own, here the same), file_name, width, height (pixels), group (text or
-    None). annotations: annotation_id, image_id, category_id, iscrowd, segmentation (JSON, undecoded), ordered by image
-    and annotation.
-    categories: category_id, source_id (the file's own, the same unless that does not fit a mask), name,
-    supercategory. skipped: image_id, annotation_id, file_name, reason, detail of each row that is left out.
+    images: image_id, source_id (text, the file's own), file_name, width, height (pixels, 0 where the file does not
+    say), group (text or None). annotations: annotation_id, image_id, category_id, iscrowd, segmentation (JSON,
+    undecoded), ordered by image and annotation. categories: category_id, source_id (text, the file's own), name,
+    supercategory. skipped: image_id, annotation_id, file_name, reason, detail of each row that is left out. notes: what
+    is read otherwise than it is written.
     """
 
     images: pd.DataFrame
     annotations: pd.DataFrame
     categories: pd.DataFrame
     skipped: pd.DataFrame
+    notes: tuple[str, ...] = ()
 
 
 def read_coco(path: Path | str, group: str | None = None) -> CocoSplit:
@@ -85,126 +91,209 @@ def parse_coco(text: bytes, path: Path | str, group: str | None = None) -> CocoS
 
     Segmentations stay undecoded views of `text`, so that the largest file costs little more than its own size.
     """
-    try:
-        document = msgspec.json.decode(text.removeprefix(codecs.BOM_UTF8), type=_Document)
-    except msgspec.ValidationError as error:
-        raise SegscopeError(f"{path} is not a COCO instances file: {error}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise SegscopeError(f"annotation file {path} is not JSON (is it truncated?): {error}") from error
+    document, notes = _document(text, path)
     skipped: list[dict[str, Any]] = []
-    categories = _categories(document.categories, path)
     images, known = _images(document.images, skipped)
     groups = _groups(document.images, group, path) if group else {}
     images["group"] = images["image_id"].map(groups).astype(object).where(lambda each: each.notna(), None)
-    annotations = _annotations(document.annotations, categories, known, skipped)
+    annotations, said = _annotations(document.annotations, known, skipped, path)
+    categories, category_of, changed = clean(
+        _categories(document.categories, path), annotations["category"].unique(), path
+    )
+    annotations = _of_categories(annotations, category_of, skipped)
     annotations = annotations[annotations["image_id"].isin(images["image_id"])].reset_index(drop=True)
-    return CocoSplit(images, annotations, categories, skipped_table(skipped))
+    notes += [*said, *changed]
+    return CocoSplit(images, annotations, categories, skipped_table(skipped), tuple(notes))
 
 
-def _rows(raws: list[msgspec.Raw], kind: type, name: str, skipped: list[dict[str, Any]]) -> list[Any]:
-    """Decode rows; those that are not of `kind` are listed as malformed."""
-    decode: Callable[[msgspec.Raw], Any] = msgspec.json.Decoder(kind).decode
-    rows = []
-    for number, raw in enumerate(raws):
+def _document(text: bytes, path: Path | str) -> tuple[_Document, list[str]]:
+    """The document, also where it is the one item of a list."""
+    try:
         try:
-            rows.append(decode(raw))
+            return decode(text, _Document, path)
+        except msgspec.ValidationError as error:
+            if not str(error).startswith("Expected `object`, got `array`"):
+                raise
+            documents, notes = decode(text, list[msgspec.Raw], path)
+            if len(documents) != 1:
+                raise SegscopeError(
+                    f"{path} is not a COCO instances file: it is a list of {len(documents)}, as COCO's results are; "
+                    "an instances file holds images, annotations and categories"
+                ) from error
+            return msgspec.json.decode(documents[0], type=_Document), notes
+    except msgspec.ValidationError as error:
+        raise SegscopeError(f"{path} is not a COCO instances file: {error}") from error
+
+
+def _listed(raws: _Raws) -> list[msgspec.Raw]:
+    return list(raws.values()) if isinstance(raws, dict) else raws
+
+
+def _rows(raws: _Raws, kind: type[Row], name: str, skipped: list[dict[str, Any]]) -> tuple[list[Row], list[int]]:
+    """Decode rows, with their numbers; those that are not of `kind` are listed as malformed."""
+    decoder = msgspec.json.Decoder(kind)
+    rows, numbers = [], []
+    for number, raw in enumerate(_listed(raws)):
+        try:
+            rows.append(decoder.decode(raw))
+            numbers.append(number)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            skipped.append(skip("malformed", f"{name}[{number}]: {error}"))
-    return rows
+            skipped.append(skip("malformed", _malformed(f"{name}[{number}]", raw, error)))
+    return rows, numbers
 
 
-def _images(raws: list[msgspec.Raw], skipped: list[dict[str, Any]]) -> tuple[pd.DataFrame, set[int]]:
+def _malformed(row: str, raw: msgspec.Raw, error: Exception) -> str:
+    """Which field is wrong, how, and its value."""
+    if isinstance(error, UnicodeDecodeError):
+        return f"{row}: it is not in UTF-8: convert the file, as `iconv -f LATIN1 -t UTF-8` does"
+    what, _, field = str(error).partition(" - at `$.")
+    field = field.removesuffix("`")
+    if not field:
+        return f"{row}: {what}"
+    return f"{row}.{field}: {what}: {shown(msgspec.json.decode(raw)[field])}"
+
+
+def _no_id(row: str, field: str, value: object) -> dict[str, Any]:
+    return skip("malformed", f"{row}.{field}: it is no id: {shown(value)}")
+
+
+def _images(raws: _Raws, skipped: list[dict[str, Any]]) -> tuple[pd.DataFrame, set[int]]:
     """The usable images, by id; and the ids of all, so that a skipped image's annotations are not unknown."""
-    rows = _rows(raws, _Image, "images", skipped)
+    rows, numbers = _rows(raws, _Image, "images", skipped)
+    ids = id_numbers([r.id for r in rows])
+    skipped += [_no_id(f"images[{numbers[i]}]", "id", rows[i].id) for i in np.flatnonzero(ids.isna())]
     table = pd.DataFrame(
-        [(r.id, r.file_name, r.width, r.height) for r in rows], columns=["image_id", "file_name", "width", "height"]
-    )
-    unsafe = ~table["file_name"].map(_is_safe).astype(bool)
-    repeated = table.duplicated() & ~unsafe
-    ambiguous = table[~repeated]["image_id"].duplicated(keep=False).reindex(table.index, fill_value=False) & ~unsafe
-    for bad, reason, detail in (
-        (unsafe, "unsafe_file_name", "file_name must be a relative path inside the image folder"),
-        (repeated, "duplicate_id", "the same image is listed before"),
-        (ambiguous, "duplicate_id", "several images have this id"),
-    ):
-        skipped += [skip(reason, detail, r.image_id, None, r.file_name) for r in table[bad].itertuples()]
-    usable = table[~(unsafe | repeated | ambiguous)].sort_values("image_id", ignore_index=True)
-    usable.insert(1, "source_id", usable["image_id"])
-    return usable.astype({"image_id": np.int64, "source_id": np.int64, "width": np.int64, "height": np.int64}), set(
-        table["image_id"]
-    )
+        {
+            "image_id": ids,
+            "source_id": [id_text(r.id) for r in rows],
+            "file_name": [r.file_name for r in rows],
+            "width": [_length(r.width) for r in rows],
+            "height": [_length(r.height) for r in rows],
+        }
+    )[ids.notna().to_numpy()]
+    unsized = (table["width"] == 0) | (table["height"] == 0)
+    table.loc[unsized, ["width", "height"]] = 0
+    repeated = table.duplicated()
+    ambiguous = table[~repeated]["image_id"].duplicated(keep=False).reindex(table.index, fill_value=False)
+    for bad, detail in ((repeated, "the same image is listed before"), (ambiguous, "several images have this id")):
+        skipped += [skip("duplicate_id", detail, r.image_id, None, r.file_name) for r in table[bad].itertuples()]
+    usable = table[~(repeated | ambiguous)].sort_values("image_id", ignore_index=True)
+    types = {"image_id": np.int64, "width": np.int64, "height": np.int64}
+    return usable.astype(types), set(table["image_id"])
 
 
-def _groups(raws: list[msgspec.Raw], field: str, path: Path | str) -> dict[int, str]:
+def _length(value: object) -> int:
+    """A length in pixels; 0 where there is none."""
+    pixels = whole(value)
+    return pixels if pixels is not None and 1 <= pixels < 2**31 else 0
+
+
+def _groups(raws: _Raws, field: str, path: Path | str) -> dict[int, str]:
     """The text of a field, by the id of each image that has it. Raises SegscopeError if none has."""
-    decode, groups, fields = msgspec.json.Decoder(dict[str, Any]).decode, {}, set[str]()
-    for raw in raws:
+    decoder, groups, fields = msgspec.json.Decoder(dict[str, Any]), {}, set[str]()
+    for raw in _listed(raws):
         try:
-            row = decode(raw)
+            row = decoder.decode(raw)
         except (msgspec.DecodeError, UnicodeDecodeError):
             continue  # listed as malformed
         fields |= row.keys()
-        if row.get(field) is not None and isinstance(row.get("id"), int):
-            groups[row["id"]] = str(row[field])
+        text = id_text(row.get("id"))
+        if row.get(field) is not None and text is not None:
+            groups[id_number(text)] = str(row[field])
     if not groups:
-        raise SegscopeError(
-            f"data.group: no image of {path} has a field {field}; there are {_some(sorted(fields), 20)}"
-        )
+        raise SegscopeError(f"data.group: no image of {path} has a field {field}; there are {some(sorted(fields), 20)}")
     return groups
 
 
-def _is_safe(file_name: str) -> bool:
-    path = PurePosixPath(file_name)
-    odd = any(not c.isprintable() for c in file_name) or "\\" in file_name
-    return not (odd or path.is_absolute() or ".." in path.parts or not path.parts or file_name.endswith("/"))
+def _categories(raws: _Raws, path: Path | str) -> pd.DataFrame:
+    """number, source_id, name, supercategory (text or None), as the file has them, by number where these are its ids.
 
-
-def _categories(rows: list[_Category], path: Path | str) -> pd.DataFrame:
+    Raises SegscopeError if one is malformed, or an id is there twice.
+    """
+    wrong: list[dict[str, Any]] = []
+    rows, numbers = _rows(raws, _Category, "categories", wrong)
+    for number, row in zip(numbers, rows, strict=True):
+        if id_text(row.id) is None:
+            wrong.append(_no_id(f"categories[{number}]", "id", row.id))
+        if not str(row.name).strip():
+            wrong.append(skip("malformed", f"categories[{number}].name: it is empty: {shown(row.name)}"))
+    if wrong:
+        raise SegscopeError(f"{path} is not a COCO instances file: {wrong[0]['detail']}")
     table = pd.DataFrame(
-        [(r.id, r.name, r.supercategory if r.supercategory not in (None, "", "none") else r.name) for r in rows],
-        columns=["source_id", "name", "supercategory"],
-    ).sort_values("source_id", ignore_index=True)
-    for column in ("source_id", "name"):
-        if table[column].duplicated().any():
-            repeated = table.loc[table[column].duplicated(), column].unique().tolist()
-            what = "ids" if column == "source_id" else "names"
-            raise SegscopeError(f"{path}: category {what} must be unique; repeated: {_some(repeated)}")
-    if len(table) > MAX_CATEGORY_ID:
-        raise SegscopeError(f"{path} has {len(table)} categories; masks of 8 bits hold at most {MAX_CATEGORY_ID}")
-    fits = table["source_id"].between(1, MAX_CATEGORY_ID).all()
-    table.insert(0, "category_id", table["source_id"] if fits else np.arange(1, len(table) + 1))
-    return table.astype({"source_id": np.int64, "category_id": np.int64})
+        {
+            "number": id_numbers([r.id for r in rows]).astype(np.int64),
+            "source_id": pd.Series([id_text(r.id) for r in rows], dtype=object),
+            "name": pd.Series([str(r.name) for r in rows], dtype=object),
+            "supercategory": pd.Series(
+                [None if r.supercategory is None else str(r.supercategory) for r in rows], dtype=object
+            ),
+        }
+    ).drop_duplicates()
+    if table["number"].duplicated().any():
+        repeated = table.loc[table["number"].duplicated(), "source_id"].unique().tolist()
+        raise SegscopeError(f"{path}: category ids must be unique; repeated: {some(repeated)}")
+    numeric = table["number"].astype(str).eq(table["source_id"]).all()
+    return table.sort_values("number", ignore_index=True) if numeric else table
 
 
 def _annotations(
-    raws: list[msgspec.Raw], categories: pd.DataFrame, known_images: set[int], skipped: list[dict[str, Any]]
-) -> pd.DataFrame:
-    rows = _rows(raws, _Annotation, "annotations", skipped)
+    raws: _Raws, known_images: set[int], skipped: list[dict[str, Any]], path: Path | str
+) -> tuple[pd.DataFrame, list[str]]:
+    """The annotations of known images, their categories as numbers of the file, and what was changed in them."""
+    rows, numbers = _rows(raws, _Annotation, "annotations", skipped)
+    ids = {field: id_numbers([getattr(r, field) for r in rows]) for field in ("id", "image_id", "category_id")}
+    crowd, bad_crowd = _crowds([r.iscrowd for r in rows])
+    good = np.ones(len(rows), bool)
+    for field in ("image_id", "category_id"):
+        bad = np.flatnonzero(ids[field].isna() & good)
+        good[bad] = False
+        skipped += [_no_id(f"annotations[{numbers[i]}]", field, getattr(rows[i], field)) for i in bad]
+    for i in bad_crowd:
+        if good[i]:
+            good[i] = False
+            detail = f"annotations[{numbers[i]}].iscrowd: it is neither 0 nor 1: {shown(rows[i].iscrowd)}"
+            skipped.append(skip("malformed", detail))
     table = pd.DataFrame(
         {
-            "annotation_id": np.array([r.id for r in rows], np.int64),
-            "image_id": np.array([r.image_id for r in rows], np.int64),
-            "source_id": np.array([r.category_id for r in rows], np.int64),
-            "iscrowd": np.array([bool(r.iscrowd) for r in rows], bool),
+            "annotation_id": ids["id"],
+            "image_id": ids["image_id"],
+            "category": ids["category_id"],
+            "iscrowd": crowd,
             "segmentation": pd.Series([r.segmentation for r in rows], dtype=object),
         }
-    )
-    unknown_image = ~table["image_id"].isin(known_images)
-    unknown_category = ~table["source_id"].isin(categories["source_id"]) & ~unknown_image
-    repeated = table["annotation_id"].duplicated() & ~unknown_image & ~unknown_category
-    for bad, reason, column, detail in (
-        (unknown_image, "unknown_image", "image_id", "image {} is not in the file"),
-        (unknown_category, "unknown_category", "source_id", "category {} is not in the file"),
-        (repeated, "duplicate_id", "annotation_id", "an annotation before has id {}"),
-    ):
-        for row in table[bad].itertuples():
-            skipped.append(skip(reason, detail.format(getattr(row, column)), row.image_id, row.annotation_id))
-    table = table[~(unknown_image | unknown_category | repeated)]
-    category_id = categories.set_index("source_id")["category_id"]
-    table = table.assign(category_id=table["source_id"].map(category_id).astype(np.int64))
+    )[good].astype({"image_id": np.int64, "category": np.int64})
+    unknown = ~table["image_id"].isin(known_images)
+    for row in table[unknown].itertuples():
+        skipped.append(
+            skip("unknown_image", f"image {row.image_id} is not in the file", row.image_id, row.annotation_id)
+        )
+    table = table[~unknown]
+    shared = table.duplicated(["image_id", "annotation_id"], keep=False) & table["annotation_id"].notna()
+    twice = table[shared].assign(segmentation=table.loc[shared, "segmentation"].map(bytes)).duplicated()
+    for row in table[shared][twice].itertuples():
+        skipped.append(skip("duplicate_id", "the same annotation is listed before", row.image_id, row.annotation_id))
+    table = table.drop(index=twice.index[twice])
+    anew = table["annotation_id"].isna() | table.duplicated(["image_id", "annotation_id"])
+    if not anew.any():
+        return table.astype({"annotation_id": np.int64}), []
+    first = max(0, int(table["annotation_id"].fillna(0).max())) + 1
+    table.loc[anew, "annotation_id"] = np.arange(first, first + anew.sum())
+    note = f"{path}: {anew.sum()} annotations have no id, or one that another of their image has: numbered from {first}"
+    return table.astype({"annotation_id": np.int64}), [note]
+
+
+def _crowds(values: Sequence[object]) -> tuple[np.ndarray, list[int]]:
+    """Whether annotations are crowds, and the positions of values that say neither."""
+    crowds = [bool(v) if v in (0, 1) else _CROWD.get((id_text(v) or "").lower()) for v in values]
+    return np.array([bool(crowd) for crowd in crowds], bool), [i for i, crowd in enumerate(crowds) if crowd is None]
+
+
+def _of_categories(table: pd.DataFrame, category_of: pd.Series, skipped: list[dict[str, Any]]) -> pd.DataFrame:
+    """The annotations under the ids of their categories, ordered; those of unknown ones are listed."""
+    table = table.assign(category_id=table["category"].map(category_of))
+    for row in table[table["category_id"].isna()].itertuples():
+        detail = f"category {row.category} is not in the file"
+        skipped.append(skip("unknown_category", detail, row.image_id, row.annotation_id))
+    table = table[table["category_id"].notna()].astype({"category_id": np.int64})
     columns = ["annotation_id", "image_id", "category_id", "iscrowd", "segmentation"]
     return table.sort_values(["image_id", "annotation_id"], ignore_index=True)[columns]
-
-
-def _some(values: Sequence[Any], most: int = 5) -> str:
-    return ", ".join(map(str, values[:most])) + (f" and {len(values) - most} more" if len(values) > most else "")

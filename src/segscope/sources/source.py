@@ -13,10 +13,13 @@ from typing import Protocol
 import pandas as pd
 
 from segscope.artefacts import schemas
+from segscope.artefacts.images import image_size
 from segscope.artefacts.skipped import SPLITS
 from segscope.artefacts.tables import read_parquet
 from segscope.errors import SegscopeError
 from segscope.params import Data
+from segscope.sources.categories import some
+from segscope.sources.names import near_misses, path_below
 from segscope.sources.subset import leave_out
 from segscope.sources.web import CocoWeb
 
@@ -35,8 +38,8 @@ class Source(Protocol):
     def annotation_file(self, split: str) -> Path:
         """The split's COCO instances file, fetched if need be."""
 
-    def image_path(self, split: str, file_name: str) -> Path:
-        """Where the image of that name is, or will be."""
+    def image_path(self, split: str, file_name: str) -> Path | None:
+        """Where the image of that name is, or will be; None if a name leads elsewhere."""
 
     def fetch(self, images: pd.DataFrame, allowed: int) -> dict[str, str]:
         """Make sure that images (split, file_name, path, width, height) are on disk.
@@ -60,31 +63,58 @@ class Directory:
     def annotation_file(self, split: str) -> Path:
         file = self.root / self.annotations.replace("{split}", self.names[split])
         if not file.is_file():
-            raise SegscopeError(f"there is no {file}: look at data.root, data.splits and data.annotations")
+            there = [path.relative_to(self.root).as_posix() for path in sorted(self.root.glob("**/*.json"))]
+            raise SegscopeError(
+                f"there is no {file}: look at data.root, data.splits and data.annotations; of JSON there is "
+                f"{some(there) or 'nothing'}"
+            )
         return file
 
-    def image_path(self, split: str, file_name: str) -> Path:
-        return self.root / self.images.replace("{split}", self.names[split]) / file_name
+    def image_path(self, split: str, file_name: str) -> Path | None:
+        return path_below(self.root, self.root / self.images.replace("{split}", self.names[split]), file_name)
 
     def fetch(self, images: pd.DataFrame, allowed: int) -> dict[str, str]:
         del allowed
-        return {path: "not in the directory" for path in images["path"] if not Path(path).is_file()}
+        missing = [path for path in images["path"] if not Path(path).is_file()]
+        near = near_misses(missing, self.root)
+        return {
+            path: "; ".join(
+                ["it is a folder" if Path(path).is_dir() else f"not in {Path(path).parent}", *near.get(path, [])]
+            )
+            for path in missing
+        }
 
 
 def fetch_images(source: Source, images: pd.DataFrame, max_missing: float) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The images that are on disk, and the rest as rows of skipped.parquet.
-
-    Raises SegscopeError if more than a share of `max_missing` is missing.
-    """
-    allowed = int(max_missing * len(images))
-    why = source.fetch(images, allowed)
-    if len(why) > allowed:
-        named = "\n  ".join(f"{path}: {reason}" for path, reason in sorted(why.items())[:20])
-        raise SegscopeError(
-            f"of {len(images)} images {len(why)} are missing, more than data.max_missing ({max_missing:.2%}) allows:"
-            f"\n  {named}" + ("\n  …" if len(why) > 20 else "")
-        )
+    """The images that are on disk, and the rest as rows of skipped.parquet."""
+    why = source.fetch(images, int(max_missing * len(images)))
     return leave_out(images, images["path"].isin(why), "missing_file", images["path"].map(why))
+
+
+def require_images(found: pd.DataFrame, missing: pd.DataFrame, max_missing: float) -> None:
+    """Raise SegscopeError, naming them, if of the images more than a share of `max_missing` is missing."""
+    n = len(found) + len(missing)
+    if len(missing) > int(max_missing * n):
+        named = "\n  ".join(f"{row.file_name}: {row.detail}" for row in missing.head(20).itertuples())
+        raise SegscopeError(
+            f"of {n} images {len(missing)} are missing, more than data.max_missing ({max_missing:.2%}) allows:"
+            f"\n  {named}" + ("\n  …" if len(missing) > 20 else "")
+        )
+
+
+def known_sizes(images: pd.DataFrame, exif: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The images with the width and height of their files where the annotation file has none; unreadable ones apart.
+
+    exif: as of `open_image`.
+    """
+    sizes, why = images[["width", "height"]].copy(), {}
+    for row in images[images["width"] == 0].itertuples():
+        try:
+            sizes.loc[row.Index] = image_size(row.path, exif)
+        except SegscopeError as error:
+            why[row.Index] = str(error)
+    detail = pd.Series(why, dtype="str").reindex(images.index)
+    return leave_out(images.assign(**sizes), detail.notna(), "unreadable_image", detail)
 
 
 def read_truth(root: Path | None) -> pd.DataFrame:

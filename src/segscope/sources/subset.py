@@ -14,23 +14,26 @@ import numpy as np
 import pandas as pd
 
 from segscope.artefacts.measures import Measure, measure_table, of_split
-from segscope.artefacts.skipped import count_skipped, skipped_table
+from segscope.artefacts.skipped import count_skipped, explain, skipped_table
 from segscope.errors import SegscopeError
 from segscope.params import Data
+from segscope.sources.categories import some, unite
 from segscope.sources.coco import CocoSplit
+from segscope.sources.ids import id_number
 from segscope.taxonomy import resolve_categories
 
 
-def common_categories(splits: Mapping[str, CocoSplit]) -> pd.DataFrame:
-    """The splits' categories. Raises SegscopeError, naming a difference, if they are not the same in all."""
-    (first, one), *others = splits.items()
-    for name, other in others:
-        if not one.categories.equals(other.categories):
-            rows = pd.concat([one.categories, other.categories]).drop_duplicates(keep=False)
-            odd = rows[["source_id", "name"]].drop_duplicates().itertuples(index=False)
-            listed = ", ".join(f"{row.source_id} {row.name}" for row in list(odd)[:5])
-            raise SegscopeError(f"the annotation files of {first} and {name} list different categories: {listed}")
-    return one.categories
+def common_categories(splits: Mapping[str, CocoSplit]) -> tuple[dict[str, CocoSplit], pd.DataFrame, list[str]]:
+    """The splits with their categories under common ids, these categories, and in what the splits differ.
+
+    Raises SegscopeError as `unite` does.
+    """
+    categories, id_of, notes = unite({name: split.categories for name, split in splits.items()})
+    common = {}
+    for name, split in splits.items():
+        ids = split.annotations["category_id"].map(id_of[name]).astype(np.int64)
+        common[name] = replace(split, categories=categories, annotations=split.annotations.assign(category_id=ids))
+    return common, categories, notes
 
 
 def separate_ids(splits: Mapping[str, CocoSplit]) -> dict[str, CocoSplit]:
@@ -68,21 +71,45 @@ def choose(
         wanted = [set(resolve_categories([category], split.categories)) for category in contains]
         images = select_images(split, wanted, match, max_images[name], seed)
         if images.empty:
-            raise SegscopeError(f"no image of split {name} fits data.contains {list(contains)}, data.match {match}")
+            raise SegscopeError(_why_none(name, split, contains, match))
         chosen.append(images.assign(split=name))
     return pd.concat(chosen, ignore_index=True)
 
 
+def _why_none(name: str, split: CocoSplit, contains: Sequence[str], match: str) -> str:
+    """Why no image of a split is chosen: it has none, it has no annotation, or none of what is asked for."""
+    left = f"; left out are {explain(split.skipped)}" if len(split.skipped) else ""
+    if split.images.empty:
+        return f"split {name} has no image{left}"
+    if split.annotations.empty:
+        return (
+            f"none of the {len(split.images)} images of split {name} has an annotation{left}; "
+            "`data.match: none` takes images without annotations"
+        )
+    there = split.annotations["category_id"].map(split.categories.set_index("category_id")["name"])
+    return (
+        f"no image of split {name} fits data.contains {list(contains)}, data.match {match}; its {len(there)} "
+        f"annotations are of {some(there.value_counts().index.tolist())}{left}"
+    )
+
+
+def all_skipped(splits: Mapping[str, CocoSplit]) -> pd.DataFrame:
+    """What is left out of the annotation files, as rows of skipped.parquet."""
+    return pd.concat([split.skipped.assign(split=name) for name, split in splits.items()])
+
+
 def subset(
-    splits: Mapping[str, CocoSplit], path_of: Callable[[str, str], Path], options: Data
+    splits: Mapping[str, CocoSplit], path_of: Callable[[str, str], Path | None], options: Data
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The images that `options` ask for, with their paths, and the rows of skipped.parquet.
+    """The images that `options` ask for, with their paths; those that have none as rows of skipped.parquet.
 
     path_of: where the image of a split and file name is.
     """
     images = choose(splits, options.contains, options.match, options.max_images.model_dump(), options.seed)
-    images["path"] = [path_of(*row).as_posix() for row in images[["split", "file_name"]].values]
-    return images, pd.concat([split.skipped.assign(split=name) for name, split in splits.items()])
+    paths = [path_of(*row) for row in images[["split", "file_name"]].values]
+    images["path"] = [None if path is None else path.as_posix() for path in paths]
+    detail = "file_name must be a path inside data.root"
+    return leave_out(images, images["path"].isna(), "unsafe_file_name", detail)
 
 
 def annotations_of(index: pd.DataFrame, splits: Mapping[str, CocoSplit]) -> pd.DataFrame:
@@ -121,9 +148,8 @@ def leave_out(
 
 def of_images(truth: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
     """The rows of truth.parquet, whose image ids are the annotation files' own, of the images, with the images' ids."""
-    known = images[["split", "source_id", "image_id"]].rename(
-        columns={"source_id": "image_id", "image_id": "unique_id"}
-    )
+    known = images[["split", "image_id"]].rename(columns={"image_id": "unique_id"})
+    known = known.assign(image_id=images["source_id"].map(id_number))
     own = truth.merge(known, on=["split", "image_id"])
     return own.assign(image_id=own["unique_id"]).drop(columns="unique_id")
 

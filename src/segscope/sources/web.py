@@ -1,4 +1,6 @@
-"""COCO over HTTP: the annotations archive, then only the images that are asked for.
+"""COCO over HTTPS: the annotations archive, then only the images that are asked for.
+
+The archive is verified by its SHA-256; each image by decoding it, by its size, and by its MD5 if the server tells it.
 
 Transport is requests, which honours the environment's proxies and certificates; tenacity retries. urllib3's own
 retries end where the body begins, and it is the body that a bad connection cuts; pooch neither resumes nor
@@ -7,10 +9,12 @@ fetches many files at once. Both libraries are in the environment already: DVC n
 
 from __future__ import annotations
 
+import hashlib
+import re
 import shutil
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,6 +41,7 @@ from segscope.artefacts.files import atomic_folder, atomic_path, sha256_of
 from segscope.artefacts.images import SizeMismatchError, open_image
 from segscope.errors import SegscopeError
 from segscope.sources.checksums import known_checksums
+from segscope.sources.names import path_below
 
 # SHA-256 of cocodataset.org's annotations_trainval2014.zip (252,872,794 bytes) and -2017.zip (252,907,541 bytes).
 ARCHIVES = {
@@ -91,8 +96,9 @@ class CocoWeb:
             self._fetch_annotations(sha256, target.parent)
         return target
 
-    def image_path(self, split: str, file_name: str) -> Path:
-        return self.cache / f"{split}{self.year}" / file_name
+    def image_path(self, split: str, file_name: str) -> Path | None:
+        folder = self.cache / f"{split}{self.year}"
+        return path_below(folder, folder, file_name)
 
     def fetch(self, images: pd.DataFrame, allowed: int) -> dict[str, str]:
         images = images.drop_duplicates("path")
@@ -124,7 +130,10 @@ class CocoWeb:
 
         def attempt() -> None:
             nonlocal last
-            previous, last = last, _body(session, url)
+            previous = last
+            last, md5 = _body(session, url)
+            if md5 and hashlib.md5(last, usedforsecurity=False).hexdigest() != md5:
+                raise _TransientError("its MD5 is not that of the server's ETag")
             with atomic_path(row.path) as temporary:
                 temporary.write_bytes(last)
                 try:
@@ -133,7 +142,7 @@ class CocoWeb:
                     raise _FetchError(f"not of its annotations' size, {row.width}×{row.height}") from error
                 except SegscopeError as error:
                     raise _TransientError("not a whole image") from error
-                if _may_lack_end(last) and last != previous:
+                if not md5 and _may_lack_end(last) and last != previous:
                     raise _TransientError("not a whole image")
 
         try:
@@ -263,14 +272,29 @@ def _cause(error: Exception) -> str:
     return (inner if isinstance(inner, str) else type(inner).__name__) or type(error).__name__
 
 
-def _body(session: requests.Session, url: str) -> bytes:
+def _body(session: requests.Session, url: str) -> tuple[bytes, str | None]:
+    """A file, and its MD5 if the server tells it."""
     with _response(session, url) as response:
         data = bytearray()
         for chunk in response.iter_content(CHUNK):
             data += chunk
             if len(data) > MAX_IMAGE_BYTES:
                 raise _FetchError(f"larger than {MAX_IMAGE_BYTES} bytes")
-        return bytes(data)
+        return bytes(data), _md5_of(response.headers)
+
+
+def _md5_of(headers: Mapping[str, str]) -> str | None:
+    """The MD5 that an answer of Amazon S3 has as its ETag; None where its ETag is none, as of an upload in parts.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html: it is of objects that are plain or encrypted by
+    S3's own keys. Other servers' ETags mean other things.
+    """
+    encryption = headers.get("x-amz-server-side-encryption", "AES256")
+    customers = "x-amz-server-side-encryption-customer-algorithm" in headers
+    if headers.get("Server") != "AmazonS3" or encryption != "AES256" or customers:
+        return None
+    tag = re.fullmatch(r'"([0-9a-f]{32})"', headers.get("ETag", ""))
+    return tag[1] if tag else None
 
 
 def _append(session: requests.Session, url: str, archive: Path) -> bool:

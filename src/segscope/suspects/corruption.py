@@ -16,9 +16,11 @@ from pycocotools import mask as rle_api
 from scipy.ndimage import binary_dilation, binary_erosion, shift
 
 from segscope.artefacts import schemas, tables
-from segscope.artefacts.rle import bbox, decode_rle, encode_rle, segmentation_rle
+from segscope.artefacts.rle import bbox, decode_rle, encode_rle
+from segscope.artefacts.segmentation import segmentation_rle
 from segscope.errors import SegscopeError
 from segscope.sources.coco import CocoSplit, read_coco
+from segscope.sources.ids import own_id
 from segscope.suspects.find import KINDS
 from segscope.taxonomy import resolve_categories
 
@@ -170,25 +172,30 @@ def _link(source: str, target: str) -> None:
 
 
 def _write_annotations(
-    source: Path, target: Path, changes: Mapping[tuple[int, int], Change], category_source: Mapping[int, int]
+    source: Path, target: Path, changes: Mapping[tuple[int, int], Change], category_source: Mapping[int, str]
 ) -> None:
     """Copy an annotation file with the changes; rows that are no annotations are copied as they are."""
     document = json.loads(source.read_text(encoding="utf-8-sig"))
     shape = {
         row["id"]: [row["height"], row["width"]] for row in document["images"] if _has(row, "id", "height", "width")
     }
-    rows = []
+    rows, made = [], 0
     for row in document["annotations"]:
         change = changes.get((row["image_id"], row["id"])) if _has(row, "image_id", "id") else None
+        made += change is not None
         if change is None:
             rows.append(row)
         elif change.category_id is not None:
-            row["category_id"] = int(category_source[change.category_id])
+            row["category_id"] = own_id(category_source[change.category_id])
             if change.rle is not None:
                 encoded = {"size": shape[row["image_id"]], "counts": change.rle}
                 row |= {"segmentation": encoded, "area": int(rle_api.area(encoded))}
                 row["bbox"] = rle_api.toBbox(encoded).tolist()
             rows.append(row)
+    if made != len(changes):
+        raise SegscopeError(
+            f"{source}: faults are planted only where the ids of images and annotations are whole numbers"
+        )
     document["annotations"] = rows
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(json.dumps(document), encoding="utf-8")

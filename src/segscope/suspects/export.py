@@ -15,6 +15,7 @@ from segscope.artefacts.images import decode_png
 from segscope.artefacts.rle import encode_rle
 from segscope.artefacts.tables import for_spreadsheet
 from segscope.labels.masks import compose_mask, resize_mask
+from segscope.sources.ids import own_id
 from segscope.taxonomy import Taxonomy
 
 
@@ -68,7 +69,7 @@ def as_coco(
             {
                 "id": row["id"],
                 "image_id": int(issue["image_id"]),
-                "category_id": int(source[row["category_id"]]),
+                "category_id": own_id(source[row["category_id"]]),
                 "iscrowd": 0,
                 "area": row["area"],
                 "bbox": [round(float(v), 2) for v in row["bbox"]],
@@ -83,7 +84,7 @@ def as_coco(
         ],
         "annotations": rows,
         "categories": [
-            {"id": int(row.source_id), "name": row.name, "supercategory": row.supercategory}
+            {"id": own_id(row.source_id), "name": row.name, "supercategory": row.supercategory}
             for row in taxonomy.categories.itertuples(index=False)
         ],
     }
