@@ -37,9 +37,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"error: {said}", file=sys.stderr)
         return 1
-    except OSError as error:  # a full disk, a folder that went away
-        print(f"error: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
-        return 1
 
 
 def _said(error: Exception) -> str | None:
@@ -47,6 +44,8 @@ def _said(error: Exception) -> str | None:
         return str(error)
     if isinstance(error, (ImportError, SyntaxError)):  # a package is missing, or Python is too old for the code
         return f"{error}; the installation is not whole, and `segscope doctor` says what to do"
+    if isinstance(error, OSError) and error.strerror:
+        return surroundings(error) or f"{error.filename or 'a file'}: {error.strerror}"
     return surroundings(error)
 
 

@@ -23,17 +23,17 @@ def yaml_reader() -> YAML:
     return YAML(typ="safe", pure=True)
 
 
-def parse_yaml(text: bytes | str, name: str) -> Any:
-    """The document of a YAML text. name: what errors call it.
+def parse_yaml(text: bytes | str, name: str, scale: int = 1) -> Any:
+    """The document of a YAML text. name: what errors call it. scale: of the bounds, for what tools write, too.
 
     Raises SegscopeError if it is none, or so large, with its aliases written out, that it is not what a person wrote.
     """
-    if len(text) > MAX_BYTES:
-        raise SegscopeError(f"{name} is larger than {MAX_BYTES} bytes: nobody wrote it by hand")
+    if len(text) > scale * MAX_BYTES:
+        raise SegscopeError(f"{name} is larger than {scale * MAX_BYTES} bytes: nobody wrote it by hand")
     try:
         text = text if isinstance(text, str) else text.decode()
-        if _count_values(yaml_reader().compose(text), {}) > MAX_VALUES:
-            raise YAMLError(f"more than {MAX_VALUES} values, with aliases written out")
+        if _count_values(yaml_reader().compose(text), {}) > scale * MAX_VALUES:
+            raise YAMLError(f"more than {scale * MAX_VALUES} values, with aliases written out")
         return yaml_reader().load(text)
     except RecursionError:
         raise SegscopeError(f"{name} is nested too deeply to be read") from None

@@ -1,3 +1,6 @@
+import os
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -125,3 +128,31 @@ def test_a_misleading_extension_is_no_matter(tmp_path):
 def test_png_gives_back_what_it_was_given(shape):
     array = np.resize(PIXELS, shape)
     assert np.array_equal(decode_png(encode_png(array)), array)
+
+
+def test_no_program_is_started_to_read_an_image(tmp_path):
+    """PostScript, which Pillow would hand to Ghostscript, under any name."""
+    path = tmp_path / "photo.jpg"
+    path.write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n(x) run\nshowpage\n")
+    assert Image.open(path).format == "EPS"
+    with pytest.raises(SegscopeError, match="cannot be decoded"):
+        open_image(path)
+
+
+@pytest.mark.parametrize("size", [(20_000, 20_000), (2**26 + 1, 1)])
+def test_an_image_too_large_to_be_decoded_is_said_so(tmp_path, size):
+    """By what its header declares: all white, it is a small file."""
+    header = struct.pack(">IIBBBBB", *size, 8, 2, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")]
+    parts = [
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
+    ]
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    with pytest.raises(SegscopeError, match=r"its pixels are .*more than 67 million: scale it down"):
+        open_image(tmp_path / "a.png")
+
+
+def test_a_pipe_is_no_image(tmp_path):
+    os.mkfifo(tmp_path / "photo.jpg")
+    with pytest.raises(SegscopeError, match="it is no file"):
+        open_image(tmp_path / "photo.jpg")

@@ -151,3 +151,11 @@ JSON = st.recursive(
 def test_whatever_stands_there_is_read_or_refused(segmentation):
     with suppress(SegscopeError):
         assert decode_rle(segmentation_rle(segmentation, 3, 4), 3, 4).shape == (3, 4)
+
+
+@pytest.mark.parametrize("points", [300, 3_000])
+def test_an_outline_that_costs_gigabytes_is_refused(points):
+    """pycocotools takes memory for each pixel of an outline, within the image or not, and crashes for want of it."""
+    there_and_back = [[-100_000, 0], [100_000, 1]] * points
+    with pytest.raises(SegscopeError, match="its outline is too long"):
+        segmentation_rle([np.ravel(there_and_back).tolist()], 10, 10)

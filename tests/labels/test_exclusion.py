@@ -34,7 +34,7 @@ def test_an_empty_file_excludes_nothing(tmp_path, text):
         ("pictures: [1]", "pictures: Extra inputs"),
         ("annotations: [1, 2]", "annotations: Input should be a valid dictionary"),
         ("[1, 2]", "the document: "),
-        ("images: [", "is not YAML"),
+        ("images: [", "is not valid YAML"),
     ],
 )
 def test_a_file_that_is_something_else_is_an_error(tmp_path, text, message):

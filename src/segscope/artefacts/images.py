@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import warnings
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,6 +14,9 @@ from PIL import Image
 from segscope.errors import SegscopeError
 
 EXIF_ORIENTATION = 0x0112
+# An image file is untrusted. Of Pillow's formats those that photographs come in; some others start a program.
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "JPEG2000", "AVIF", "PPM", "TGA")
+MAX_PIXELS = 2**26  # 67 million; a file of a few kB may declare, and become, gigabytes
 _UPRIGHT = {  # how a picture is turned or mirrored, by its EXIF orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -36,7 +41,7 @@ def open_image(path: Path | str | BinaryIO, size: tuple[int, int] | None = None,
     width and height `size`.
     """
     try:
-        with Image.open(path) as image:
+        with _opened(path) as image:
             if size and _size(image, exif) != size:
                 raise SizeMismatchError(
                     f"image {path} is {_shape(_size(image, exif))}, {_size_hint(image, size, exif)}"
@@ -52,10 +57,27 @@ def open_image(path: Path | str | BinaryIO, size: tuple[int, int] | None = None,
         raise SegscopeError(f"image {path} cannot be decoded: {error}") from error
 
 
+def _opened(path: Path | str | BinaryIO) -> Image.Image:
+    """The image, not decoded yet. Raises SegscopeError if it is no file, or too large to be decoded."""
+    if isinstance(path, str | Path) and os.path.exists(path) and not os.path.isfile(path):
+        raise SegscopeError("it is no file")  # of a pipe or a device there is no end
+    too_large = f"more than {MAX_PIXELS / 1e6:.0f} million: scale it down"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own bound is lower
+            image = Image.open(path, formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise SegscopeError(f"its pixels are {too_large}") from error
+    if image.width * image.height > MAX_PIXELS:
+        image.close()
+        raise SegscopeError(f"its pixels are {_shape(image.size)}, {too_large}")
+    return image
+
+
 def image_size(path: Path | str, exif: str) -> tuple[int, int]:
     """Width and height of an image file, as `open_image` has it, which is not decoded. Raises SegscopeError."""
     try:
-        with Image.open(path) as image:
+        with _opened(path) as image:
             return _size(image, exif)
     except Exception as error:  # as above
         raise SegscopeError(f"image {path} cannot be decoded: {error}") from error
@@ -132,4 +154,5 @@ def encode_png(picture: Image.Image | np.ndarray) -> bytes:
 
 def decode_png(data: bytes) -> np.ndarray:
     """The array that `encode_png` encoded."""
-    return np.asarray(Image.open(io.BytesIO(data)))
+    with _opened(io.BytesIO(data)) as image:
+        return np.asarray(image)

@@ -12,12 +12,11 @@ import pandas as pd
 import pyarrow as pa
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from segscope.artefacts.skipped import skip, skipped_table
 from segscope.errors import SegscopeError
 from segscope.taxonomy import IGNORE
+from segscope.yaml_text import parse_yaml
 
 
 @dataclass(frozen=True)
@@ -48,11 +47,10 @@ def read_exclusion(path: Path | str, source: str) -> Exclusion:
     """
     try:
         # YAML 1.2: file names hold ids with zeros before them, which YAML 1.1 takes for octal numbers.
-        document = _Document.model_validate(YAML(typ="safe", pure=True).load(Path(path).read_text("utf-8")) or {})
+        content = parse_yaml(Path(path).read_bytes(), f"data.exclude: {path}", scale=32)
+        document = _Document.model_validate(content or {})
     except OSError as error:
         raise SegscopeError(f"data.exclude: {path} cannot be read: {error.strerror}") from error
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise SegscopeError(f"data.exclude: {path} is not YAML: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the document"
