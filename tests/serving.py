@@ -8,7 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from random import Random
@@ -22,6 +22,7 @@ class Server(ThreadingHTTPServer):
 
     rate: share of the answers that are faulty. ranges: whether parts of files are served. retry_after: of a 503,
     delay: before each answer, in seconds. headers: of a file with these bytes, in place of the server's own.
+    redirects: from paths to addresses. drip: seconds between two bytes of a body.
     """
 
     daemon_threads = True
@@ -36,10 +37,13 @@ class Server(ThreadingHTTPServer):
         retry_after: int = 0,
         delay: float = 0,
         headers: Callable[[bytes], dict[str, str]] = lambda data: {},
+        redirects: dict[str, str] | None = None,
+        drip: float = 0,
     ):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.root, self.rate, self.seed, self.ranges = root, rate, seed, ranges
         self.retry_after, self.delay, self.headers = retry_after, delay, headers
+        self.redirects, self.drip = redirects or {}, drip
         self.lock = threading.Lock()
         self.requests: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
@@ -65,7 +69,12 @@ class _Handler(BaseHTTPRequestHandler):
         fault, random = self.server.fault(path)
         time.sleep(self.server.delay)
         file = self.server.root / path.lstrip("/")
-        if fault == "drop":
+        if path in self.server.redirects:
+            self.send_response(302)
+            self.send_header("Location", self.server.redirects[path])
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+        elif fault == "drop":
             self.close_connection = True
         elif fault in ("error", "busy"):
             self.fail(500 if fault == "error" else 503)
@@ -109,7 +118,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         with self.server.lock:
             self.server.sent[path] += len(body)
-        self.wfile.write(body)
+        if not self.server.drip:
+            self.wfile.write(body)
+            return
+        with suppress(OSError):  # nobody waits for it any more
+            for i in range(len(body)):
+                self.wfile.write(body[i : i + 1])
+                time.sleep(self.server.drip)
 
     def log_message(self, *_: object) -> None:
         pass

@@ -3,6 +3,7 @@ import json
 import shutil
 import ssl
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -398,3 +399,84 @@ def test_the_environments_authorities_are_trusted(small, tmp_path, monkeypatch):
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "authority.pem"))
         coco = source(url, tmp_path / "cache", sha256)
         assert coco.fetch(images_of(coco), 0) == {}
+
+
+def test_a_server_that_drips_is_given_up(small, tmp_path, monkeypatch):
+    """Bytes come all the time: no wait between two of them is long."""
+    served, sha256 = small
+    with serve(served) as (url, _):
+        images = images_of(source(url, tmp_path / "cache", sha256)).head(1)
+    monkeypatch.setattr(web, "IMAGE_SECONDS", 0.2)
+    with serve(served, drip=0.01) as (url, _):
+        failures = source(url, tmp_path / "cache", sha256, attempts=2).fetch(images, 1)
+    assert list(failures.values()) == ["it took longer than 0.2 s"]
+
+
+@pytest.mark.parametrize(("stays", "message"), [(True, None), (False, "it is redirected to http://127.0.0.1:")])
+def test_redirects_are_followed_within_the_server_only(small, tmp_path, stays, message):
+    served, sha256 = small
+    with serve(served) as (other, _), serve(served) as (url, server):
+        images = images_of(source(url, tmp_path / "cache", sha256)).query("image_id == 1")
+        (name,) = images["file_name"]
+        (served / "moved.jpg").write_bytes((served / "train2017" / name).read_bytes())
+        server.redirects[f"/train2017/{name}"] = "/moved.jpg" if stays else f"{other}/moved.jpg"
+        failures = source(url, tmp_path / "cache", sha256).fetch(images, 1)
+    if stays:
+        assert failures == {}
+        assert same_files(images, served)
+    else:
+        (said,) = failures.values()
+        assert said.startswith(message)
+
+
+def test_redirects_without_end_end(small, tmp_path):
+    served, sha256 = small
+    with serve(served, redirects={ARCHIVE: ARCHIVE}) as (url, server):
+        with pytest.raises(SegscopeError, match="redirected more than 5 times"):
+            source(url, tmp_path / "cache", sha256).annotation_file("val")
+        assert server.requests.total() == 6
+
+
+def test_a_password_in_an_address_is_not_shown(small, tmp_path):
+    served, sha256 = small
+    with serve(served, redirects={ARCHIVE: "http://me:hidden@127.0.0.1:1/x"}) as (url, _):
+        address = url.replace("//", "//you:secret@")
+        with pytest.raises(SegscopeError, match="could not be fetched") as raised:
+            source(address, tmp_path / "cache", sha256).annotation_file("val")
+    assert "secret" not in str(raised.value)
+    assert "hidden" not in str(raised.value)
+
+
+def archive_of(path: Path, **options: object) -> str:
+    with zipfile.ZipFile(path, "w", **options) as archive:
+        for split in SPLITS:
+            archive.writestr(f"annotations/instances_{split}2017.json", bytes(5_000_000))
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_an_archive_that_unpacks_without_end_is_given_up(small, tmp_path, monkeypatch):
+    """Whoever chooses the archive chooses its checksum."""
+    served, _ = small
+    sha256 = archive_of(served / ARCHIVE.lstrip("/"), compression=zipfile.ZIP_DEFLATED)
+    monkeypatch.setattr(web, "MAX_ANNOTATION_BYTES", 10**6)
+    with serve(served) as (url, _), pytest.raises(SegscopeError, match="in it is larger than 1000000 bytes"):
+        source(url, tmp_path / "cache", sha256).annotation_file("val")
+    assert sum(path.stat().st_size for path in tmp_path.glob("cache/**/*.json")) == 0
+
+
+@pytest.mark.parametrize(("offset", "value"), [(6, 1), (8, 99)])
+def test_an_archive_encrypted_or_packed_unknown_is_an_error(small, tmp_path, offset, value):
+    served, _ = small
+    path = served / ARCHIVE.lstrip("/")
+    archive_of(path)
+    content = bytearray(path.read_bytes())
+    # The flags and the method of each entry, in its own header and in the list at the end.
+    for mark, shift in ((b"PK\x03\x04", 0), (b"PK\x01\x02", 2)):
+        at = content.find(mark)
+        while at >= 0:
+            content[at + offset + shift] = value
+            at = content.find(mark, at + 4)
+    path.write_bytes(content)
+    sha256 = hashlib.sha256(content).hexdigest()
+    with serve(served) as (url, _), pytest.raises(SegscopeError, match="is not COCO's annotations archive"):
+        source(url, tmp_path / "cache", sha256).annotation_file("val")

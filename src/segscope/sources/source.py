@@ -129,7 +129,8 @@ def open_source(data: Data, sample_root: Path) -> Source:
         return Directory(sample_root, {s: s for s in SPLITS}, "annotations/instances_{split}.json", "{split}")
     if data.source == "directory":
         if not Path(data.root).is_dir():
-            raise SegscopeError(f"data.root: {data.root!r} is not a directory")
+            advice = ": photographs are read from a disk, copy them there first (`dvc get-url`)" * ("://" in data.root)
+            raise SegscopeError(f"data.root: {data.root!r} is not a directory{advice}")
         return Directory(Path(data.root), data.splits.model_dump(), data.annotations, data.images)
     return CocoWeb(
         data.source.removeprefix("coco"),

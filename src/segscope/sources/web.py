@@ -10,10 +10,12 @@ fetches many files at once. Both libraries are in the environment already: DVC n
 from __future__ import annotations
 
 import hashlib
+import lzma
 import re
-import shutil
 import sys
+import time
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -21,10 +23,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
 import pandas as pd
 import requests
+import urllib3
 from requests.adapters import HTTPAdapter
 from tenacity import (
     RetryCallState,
@@ -49,10 +52,13 @@ ARCHIVES = {
     "2017": "113a836d90195ee1f884e704da6304dfaaecff1f023f49b6ca93c4aaae470268",
 }
 CONNECTIONS = 16
-TIMEOUT = (10, 60)  # seconds: to connect, between bytes
+TIMEOUT = (10, 30)  # seconds: to connect, between bytes
+IMAGE_SECONDS, ARCHIVE_SECONDS = 300, 6 * 3600  # for all bytes of one attempt, however slowly they drip
 CHUNK = 1 << 16
+MAX_REDIRECTS = 5
 MAX_IMAGE_BYTES = 64 << 20
 MAX_ARCHIVE_BYTES = 4 << 30
+MAX_ANNOTATION_BYTES = 2 << 30  # of one file in it; COCO's largest is 0.5
 MAX_RETRY_AFTER = 120  # seconds
 
 
@@ -131,7 +137,7 @@ class CocoWeb:
         def attempt() -> None:
             nonlocal last
             previous = last
-            last, md5 = _body(session, url)
+            last, md5 = _body(session, url, stop)
             if md5 and hashlib.md5(last, usedforsecurity=False).hexdigest() != md5:
                 raise _TransientError("its MD5 is not that of the server's ETag")
             with atomic_path(row.path) as temporary:
@@ -148,7 +154,7 @@ class CocoWeb:
         try:
             self._retrying(stop)(attempt)
         except _FetchError as error:
-            return str(error)
+            return None if stop.is_set() else str(error)  # what stopped them all is the reason to be told
         except OSError as error:
             stop.set()
             raise SegscopeError(f"{row.path} cannot be written: {error.strerror}") from error
@@ -166,13 +172,17 @@ class CocoWeb:
                     # Members are read by their known names and written to our own: no entry chooses a path.
                     member = f"instances_{split}{self.year}.json"
                     with opened.open(f"annotations/{member}") as source, (temporary / member).open("wb") as target:
-                        shutil.copyfileobj(source, target)
+                        while chunk := source.read(CHUNK):
+                            target.write(chunk)
+                            if target.tell() > MAX_ANNOTATION_BYTES:
+                                raise _FetchError(f"{member} in it is larger than {MAX_ANNOTATION_BYTES} bytes")
             archive.unlink()
         except _FetchError as error:
             kept = "; what came so far is kept, run again to go on" if _size(archive) else ""
-            raise SegscopeError(f"{url} could not be fetched: {error}{kept}") from error
-        except (zipfile.BadZipFile, KeyError) as error:
-            raise SegscopeError(f"{url} is not COCO's annotations archive: {error}") from error
+            raise SegscopeError(f"{_public(url)} could not be fetched: {error}{kept}") from error
+        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, KeyError, EOFError, RuntimeError) as error:
+            # RuntimeError: it is encrypted, or packed by a method that Python does not know.
+            raise SegscopeError(f"{_public(url)} is not COCO's annotations archive: {error}") from error
         except OSError as error:
             raise SegscopeError(f"{self.cache} cannot be written: {error.strerror}") from error
 
@@ -240,7 +250,7 @@ def _response(
 ) -> Iterator[requests.Response]:
     """The answer to a GET. Raises _TransientError, or _FetchError where another attempt would be in vain."""
     try:
-        with session.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
+        with _followed(session, url, headers) as response:
             status = response.status_code
             if status >= 500 or status in (408, 425, 429):
                 asked = response.headers.get("Retry-After", "")
@@ -248,6 +258,10 @@ def _response(
             if status >= 400 and status != 416:
                 raise _FetchError(f"HTTP {status}")
             yield response
+    except urllib3.exceptions.TimeoutError as error:
+        raise _TransientError("timed out") from error
+    except urllib3.exceptions.HTTPError as error:
+        raise _TransientError(f"the connection failed ({_cause(error)})") from error
     except requests.exceptions.SSLError as error:
         raise _FetchError(
             f"the server's certificate is not trusted ({_cause(error)}); REQUESTS_CA_BUNDLE names a file of "
@@ -263,6 +277,45 @@ def _response(
         raise _FetchError(str(error)) from error
 
 
+def _followed(session: requests.Session, url: str, headers: Mapping[str, str] | None) -> requests.Response:
+    """The answer to a GET, after redirects within the server. Raises _FetchError where one leads elsewhere."""
+    for _ in range(MAX_REDIRECTS + 1):
+        response = session.get(url, headers=headers, stream=True, timeout=TIMEOUT, allow_redirects=False)
+        if not response.is_redirect:
+            return response
+        response.close()
+        target = urljoin(url, response.headers["Location"])
+        if not _same_server(url, target):
+            raise _FetchError(f"it is redirected to {_public(target)}: if you trust that, name it in params.yaml")
+        url = target
+    raise _FetchError(f"it is redirected more than {MAX_REDIRECTS} times")
+
+
+def _same_server(url: str, target: str) -> bool:
+    """Whether a redirect stays at a host and port, or goes from there to TLS."""
+    ports = {"http": 80, "https": 443}
+    (a, b), known = (urlsplit(url), urlsplit(target)), ports.get
+    here, there = ((each.scheme, each.hostname, each.port or known(each.scheme)) for each in (a, b))
+    return here == there or (here == ("http", b.hostname, 80) and there == ("https", a.hostname, 443))
+
+
+def _public(url: str) -> str:
+    """The address without user and password."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def _chunks(response: requests.Response, seconds: float, stop: Event | None = None) -> Iterator[bytes]:
+    """The body as it comes, so that a slow server is noticed. Raises _TransientError after so many seconds."""
+    end = time.monotonic() + seconds
+    while chunk := response.raw.read1(CHUNK):
+        if stop is not None and stop.is_set():
+            raise _FetchError("interrupted")
+        if time.monotonic() > end:
+            raise _TransientError(f"it took longer than {seconds} s")
+        yield chunk
+
+
 def _cause(error: Exception) -> str:
     """The kind of the innermost failure: messages hold ports and addresses of memory, which differ each time."""
     inner = error
@@ -272,11 +325,11 @@ def _cause(error: Exception) -> str:
     return (inner if isinstance(inner, str) else type(inner).__name__) or type(error).__name__
 
 
-def _body(session: requests.Session, url: str) -> tuple[bytes, str | None]:
+def _body(session: requests.Session, url: str, stop: Event) -> tuple[bytes, str | None]:
     """A file, and its MD5 if the server tells it."""
     with _response(session, url) as response:
         data = bytearray()
-        for chunk in response.iter_content(CHUNK):
+        for chunk in _chunks(response, IMAGE_SECONDS, stop):
             data += chunk
             if len(data) > MAX_IMAGE_BYTES:
                 raise _FetchError(f"larger than {MAX_IMAGE_BYTES} bytes")
@@ -314,7 +367,7 @@ def _append(session: requests.Session, url: str, archive: Path) -> bool:
                 total=total, initial=have * resumed, desc=archive.name, unit="B", unit_scale=True, disable=None
             ) as bar,
         ):
-            for chunk in response.iter_content(CHUNK):
+            for chunk in _chunks(response, ARCHIVE_SECONDS):
                 file.write(chunk)
                 bar.update(len(chunk))
                 if file.tell() > MAX_ARCHIVE_BYTES:
