@@ -388,7 +388,7 @@ def name_absolute(data):
 
 
 @case(
-    r"no image of split train is left: 9 unsafe|no image of split train is left: 6 unsafe_file_name; 6 like this",
+    "no image of split train is left: 6 unsafe_file_name; 6 like this, image_id 1, file_name /home/somebody/000001.png",
     skipped={"unsafe_file_name": 9},
 )
 def name_absolute_elsewhere(data):

@@ -9,8 +9,8 @@ from conftest import CATEGORIES, square
 from PIL import Image
 
 from segscope.artefacts import schemas, tables
-from segscope.artefacts.images import decode_png
-from segscope.labels.conversion import Job, Reading, convert, convert_all, tabulate
+from segscope.artefacts.images import EXIF_ORIENTATION, decode_png
+from segscope.labels.conversion import Job, Reading, convert, convert_all, said_of, tabulate
 
 WIDTH, HEIGHT = 40, 30
 READING = Reading(32, "include", "ignore")
@@ -84,6 +84,39 @@ def test_an_image_of_another_size_is_listed(tmp_path):
     (row,) = convert(job(path), READING).skipped
     assert row["reason"] == "size_mismatch"
     assert "is 20×30, its annotations are of 40×30" in row["detail"]
+
+
+@pytest.mark.parametrize(
+    ("exif", "shown"), [("ignore", PICTURE.transpose(Image.Transpose.ROTATE_180)), ("apply", PICTURE)]
+)
+def test_an_exif_orientation_is_applied_when_asked_and_else_told(tmp_path, exif, shown):
+    orientation = Image.Exif()
+    orientation[EXIF_ORIENTATION] = 3
+    path = save(tmp_path / "a.png", PICTURE.transpose(Image.Transpose.ROTATE_180), exif=orientation)
+    result = convert(job(path), READING._replace(exif=exif))
+    assert np.array_equal(record_of(result)["image"], shown.resize((32, 32), Image.Resampling.BILINEAR))
+    said = said_of(result.odd, "val", 9)
+    assert [line.partition(",")[0] for line in said] == ["val: 1 of 9 images have an EXIF orientation"] * (
+        exif == "ignore"
+    )
+
+
+def test_a_picture_of_few_of_its_bits_is_told(tmp_path):
+    gray = PIXELS[..., 0].astype(np.uint16)
+    counts = []
+    for times in (1, 16, 32, 257):
+        path = save(tmp_path / f"{times}.png", Image.fromarray(gray * times))
+        counts.append(dict(convert(job(path), READING).odd))
+    assert counts == [{}, {"dim": 1}, {"dim": 1}, {}]
+
+
+def test_an_outline_that_covers_no_pixel_is_listed_and_an_odd_one_told(tmp_path):
+    path = save(tmp_path / "a.png", PICTURE)
+    outside, pairs = annotation(1, square(100, 100, 5)), annotation(2, [[0, 0], [9, 0], [9, 9]])
+    result = convert(job(path, outside, pairs), READING)
+    assert result.instances["annotation_id"] == [2]
+    assert [(row["annotation_id"], row["reason"]) for row in result.skipped] == [(1, "no_pixels")]
+    assert said_of(result.odd, "val", 1) == ["val: 1 segmentations are read as pairs of numbers"]
 
 
 def test_a_bad_segmentation_costs_one_annotation(tmp_path):

@@ -300,3 +300,16 @@ def test_facts_are_words_and_hold_of_the_images_that_show_them():
         "bus": [False, False, True],
         "vehicle": [False, True, True],
     }
+
+
+@pytest.mark.parametrize("n", [4, 7, 18])
+def test_few_images_are_clustered_and_clustered_again(n):
+    vectors = np.random.default_rng(0).normal(size=(n, 8))
+    options = Cluster(dimensions=20)
+
+    def again(chosen: np.ndarray, seed: int) -> np.ndarray:
+        return clusters.cluster_vectors(vectors[chosen], options, 15, seed)[0]
+
+    labels = again(np.arange(n), 0)
+    assert len(labels) == n
+    assert -1 <= clusters.stability(labels, again, 2, 0).rand["seeds"] <= 1

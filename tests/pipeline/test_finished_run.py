@@ -307,12 +307,11 @@ def test_a_class_that_no_image_shows_is_a_clear_error(project):
 
 def test_four_images_are_enough(coco_mini, tmp_path):
     folder = new_project(tmp_path)
-    few = {"match": "all", "max_images": {"train": 3, "val": 1}}
-    data = {"source": "directory", "root": str(coco_mini)} | few
-    set_params(folder, data=data, train={"epochs": 1}, embed={"dimensions": 32}, cluster={"dimensions": 20})
-    run(folder, "dvc", "repro", "cluster")
+    data = {"source": "directory", "root": str(coco_mini), "match": "all", "max_images": {"train": 3, "val": 1}}
+    set_params(folder, data=data, train={"epochs": 1}, embed={"dimensions": 32})
+    run(folder, "dvc", "repro", "embed")
     assert measures(folder, "predict").value("images", "val") == 1
-    assert len(pd.read_parquet(folder / "artifacts" / "clusters.parquet")) == 4
+    assert len(pd.read_parquet(folder / "artifacts" / "embeddings.parquet")) == 4
 
 
 def test_a_wrong_value_stops_the_run_with_one_clear_line(project):

@@ -102,10 +102,7 @@ def test_a_split_of_which_nothing_can_be_used_is_an_error(small_coco, tmp_path):
     run(folder, sys.executable, "stages/download.py")
     result = call(folder, sys.executable, "stages/masks.py")
     assert result.returncode == 1
-    assert (
-        "error: no image of split val can be used: 4 unreadable_image; 4 like this, image_id 101: image"
-        in result.stderr
-    )
+    assert "error: no image of split val can be used: 4 unreadable_image; 4 like this: image" in result.stderr
     assert "Traceback" not in result.stderr
     assert sorted(file.name for file in (folder / "artifacts").iterdir()) == ["measures.parquet", "skipped.parquet"]
 

@@ -95,3 +95,14 @@ def test_it_is_read_or_told(case: Case, tmp_path, capsys, monkeypatch, expected)
     table = next((pd.read_parquet(file) for file in listed if file.exists()), pd.DataFrame({"reason": []}))
     assert table["reason"].value_counts().to_dict() == (case.skipped or {})
     assert re.search(case.warned, capsys.readouterr().err)
+
+
+def test_pixels_of_no_category_and_of_one_called_background_are_told_apart(tmp_path):
+    dataset = control()
+    CASES["cat_background"].change(dataset)
+    run = made_of(dataset, tmp_path, {})
+    first = run.table("samples").set_index("image_id").loc[1]
+    assert first["share.background (category)"] == pytest.approx(4 / (40 * 30))
+    assert first["share.background"] == pytest.approx(1 - first[["share.person", "share.car"]].sum() - 4 / (40 * 30))
+    measured = run.measures("masks")
+    assert measured.value("pixel_share.background (category)", "val") == pytest.approx(4 / (40 * 30))

@@ -244,6 +244,13 @@ def test_what_is_not_known_is_shown_as_such(findings, tmp_path):
     assert "Trustworthiness of the map: –." in page
 
 
+def test_where_no_metadata_differs_the_chart_says_so(report):
+    _, folder = report
+    with open_report(folder) as page:
+        page.evaluate("delete columns[state.x]; drawPerformance()")
+        assert page.inner_text("#chart-performance") == "Nothing to show: no metadata differs between the images."
+
+
 def test_the_page_lets_nothing_in(report):
     _, folder = report
     page = (folder / "index.html").read_text()

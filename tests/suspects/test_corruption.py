@@ -129,3 +129,22 @@ def test_from_the_command_line(small_coco, tmp_path, capsys, monkeypatch):
     assert main(["corrupt-labels", str(small_coco), "out"]) == 1
     assert "out exists already" in capsys.readouterr().err
     assert main(["corrupt-labels", str(small_coco), "out2", "--share", "2"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda document: [document], "only into an object whose annotations are a list"),
+        (lambda document: document | {"annotations": dict(enumerate(document["annotations"]))}, "only into an object"),
+        (
+            lambda document: document | {"annotations": [row | {"id": None} for row in document["annotations"]]},
+            "only where the ids of images and annotations are whole numbers",
+        ),
+    ],
+)
+def test_a_file_that_cannot_be_written_back_is_an_error(root, tmp_path, change, message):
+    for name in FILES.values():
+        (root / name).write_text(json.dumps(change(json.loads((root / name).read_text()))))
+    with pytest.raises(SegscopeError, match=message):
+        corrupt(root, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -143,7 +143,7 @@ class CocoWeb:
             with atomic_path(row.path) as temporary:
                 temporary.write_bytes(last)
                 try:
-                    open_image(temporary, (row.width, row.height)).close()
+                    open_image(temporary, _size_of(row)).close()
                 except SizeMismatchError as error:
                     raise _FetchError(f"not of its annotations' size, {row.width}×{row.height}") from error
                 except SegscopeError as error:
@@ -379,10 +379,15 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
+def _size_of(row: Any) -> tuple[int, int] | None:
+    """The size that an image should be of, if its annotations tell it."""
+    return (row.width, row.height) if row.width else None
+
+
 def _is_whole(row: Any) -> bool:
     """Whether the image is on disk, decodes, and is of the size it should be."""
     try:
-        open_image(row.path, (row.width, row.height)).close()
+        open_image(row.path, _size_of(row)).close()
     except SegscopeError:
         return False
     return True

@@ -175,7 +175,9 @@ def _write_annotations(
     source: Path, target: Path, changes: Mapping[tuple[int, int], Change], category_source: Mapping[int, str]
 ) -> None:
     """Copy an annotation file with the changes; rows that are no annotations are copied as they are."""
-    document = json.loads(source.read_text(encoding="utf-8-sig"))
+    document = json.loads(source.read_bytes())
+    if not isinstance(document, dict) or not isinstance(document["annotations"], list):
+        raise SegscopeError(f"{source}: faults are planted only into an object whose annotations are a list")
     shape = {
         row["id"]: [row["height"], row["width"]] for row in document["images"] if _has(row, "id", "height", "width")
     }

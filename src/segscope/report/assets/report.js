@@ -407,6 +407,10 @@ function countMarks() {
 function drawPerformance() {
   drawn.add("chart-performance");
   const { x, y } = state;
+  if (!columns[x] || !columns[y]) {
+    byId("chart-performance").textContent = "Nothing to show: no metadata differs between the images.";
+    return;
+  }
   const rows = all.filter((i) => isVal(i) && columns[x].values[i] !== null && columns[y].values[i] !== null);
   const points = {
     type: "scattergl", mode: "markers", name: "images", x: rows.map((i) => Number(columns[x].values[i])), y: rows.map((i) => columns[y].values[i]),
