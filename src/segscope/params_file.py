@@ -11,8 +11,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from segscope.errors import SegscopeError
+from segscope.limits import MAX_YAML_BYTES
 from segscope.params import Group, Params, shown
-from segscope.yaml_text import MAX_BYTES, parse_yaml, yaml_reader
+from segscope.yaml_text import parse_yaml, yaml_reader
 
 HEADER = "# Everything a run can vary. An unknown key or an impossible value is an error that says what is allowed.\n"
 WIDTH = 120  # of the file's lines
@@ -23,7 +24,7 @@ def load_params(path: Path | str = "params.yaml") -> Params:
     """Read and validate a params file. Raises SegscopeError naming each wrong key, its value and the choices."""
     try:
         with Path(path).open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
+            content = file.read(MAX_YAML_BYTES + 1)
     except OSError as error:
         raise SegscopeError(f"{path} cannot be read: {error.strerror}") from error
     return parse_params(content, str(path))
@@ -93,7 +94,7 @@ def _flow(value: object) -> str:
     """A value on one line."""
     yaml: Any = yaml_reader()
     stream = io.StringIO()
-    yaml.default_flow_style, yaml.sort_base_mapping_type_on_output, yaml.width = True, False, 2 * MAX_BYTES
+    yaml.default_flow_style, yaml.sort_base_mapping_type_on_output, yaml.width = True, False, 2 * MAX_YAML_BYTES
     yaml.dump(value, stream)
     return stream.getvalue().removesuffix("...\n").strip()
 

@@ -12,9 +12,8 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
 
 from segscope.errors import SegscopeError
+from segscope.limits import MAX_YAML_BYTES, MAX_YAML_VALUES
 
-MAX_BYTES = 2**18
-MAX_VALUES = 50_000
 SHOWN = 240  # characters of a fault
 
 
@@ -28,12 +27,12 @@ def parse_yaml(text: bytes | str, name: str, scale: int = 1) -> Any:
 
     Raises SegscopeError if it is none, or so large, with its aliases written out, that it is not what a person wrote.
     """
-    if len(text) > scale * MAX_BYTES:
-        raise SegscopeError(f"{name} is larger than {scale * MAX_BYTES} bytes: nobody wrote it by hand")
+    if len(text) > scale * MAX_YAML_BYTES:
+        raise SegscopeError(f"{name} is larger than {scale * MAX_YAML_BYTES} bytes: nobody wrote it by hand")
     try:
         text = text if isinstance(text, str) else text.decode()
-        if _count_values(yaml_reader().compose(text), {}) > scale * MAX_VALUES:
-            raise YAMLError(f"more than {scale * MAX_VALUES} values, with aliases written out")
+        if _count_values(yaml_reader().compose(text), {}) > scale * MAX_YAML_VALUES:
+            raise YAMLError(f"more than {scale * MAX_YAML_VALUES} values, with aliases written out")
         return yaml_reader().load(text)
     except RecursionError:
         raise SegscopeError(f"{name} is nested too deeply to be read") from None

@@ -1,74 +1,23 @@
-import collections
-import io
 import os
 import pickle
-import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
+from torch_files import MAGIC, Storage, Tensor, torch_file
 
 from segscope.errors import SegscopeError
 from segscope.model import weights
 from segscope.model.encoder import fetch_encoder, read_encoder
 
-MAGIC = 0x1950A86A20F9469CFC6C
-
-
-class _Storage:
-    def __init__(self, key: str, values: np.ndarray):
-        self.key, self.values = key, values
-
-
-class _Global:
-    """Pickles as a reference to a name, without importing it."""
-
-    def __init__(self, module: str, name: str):
-        self.module, self.name = module, name
-
-
-class _Pickler(pickle._Pickler):
-    """Writes what torch.save wrote before it used zip files."""
-
-    def persistent_id(self, obj):
-        if isinstance(obj, _Storage):
-            return ("storage", _Global("torch", "FloatStorage"), obj.key, "cpu", len(obj.values), None)
-        return None
-
-    def save(self, obj, save_persistent_id=True):
-        if isinstance(obj, _Global):
-            self.write(pickle.GLOBAL + f"{obj.module}\n{obj.name}\n".encode())
-        elif isinstance(obj, _Tensor):
-            self.save(_Global("torch._utils", "_rebuild_tensor_v2"))
-            self.save((obj.storage, obj.offset, obj.shape, obj.strides, False, collections.OrderedDict()))
-            self.write(pickle.REDUCE)
-        else:
-            super().save(obj, save_persistent_id)
-
-
-class _Tensor:
-    def __init__(self, storage, offset, shape, strides):
-        self.storage, self.offset, self.shape, self.strides = storage, offset, shape, strides
-
-
-def torch_file(path: Path, state: dict, storages: list[_Storage]) -> Path:
-    buffer = io.BytesIO()
-    for obj in (MAGIC, 1001, {"little_endian": True}, state):
-        _Pickler(buffer, 2).dump(obj)
-    pickle.dump([s.key for s in storages], buffer, 2)
-    for s in storages:
-        buffer.write(struct.pack("<q", len(s.values)) + s.values.astype("<f4").tobytes())
-    path.write_bytes(buffer.getvalue())
-    return path
-
 
 def test_tensors_are_read_with_offsets_and_strides(tmp_path):
-    storage = _Storage("1", np.arange(12, dtype=np.float32))
+    storage = Storage("1", np.arange(12, dtype=np.float32))
     state = {
-        "whole": _Tensor(storage, 0, (3, 4), (4, 1)),
-        "transposed": _Tensor(storage, 0, (4, 3), (1, 4)),
-        "part": _Tensor(storage, 5, (2,), (3,)),
-        "scalar": _Tensor(storage, 7, (), ()),
+        "whole": Tensor(storage, 0, (3, 4), (4, 1)),
+        "transposed": Tensor(storage, 0, (4, 3), (1, 4)),
+        "part": Tensor(storage, 5, (2,), (3,)),
+        "scalar": Tensor(storage, 7, (), ()),
     }
     arrays = weights.read_torch_state(torch_file(tmp_path / "w.pt", state, [storage]))
     whole = np.arange(12).reshape(3, 4)
@@ -83,16 +32,16 @@ def test_tensors_are_read_with_offsets_and_strides(tmp_path):
     [(10, (4,), (1,)), (0, (3, 5), (4, 1)), (-1, (2,), (1,)), (5, (2,), (-1,))],
 )
 def test_a_tensor_outside_its_storage_is_refused(tmp_path, offset, shape, strides):
-    storage = _Storage("1", np.zeros(12, np.float32))
-    file = torch_file(tmp_path / "w.pt", {"t": _Tensor(storage, offset, shape, strides)}, [storage])
+    storage = Storage("1", np.zeros(12, np.float32))
+    file = torch_file(tmp_path / "w.pt", {"t": Tensor(storage, offset, shape, strides)}, [storage])
     with pytest.raises(SegscopeError, match="outside its storage"):
         weights.read_torch_state(file)
 
 
 def test_a_tensor_larger_than_its_storage_is_refused(tmp_path):
     """A few bytes must not become gigabytes: strides of 0 repeat a value."""
-    storage = _Storage("1", np.zeros(1, np.float32))
-    state = {"t": _Tensor(storage, 0, (2**20, 2**9), (0, 0))}
+    storage = Storage("1", np.zeros(1, np.float32))
+    state = {"t": Tensor(storage, 0, (2**20, 2**9), (0, 0))}
     with pytest.raises(SegscopeError, match="larger than its storage"):
         weights.read_torch_state(torch_file(tmp_path / "w.pt", state, [storage]))
 
@@ -133,8 +82,8 @@ def test_no_code_of_a_hostile_file_is_run(tmp_path, protocol):
 
 
 def test_a_truncated_file_is_an_error(tmp_path):
-    storage = _Storage("1", np.zeros(12, np.float32))
-    file = torch_file(tmp_path / "w.pt", {"t": _Tensor(storage, 0, (12,), (1,))}, [storage])
+    storage = Storage("1", np.zeros(12, np.float32))
+    file = torch_file(tmp_path / "w.pt", {"t": Tensor(storage, 0, (12,), (1,))}, [storage])
     for length in (0, 3, 40, file.stat().st_size - 1):
         short = tmp_path / f"{length}.pt"
         short.write_bytes(file.read_bytes()[:length])
@@ -143,8 +92,8 @@ def test_a_truncated_file_is_an_error(tmp_path):
 
 
 def test_another_network_is_refused(tmp_path):
-    storage = _Storage("1", np.zeros(27 * 32, np.float32))
-    state = {"features.0.weight": _Tensor(storage, 0, (32, 3, 3, 3), (27, 9, 3, 1))}
+    storage = Storage("1", np.zeros(27 * 32, np.float32))
+    state = {"features.0.weight": Tensor(storage, 0, (32, 3, 3, 3), (27, 9, 3, 1))}
     file = torch_file(tmp_path / "w.pt", state, [storage])
     with pytest.raises(SegscopeError, match="1 convolutions and 0 batch norms; a MobileNetV2 backbone has 52"):
         fetch_encoder(str(file), tmp_path / "weights")

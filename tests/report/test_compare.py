@@ -187,13 +187,28 @@ def test_an_image_of_the_same_id_but_other_bytes_is_another():
 
 def test_markdown_escapes_and_says_what_is_not_compared(pair):
     text = as_markdown(*(Side([each]) for each in pair), compare(*pair))
-    assert text.startswith("| val | a&lt;b> | b | difference |\n| --- | --- | --- | --- |\n")
+    assert text.startswith("| val | a&lt;b&gt; | b | difference |\n| --- | --- | --- | --- |\n")
     assert "| iou.person | 0.800 | 0.800 | +0.000 (+0.000 to +0.000) |" in text
     assert "| separability | 0.900 | 0.900 | not compared |" in text
     assert "**" not in text
     assert "car: A finds it as car, B as vehicle." in text
     a, b = ([categories(f"{x}{k}", [loss + k / 1000] * 40) for k in range(3)] for x, loss in (("a", 0.5), ("b", 0.4)))
     assert "| loss | 0.501 | 0.401 | **-0.100 (-0.10" in as_markdown(Side(a), Side(b), compare(a, b))
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("![x](https://a.example/i.png)", r"\!\[x\]\(https:<!-- -->//a.example/i.png\)"),
+        ("@everyone `a` *b*", r"@<!-- -->everyone \`a\` \*b\*"),
+        ("a\n# b | c <img>", r"a \# b \| c &lt;img&gt;"),
+        ("www.a.example", "www<!-- -->.a.example"),
+        ("boundary_iou.person", "boundary_iou.person"),
+    ],
+)
+def test_names_are_nothing_but_text_in_markdown(pair, name, shown):
+    text = as_markdown(Side([replace(pair[0], name=name)]), Side([pair[1]]), compare(*pair))
+    assert text.startswith(f"| val | {shown} | ")
 
 
 def test_several_runs_show_the_least_and_the_greatest_of_what_is_not_compared():

@@ -50,6 +50,16 @@ def test_a_name_that_means_something_else_is_told_apart_and_still_found(name):
     assert resolve_categories([name], categories) == [1]
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [("a\n# b", "a # b"), ("  a\t b ", "a b"), ("abc\u202ecba", "abc cba"), ("\u0645\u06cc\u200c\u062e", None)],
+)
+def test_a_name_is_of_one_line_and_turns_no_text(name, shown):
+    table, _, notes = cleaned([(1, name, "x\ny")], [1])
+    assert table == [(1, "1", shown or name, "x y")]
+    assert bool(notes) == (shown is not None and shown != name.strip())
+
+
 def test_of_too_many_categories_those_without_annotations_are_left_out():
     rows = [(1000 + i, f"kind {i}", None) for i in range(300)]
     table, id_of, notes = cleaned(rows, [1005, 1299])

@@ -406,7 +406,7 @@ def test_a_server_that_drips_is_given_up(small, tmp_path, monkeypatch):
     served, sha256 = small
     with serve(served) as (url, _):
         images = images_of(source(url, tmp_path / "cache", sha256)).head(1)
-    monkeypatch.setattr(web, "IMAGE_SECONDS", 0.2)
+    monkeypatch.setattr(web, "MAX_IMAGE_SECONDS", 0.2)
     with serve(served, drip=0.01) as (url, _):
         failures = source(url, tmp_path / "cache", sha256, attempts=2).fetch(images, 1)
     assert list(failures.values()) == ["it took longer than 0.2 s"]

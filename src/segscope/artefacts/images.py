@@ -12,11 +12,11 @@ import numpy as np
 from PIL import Image
 
 from segscope.errors import SegscopeError
+from segscope.limits import MAX_IMAGE_PIXELS
 
 EXIF_ORIENTATION = 0x0112
 # An image file is untrusted. Of Pillow's formats those that photographs come in; some others start a program.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "JPEG2000", "AVIF", "PPM", "TGA")
-MAX_PIXELS = 2**26  # 67 million; a file of a few kB may declare, and become, gigabytes
 _UPRIGHT = {  # how a picture is turned or mirrored, by its EXIF orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -61,14 +61,14 @@ def _opened(path: Path | str | BinaryIO) -> Image.Image:
     """The image, not decoded yet. Raises SegscopeError if it is no file, or too large to be decoded."""
     if isinstance(path, str | Path) and os.path.exists(path) and not os.path.isfile(path):
         raise SegscopeError("it is no file")  # of a pipe or a device there is no end
-    too_large = f"more than {MAX_PIXELS / 1e6:.0f} million: scale it down"
+    too_large = f"more than {MAX_IMAGE_PIXELS / 1e6:.0f} million: scale it down"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own bound is lower
             image = Image.open(path, formats=FORMATS)
     except Image.DecompressionBombError as error:
         raise SegscopeError(f"its pixels are {too_large}") from error
-    if image.width * image.height > MAX_PIXELS:
+    if image.width * image.height > MAX_IMAGE_PIXELS:
         image.close()
         raise SegscopeError(f"its pixels are {_shape(image.size)}, {too_large}")
     return image

@@ -14,9 +14,9 @@ from pycocotools import mask as rle_api
 
 from segscope.artefacts.rle import rle_runs
 from segscope.errors import SegscopeError
+from segscope.limits import MAX_OUTLINE
 
 MAX_COORDINATE = 100_000  # pixels; pycocotools' work and memory grow with a polygon's extent, in the frame or out of it
-MAX_PERIMETER = 2_000_000  # pixels of an annotation's outlines; pycocotools makes tens of bytes of each, or crashes
 # Pixels from the origin: an outline that is all nearer is one of fractions, for it would be of a single pixel.
 NORMALISED = 1.01
 
@@ -29,7 +29,7 @@ KINDS = {
     "a polygon has an odd count of numbers": "it must be x, y, x, y, …; scripts that cut or join lists lose one",
     "its coordinates are not numbers": "a data frame's gaps become NaN or null",
     "its coordinates are too large": f"beyond {MAX_COORDINATE} pixels",
-    "its outline is too long": f"more than {MAX_PERIMETER} pixels",
+    "its outline is too long": f"more than {MAX_OUTLINE} pixels",
     "its RLE is of another size than the image": "COCO's size is [height, width], its runs go down the columns; "
     "scripts write [width, height], or the runs of a transposed mask",
     "its RLE does not cover the image": "the mask is of another size than the image, or its runs are cut",
@@ -84,7 +84,7 @@ def read_segmentation(segmentation: object, height: int, width: int) -> tuple[st
     if extent <= NORMALISED and max(height, width) > 2:
         polygons = [points * np.resize((width, height), len(points)) for points in polygons]
         form = "fractions of width and height"
-    if sum(map(_perimeter, polygons)) > MAX_PERIMETER:
+    if sum(map(_perimeter, polygons)) > MAX_OUTLINE:
         raise SegscopeError("its outline is too long")
     return rle_api.merge(rle_api.frPyObjects(polygons, height, width))["counts"].decode("ascii"), form
 

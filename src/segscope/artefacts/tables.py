@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 
 from segscope.artefacts.files import atomic_folder, atomic_path
 from segscope.errors import SegscopeError
+from segscope.limits import MAX_TABLE_BYTES
 
-MAX_BYTES = 2**31
 VALUE_BYTES = {"INT64": 8, "DOUBLE": 8, "BOOLEAN": 1 / 8}  # else 4, a string's at least
 
 
@@ -86,7 +86,7 @@ def _read(
                 missing = sorted(set(schema.names) ^ set(known.names))
                 what = f"columns {', '.join(missing)}" if missing else "a column's type"
                 raise SegscopeError(f"{name} has another schema ({what}); {advice}")
-            if (size := _least_bytes(file.metadata)) > MAX_BYTES:
+            if (size := _least_bytes(file.metadata)) > MAX_TABLE_BYTES:
                 raise SegscopeError(
                     f"{name} would take {size / 1e9:.1f} GB of memory or more: no run makes such a table"
                 )

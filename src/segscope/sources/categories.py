@@ -17,6 +17,7 @@ from segscope.taxonomy import MARK
 MAX_CATEGORY_ID = 254  # masks are 8 bits: 0 is background, 255 ignore
 # What columns, masks and tables call pixels of no category; a category of such a name is told apart by MARK.
 RESERVED = ("background", "unlabelled", "none")
+_JOINERS = "\u200c\u200d"  # which Persian, Hindi and emoji need
 SUPER = "super."  # before super-categories' names in columns
 
 
@@ -28,11 +29,12 @@ def clean(table: pd.DataFrame, annotated: Iterable[int], path: object) -> tuple[
     Raises SegscopeError if there are too many.
     """
     notes = []
-    own = table.assign(name=table["name"].str.strip(), parent=table["supercategory"].fillna("").str.strip())
+    own = table.assign(name=table["name"].map(one_line), parent=table["supercategory"].fillna("").map(one_line))
     own["name"] = [name + MARK if name in RESERVED or name.startswith(SUPER) else name for name in own["name"]]
     for before, name in zip(table["name"].str.strip(), own["name"], strict=True):
         if before != name:
-            notes.append(f"{path}: category {before!r} is called {name!r}, for its own name means something else here")
+            why = "for its own name means something else here" if one_line(before) != name else "on one line"
+            notes.append(f"{path}: category {before!r} is called {name!r}, {why}")
     own["parent"] = own["parent"].where(~own["parent"].isin(["", "none"]), own["name"])
     empty = ~own["number"].isin(set(annotated))
     groups = own.loc[own["parent"] != own["name"], "parent"]
@@ -109,6 +111,11 @@ def _free(wanted: pd.Series, taken: pd.Series) -> list[int]:
 
 def _labels(table: pd.DataFrame) -> list[str]:
     return [f"{row.source_id} {row.name}" for row in table.itertuples(index=False)]
+
+
+def one_line(name: str) -> str:
+    """A name as pages and terminals can show it: without line breaks, and what else is not printed or turns text."""
+    return " ".join("".join(c if c.isprintable() or c in _JOINERS else " " for c in name).split())
 
 
 def some(values: Sequence[Any], most: int = 5) -> str:

@@ -43,6 +43,14 @@ from tqdm import tqdm
 from segscope.artefacts.files import atomic_folder, atomic_path, sha256_of
 from segscope.artefacts.images import SizeMismatchError, open_image
 from segscope.errors import SegscopeError
+from segscope.limits import (
+    MAX_ANNOTATION_BYTES,
+    MAX_ARCHIVE_BYTES,
+    MAX_ARCHIVE_SECONDS,
+    MAX_IMAGE_BYTES,
+    MAX_IMAGE_SECONDS,
+    MAX_REDIRECTS,
+)
 from segscope.sources.checksums import known_checksums
 from segscope.sources.names import path_below
 
@@ -53,12 +61,7 @@ ARCHIVES = {
 }
 CONNECTIONS = 16
 TIMEOUT = (10, 30)  # seconds: to connect, between bytes
-IMAGE_SECONDS, ARCHIVE_SECONDS = 300, 6 * 3600  # for all bytes of one attempt, however slowly they drip
 CHUNK = 1 << 16
-MAX_REDIRECTS = 5
-MAX_IMAGE_BYTES = 64 << 20
-MAX_ARCHIVE_BYTES = 4 << 30
-MAX_ANNOTATION_BYTES = 2 << 30  # of one file in it; COCO's largest is 0.5
 MAX_RETRY_AFTER = 120  # seconds
 
 
@@ -329,7 +332,7 @@ def _body(session: requests.Session, url: str, stop: Event) -> tuple[bytes, str 
     """A file, and its MD5 if the server tells it."""
     with _response(session, url) as response:
         data = bytearray()
-        for chunk in _chunks(response, IMAGE_SECONDS, stop):
+        for chunk in _chunks(response, MAX_IMAGE_SECONDS, stop):
             data += chunk
             if len(data) > MAX_IMAGE_BYTES:
                 raise _FetchError(f"larger than {MAX_IMAGE_BYTES} bytes")
@@ -367,7 +370,7 @@ def _append(session: requests.Session, url: str, archive: Path) -> bool:
                 total=total, initial=have * resumed, desc=archive.name, unit="B", unit_scale=True, disable=None
             ) as bar,
         ):
-            for chunk in _chunks(response, ARCHIVE_SECONDS):
+            for chunk in _chunks(response, MAX_ARCHIVE_SECONDS):
                 file.write(chunk)
                 bar.update(len(chunk))
                 if file.tell() > MAX_ARCHIVE_BYTES:

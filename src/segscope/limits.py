@@ -1,0 +1,32 @@
+"""How much of the machine untrusted input may ask for, in one place.
+
+Each bound can be raised by an environment variable of its name, as SEGSCOPE_MAX_IMAGE_PIXELS=200000000: it changes no
+result, and so is no parameter of a run.
+"""
+
+from __future__ import annotations
+
+import os
+
+
+def _bound(name: str, default: int) -> int:
+    text = os.environ.get(f"SEGSCOPE_{name}", str(default))
+    if not text.isdecimal() or not int(text):
+        raise SystemExit(f"error: SEGSCOPE_{name}={text} of the environment is not a whole number from 1 on")
+    return int(text)
+
+
+MAX_IMAGE_PIXELS = _bound("MAX_IMAGE_PIXELS", 2**26)  # 67 million; a file of a few kB may become gigabytes
+MAX_OUTLINE = _bound("MAX_OUTLINE", 2_000_000)  # pixels of an annotation's; pycocotools makes tens of bytes of each
+MAX_TABLE_BYTES = _bound("MAX_TABLE_BYTES", 2**31)  # in memory
+MAX_YAML_BYTES = _bound("MAX_YAML_BYTES", 2**18)
+MAX_YAML_VALUES = _bound("MAX_YAML_VALUES", 50_000)  # with aliases written out
+MAX_PICKLE_BYTES = _bound("MAX_PICKLE_BYTES", 2**22)  # without the tensors
+MAX_PICKLE_MEMO = _bound("MAX_PICKLE_MEMO", 100_000)  # Python makes room for the highest number at once
+MAX_PICKLE_CONTAINERS = _bound("MAX_PICKLE_CONTAINERS", 20_000)  # nested deeper they overflow the stack
+MAX_IMAGE_BYTES = _bound("MAX_IMAGE_BYTES", 2**26)  # of a download, as the following
+MAX_ARCHIVE_BYTES = _bound("MAX_ARCHIVE_BYTES", 2**32)
+MAX_ANNOTATION_BYTES = _bound("MAX_ANNOTATION_BYTES", 2**31)  # of a file in the archive; COCO's largest is 0.5 GB
+MAX_IMAGE_SECONDS = _bound("MAX_IMAGE_SECONDS", 300)  # however slowly the bytes drip
+MAX_ARCHIVE_SECONDS = _bound("MAX_ARCHIVE_SECONDS", 6 * 3600)
+MAX_REDIRECTS = _bound("MAX_REDIRECTS", 5)
