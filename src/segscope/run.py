@@ -158,7 +158,7 @@ class Run:
         path = self.path(name)
         try:
             return json.loads(path.read_text(encoding="utf-8") if self._read is None else self._read(FILES[name]))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise SegscopeError(f"{path} cannot be read ({error}); run `dvc repro` to make it") from error
 
 

@@ -50,4 +50,6 @@ def _why(error: Exception, revision: str) -> str:
             "there is no such revision; `git log --all` and `dvc exp show` list them, `git fetch` and `dvc exp pull` "
             "fetch more, and of a clone made with --depth `git fetch --unshallow` fetches the rest"
         )
+    if isinstance(error, AttributeError):  # of what git knows, as `main:params.yaml`, but DVC takes for a commit
+        return "it is no commit, tag, branch or experiment"
     return f"{' '.join(str(error).split())}; `segscope doctor` looks at git and DVC"

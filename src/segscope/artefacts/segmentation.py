@@ -55,7 +55,7 @@ def read_segmentation(segmentation: object, height: int, width: int) -> tuple[st
     if isinstance(segmentation, str):
         try:
             return read_segmentation(msgspec.json.decode(segmentation), height, width)[0], "JSON in a string"
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise SegscopeError(f"it is {'neither polygons nor RLE' if segmentation else 'empty'}") from error
     if not segmentation:
         raise SegscopeError("it is empty")

@@ -123,7 +123,7 @@ def decode_instances(job: Job) -> tuple[dict[str, list], list[dict[str, Any]], C
         try:
             segmentation = msgspec.json.decode(row["segmentation"])
             outline, form = read_segmentation(segmentation, job.height, job.width)
-        except (SegscopeError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (SegscopeError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             skipped.append(skip("bad_segmentation", str(error), job.image_id, row["annotation_id"], job.path))
             continue
         counts.append(outline)

@@ -94,6 +94,6 @@ def read_encoder(folder: Path) -> tuple[str, Path | None]:
     """The kind (`torch`, `keras`, `imagenet`, `none`) and the weights file that `fetch_encoder` left."""
     try:
         kind = json.loads((folder / "encoder.json").read_text(encoding="utf-8"))["kind"]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise SegscopeError(f"{folder}/encoder.json cannot be read ({error}); run `dvc repro download`") from error
     return kind, {"torch": folder / "encoder.npz", "keras": folder / "encoder.h5"}.get(kind)

@@ -137,7 +137,7 @@ def _rows(raws: _Raws, kind: type[Row], name: str, skipped: list[dict[str, Any]]
         try:
             rows.append(decoder.decode(raw))
             numbers.append(number)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             skipped.append(skip("malformed", _malformed(f"{name}[{number}]", raw, error)))
     return rows, numbers
 
@@ -146,6 +146,8 @@ def _malformed(row: str, raw: msgspec.Raw, error: Exception) -> str:
     """Which field is wrong, how, and its value."""
     if isinstance(error, UnicodeDecodeError):
         return f"{row}: it is not in UTF-8: convert the file, as `iconv -f LATIN1 -t UTF-8` does"
+    if isinstance(error, RecursionError):
+        return f"{row}: it is nested too deeply to be read"
     what, _, field = str(error).partition(" - at `$.")
     field = field.removesuffix("`")
     if not field:
@@ -194,7 +196,7 @@ def _groups(raws: _Raws, field: str, path: Path | str) -> dict[int, str]:
     for raw in _listed(raws):
         try:
             row = decoder.decode(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             continue  # listed as malformed
         fields |= row.keys()
         text = id_text(row.get("id"))

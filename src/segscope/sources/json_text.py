@@ -54,6 +54,8 @@ def decode(text: bytes, kind: type[Document], path: Path | str) -> tuple[Documen
                 raise
             said = f"{path}: {odd} NaN or Infinity, which JSON does not know, are read as null"
             return msgspec.json.decode(text, type=kind), [said]
+    except RecursionError:
+        raise SegscopeError(f"annotation file {path} is nested too deeply to be read") from None
     except UnicodeDecodeError as error:
         encoding = error.encoding.upper()
         raise SegscopeError(

@@ -91,7 +91,7 @@ def _candidates(coco: CocoSplit) -> pd.DataFrame:
     for row in table.to_dict("records"):
         try:
             row["rle"] = segmentation_rle(msgspec.json.decode(row["segmentation"]), row["height"], row["width"])
-        except (SegscopeError, msgspec.DecodeError):
+        except (SegscopeError, msgspec.DecodeError, RecursionError):
             continue
         encoded = {"size": [row["height"], row["width"]], "counts": row["rle"].encode("ascii")}
         if rle_api.area(encoded) >= MIN_SHARE * row["height"] * row["width"]:
