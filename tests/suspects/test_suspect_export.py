@@ -44,6 +44,14 @@ def run():
     return issues, index, instances, predictions
 
 
+def test_ids_that_annotations_of_two_images_share_are_told_apart(run):
+    issues, index, instances, predictions = run
+    issues = pd.concat([issues.head(1), issues.head(1).assign(image_id=2)])
+    instances = pd.concat([instances, instances.assign(image_id=2)])
+    document = as_coco(issues, index, instances, predictions, TAXONOMY)
+    assert [(row["image_id"], row["id"]) for row in document["annotations"]] == [(1, 7), (2, 8)]
+
+
 def test_coco_opens_with_pycocotools(run, tmp_path):
     issues, index, instances, predictions = run
     document = as_coco(issues, index, instances, predictions, TAXONOMY)

@@ -38,7 +38,7 @@ def as_coco(
     """A COCO instances document of the suspects' images; what segscope says is in each annotation's `segscope`.
 
     A suspect annotation keeps its mask and category. A missing one gets the predicted region and the suggested class's
-    first category, and an id after all others.
+    first category, and an id after all others; so does any annotation whose id another suspect has.
     """
     images = index[index["image_id"].isin(issues["image_id"])].set_index("image_id")
     own = instances.set_index(["image_id", "annotation_id"])
@@ -46,7 +46,7 @@ def as_coco(
     predicted = predictions.set_index("image_id")["mask"]
     free = int(instances["annotation_id"].max()) + 1 if len(instances) else 1
     source = taxonomy.categories.set_index("category_id")["source_id"]
-    rows = []
+    rows, taken = [], set[int]()
     for issue in issues.to_dict("records"):
         height, width = (int(images.loc[issue["image_id"], side]) for side in ("height", "width"))
         if pd.isna(issue["annotation_id"]):
@@ -65,6 +65,9 @@ def as_coco(
             found = own.loc[(issue["image_id"], issue["annotation_id"])]
             row = {"id": int(issue["annotation_id"]), "category_id": int(found["category_id"]), "rle": found["rle"]}
             row |= {"area": int(found["area"]), "bbox": found["bbox"]}
+            if row["id"] in taken:  # ids may be unique in their image only
+                row["id"], free = free, free + 1
+            taken.add(row["id"])
         rows.append(
             {
                 "id": row["id"],
