@@ -3,9 +3,11 @@
 import json
 import os
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
+import browser
 import numpy as np
 import pandas as pd
 import pytest
@@ -81,6 +83,13 @@ def varied(made_once, finished) -> Path:
         (folder / "said.txt").write_text(said)
 
     return made_once("varied", fill)
+
+
+@pytest.fixture(scope="module")
+def open_report() -> Iterator[Callable]:
+    """Shows a report in a browser: `browser.shown`. One browser a module: it takes longer to start than to show."""
+    with browser.chromium() as running:
+        yield partial(browser.shown, running)
 
 
 @pytest.fixture

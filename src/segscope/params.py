@@ -363,7 +363,12 @@ class Insights(Group):
 class Report(Group):
     title: Text = Field(default="segscope", description="of the page")
     suspects: PositiveInt = Field(default=24, description="suspect labels of each kind to show")
-    thumbnail: int = Field(default=160, ge=32, le=512, description="pixels, longer side")
+    thumbnail: int = Field(default=160, ge=32, le=512, description="pixels, longer side of an image in a grid")
+    photograph: int = Field(default=640, ge=64, le=4096, description="pixels, longer side of an opened image at most")
+    photographs: PositiveInt = Field(
+        default=5000, description="of more images, only those that the report says something of have a photograph"
+    )
+    quality: int = Field(default=80, ge=1, le=100, description="of the pictures, as WebP has it")
 
 
 class Params(Group):

@@ -9,7 +9,6 @@ import boto3
 import dvc.api
 import pytest
 import yaml
-from browser import open_report
 from moto.server import ThreadedMotoServer
 from project import ENVIRONMENT, ROOT, STAGES, call, commit, copy_of, metrics, run, set_params
 
@@ -72,7 +71,7 @@ def test_the_table_of_experiments_fits_a_terminal(experimented):
         assert text in shown
 
 
-def test_plots_of_two_revisions_open_without_a_network(experimented):
+def test_plots_of_two_revisions_open_without_a_network(experimented, open_report):
     run(experimented, "dvc", "plots", "diff", "HEAD", "other", "--out", "plots")
     with open_report(experimented / "plots", ready=".vega-embed canvas, .vega-embed svg") as page:
         assert page.locator(".vega-embed").count() >= 10

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from browser import open_report
+from browser import violations
 from PIL import Image
 from scipy import stats
 
@@ -219,33 +219,65 @@ def test_several_runs_show_the_least_and_the_greatest_of_what_is_not_compared():
     assert [spread(values) for values in ([0.9, 0.95], [0.9], [])] == ["0.900 to 0.950", "0.900", "–"]
 
 
-def test_the_page_links_the_two_maps(pair, tmp_path):
+@pytest.fixture
+def page_of(pair, tmp_path):
+    """The page of two sides, as written of 40 photographs."""
     for i in range(40):
         Image.new("RGB", (40, 30), (6 * i, 0, 0)).save(tmp_path / f"{i}.png")
     paths = [str(tmp_path / f"{i}.png") for i in range(40)]
     sums = [sha256_of(Path(path)) for path in paths]
-    sides = [Side([replace(each, index=each.index.assign(path=paths, sha256=sums))]) for each in pair]
-    write_comparison(*sides, compare_sides(*sides), tmp_path / "page")
-    page_text = (tmp_path / "page" / "index.html").read_text()
-    assert "a<b>" not in page_text
-    with open_report(tmp_path / "page") as page:
+
+    def write(*runs: RunOf | list[RunOf]) -> Path:
+        sides = [
+            Side([replace(each, index=each.index.assign(path=paths, sha256=sums)) for each in of])
+            for of in (run if isinstance(run, list) else [run] for run in runs)
+        ]
+        write_comparison(*sides, compare_sides(*sides), tmp_path / "page")
+        return tmp_path / "page"
+
+    return write
+
+
+def test_the_page_links_the_two_maps(pair, page_of, open_report):
+    folder = page_of(*pair)
+    assert "a<b>" not in (folder / "index.html").read_text()
+    with open_report(folder) as page:
         assert page.inner_text("h1") == "a<b> and b"
+        assert "Nothing is shown to have changed" in page.inner_text(".lede")
         assert page.locator("#improved .triple").count() == 0
-        assert page.locator("#worse .triple").count() == 12
-        assert page.locator("#worse figcaption").first.inner_text() == "39 · IoU 0.850 → 0.267"
+        assert page.locator("#worse .triple").count() == 24
+        assert page.locator("#worse figcaption").first.inner_text().split("\n") == ["39", "IoU 0.850 → 0.267", "−0.58"]
         assert "car: A finds its pixels as car, B as vehicle." in page.inner_text("#yardsticks")
         assert "separability\t0.900\t0.900" in page.inner_text("#apart")
-        page.locator("#map-a").scroll_into_view_if_needed()
-        box = page.locator("#map-a .nsewdrag").bounding_box()
-        page.mouse.move(box["x"] + 2, box["y"] + 2)
+        page.click("[data-category=bus]")
+        assert page.locator("#worse .triple").count() == 24
+        page.locator("#map-a .mapbox").scroll_into_view_if_needed()
+        box = page.locator("#map-a .mapbox").bounding_box()
+        # Past the buttons at its left: the points lie in a column in its middle.
+        page.mouse.move(box["x"] + 60, box["y"] + 2)
         page.mouse.down()
-        for a, b in ((1, 0), (1, 0.5), (0, 0.5), (0, 0.02)):
-            page.mouse.move(box["x"] + 2 + (box["width"] - 4) * a, box["y"] + 2 + (box["height"] - 4) * b, steps=8)
+        for a, b in ((0.95, 0.01), (0.95, 0.5), (0.15, 0.5)):
+            page.mouse.move(box["x"] + box["width"] * a, box["y"] + box["height"] * b, steps=8)
         page.mouse.up()
-        page.wait_for_function("document.getElementById('selected').textContent.endsWith('images are selected')")
-        chosen = [page.evaluate(f"document.getElementById('map-{m}').data[0].selectedpoints") for m in "ab"]
-        assert chosen[0] == chosen[1]
-        assert 0 < len(chosen[0]) < 40
+        chosen = int(page.inner_text("#selected").split()[0])
+        assert 15 < chosen < 25
+        with page.expect_download() as download:
+            page.click("#bar >> text=Image ids")
+        ids = Path(download.value.path()).read_text().split()
+        assert sorted(map(int, ids)) == list(range(40 - chosen, 40))  # those that lie higher
+        assert not violations(page)
+        page.keyboard.press("Escape")
+        assert page.inner_text("#selected") == "nothing is selected"
+
+
+def test_the_page_gives_verdicts_where_trainings_tell_a_change(page_of, open_report):
+    a, b = ([categories(f"{x}{k}", [loss + k / 1000] * 40) for k in range(3)] for x, loss in (("a", 0.5), ("b", 0.4)))
+    with open_report(page_of(a, b), width=390, theme="dark") as page:
+        assert "shown to be better in 1, worse in 0" in page.inner_text(".lede")
+        assert "better" in page.inner_text("tr[data-metric=loss]")
+        assert "unclear" in page.inner_text("tr[data-metric='iou.person']")
+        assert page.locator("#improved .triple").count() == 24
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 def test_a_run_is_read_from_its_revision(tmp_path, monkeypatch):

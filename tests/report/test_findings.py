@@ -25,10 +25,14 @@ def run_of(folder: Path, **training: object) -> Run:
 
 
 def test_how_a_run_was_made_is_said_by_what_decided_it(tmp_path):
-    assert produced(run_of(tmp_path, recipe="reference", epochs=4, seeds=[5, 6])) == (
-        "Variant category, source sample, 128 pixels, reference recipe, 4 epochs at most, seed 5; "
-        f"model {MODEL}, images {INDEX} (their sums in dvc.lock)."
-    )
+    assert produced(run_of(tmp_path, recipe="reference", epochs=4, seeds=[5, 6])) == {
+        "variant": "category",
+        "source": "sample, seed 0",
+        "resolution": "128 × 128 pixels",
+        "training": "reference recipe, 4 epochs at most, seed 5, 6",
+        "model": MODEL,
+        "images": INDEX,
+    }
 
 
 def test_equal_runs_are_said_to_be_made_alike_wherever_they_lie(tmp_path):

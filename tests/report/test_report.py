@@ -1,14 +1,19 @@
+import hashlib
 import html
 import json
 import re
+import shutil
+import subprocess
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from browser import open_report
 from conftest import instances_of
 from PIL import Image
+from playwright.sync_api import expect
 
 from segscope.artefacts.images import encode_png
 from segscope.artefacts.measures import Measure, Measures, measure_table, of_split
@@ -105,6 +110,8 @@ def findings(tmp_path) -> Findings:
     instances = instances_of([{"id": 7, "category_id": 1, "segmentation": square}], 30, 40).assign(image_id=1)
     scores = pd.DataFrame({"loss": [0.5, 0.25], f"iou.{HOSTILE}": [0.5, np.nan]})
     predictions = scores.assign(image_id=ids, split="val", pixel_accuracy=[0.9, 0.8], confidence=0.7)
+    # Of 32 × 32 pixels, predicted × category: half of the class's are taken for background, a few the other way.
+    predictions["counts"] = [[500, 100, 20, 24, 300, 80], [600, 0, 0, 424, 0, 0]]
     predictions["mask"] = [encode_png(np.ones((SIDE, SIDE), np.uint8))] * 2
     predictions["loss_map"] = [encode_png(np.full((SIDE // 2, SIDE // 2), 64, np.uint8))] * 2
     profile = {"cluster": 0, "name": HOSTILE, "size": 2, "groups": 2, "inside": 1.0, "rest": 0.5, "lift": 2.0}
@@ -117,12 +124,15 @@ def findings(tmp_path) -> Findings:
     supports = {"image_id": [2], "class": [HOSTILE], "pixels": [64], "score": [1.5], "constant": [0.5]}
     supports |= {"region": [encode_png(np.ones((SIDE, SIDE), np.uint8))], "support": [np.arange(SIDE**2) * 1.0]}
     insight = {"kind": "hard", "statement": HOSTILE, "query": f"`{HOSTILE}` >= 1", "images": 2, "explained": 0.5}
+    insight |= {"name": HOSTILE, "metric": "loss", "units": 2, "inside": 0.5, "rest": 0.25, "p_value": 0.01}
+    insight |= {"difference": 0.25, "low": 0.125, "high": 0.375}
     bins = {"low": 0.0, "high": 9.0, "images": 2, "mean": 0.4, "mean_low": np.nan, "mean_high": np.nan}
     associations = pd.DataFrame({"column": ["brightness"], "metric": ["loss"], "bins": [[bins]]})
     return Findings(
         params=PARAMS.model_copy(update={"variant": HOSTILE}),
         taxonomy=TAXONOMY,
-        produced=HOSTILE,
+        produced=dict.fromkeys(("variant", "source", "resolution", "training", "model", "images"), HOSTILE),
+        run_id=HOSTILE,
         samples=pd.DataFrame(
             {
                 "image_id": ids,
@@ -132,6 +142,7 @@ def findings(tmp_path) -> Findings:
                 "n_instances": [1, 2],
                 "is_gray": [True, False],
                 "dominant": ["</script>" + HOSTILE, "none"],
+                "user.weather": [HOSTILE, "sun"],
             }
         ),
         heavy=np.array([1, -1]),
@@ -154,10 +165,21 @@ def findings(tmp_path) -> Findings:
         insights=pd.DataFrame([insight | {"image_ids": np.array(ids)}]),
         history=pd.DataFrame({"epoch": [1], "loss": [0.5], "val_loss": [0.6]}),
         confusion=pd.DataFrame({"actual": [HOSTILE], "predicted": [HOSTILE], "share": [1.0]}),
-        confused={HOSTILE: {"statement": f"Pixels wrongly predicted as {HOSTILE} are: {HOSTILE} 90%."}},
+        confused={
+            HOSTILE: {
+                "statement": f"Pixels wrongly predicted as {HOSTILE} are: {HOSTILE} 90%.",
+                "categories": {HOSTILE: {"share": 0.9, "taken": 0.5, "low": 0.4, "high": 0.6, "carriers": 30}},
+            }
+        },
         pairs=pd.DataFrame(
             {"predicted": [HOSTILE], "category": [HOSTILE], "pixels": [9], "share_of_category": [1.0], "split": ["val"]}
         ),
+        reliability=pd.DataFrame({"class": [HOSTILE], "confidence": [0.9], "accuracy": [0.8], "pixels": [0.5]}),
+        duplicates=pd.DataFrame(
+            {"image_id": [3, 2], "split": "val", "other_id": 1, "other_split": ["train", "val"], "kind": "near"}
+        ).assign(distance=0.0625),
+        copies=pd.DataFrame({"image_id": [3], "path": HOSTILE}),
+        skipped=pd.DataFrame({"split": ["val"], "image_id": [9], "reason": "not_readable"}),
         measures=Measures(measure_table(MEASURES)),
     )
 
@@ -167,28 +189,58 @@ def report(findings, tmp_path):
     return write_report(findings, tmp_path / "report"), tmp_path / "report"
 
 
+def content(folder: Path, name: str) -> Any:
+    """What a script hands to the page."""
+    text = (folder / f"{name}.js").read_text()
+    start = f"segscope({json.dumps(name)},"
+    assert text.startswith(start)
+    return json.loads(text.removeprefix(start).removesuffix(");\n"))
+
+
 def test_names_from_the_data_are_text_never_markup(report):
     _, folder = report
     page = (folder / "index.html").read_text()
     assert HOSTILE not in page
-    assert page.count("</script>") == 3
     assert "&lt;img src=x onerror=alert(1)&gt;" in page
-    assert all("<" not in file.read_text() for file in (folder / "views").iterdir())
+    assert page.count("</script>") == 1
+    assert all(
+        "<" not in file.read_text()
+        for part in ("data", "layers", "attention")
+        for file in (folder / part).rglob("*.js")
+    )
 
 
-def test_the_report_shows_what_was_found(report):
+def test_the_report_says_what_was_found(report):
     shown, folder = report
     assert {measure.measure: measure.value for measure in shown} == {"images": 2, "clusters": 1, "suspects": 2}
-    page = (folder / "index.html").read_text()
-    data = json.loads(re.search(r'id="data">(.*?)</script>', page, re.S).group(1))
-    assert data["columns"]["loss"]["values"] == [0.5, 0.25]
-    assert data["columns"]["cluster"]["values"] == [0, -1]
-    assert data["columns"][f"iou.{HOSTILE}"]["values"] == [0.5, None]
-    assert data["columns"]["heavy"]["values"] == ["person-heavy", "neither"]
-    assert "share.background" not in data["columns"]  # the same for all
-    assert data["neighbors"] == [[1], [0]]
-    assert [issue["sample"] for issue in data["issues"]] == [0, 0]
-    assert data["objects"] == {
+    run = content(folder, "data/run")
+    assert [column["name"] for column in run["columns"]][:4] == ["split", "cluster", "loss", f"iou.{HOSTILE}"]
+    assert "share.background" not in {column["name"] for column in run["columns"]}  # the same for all
+    assert run["measures"]["val"][f"iou.{HOSTILE}"] == [0.5, 0.4, 0.6, 2, 30]
+    assert run["insights"][0]["points"] == [0, 1]
+    assert run["clusters"][0]["images"] == [0]
+    assert run["heat"] == {
+        "0": [["attention/cluster-0", f"attention of cluster 0: {HOSTILE}"]],
+        "1": [["attention/support-1", f"support of wrong {HOSTILE}"]],
+    }
+    # The images with most pixels of a cell, those that have any.
+    assert run["cells"][f"class|background|{HOSTILE}"] == [0]
+    assert run["cells"][f"category|{HOSTILE}|unlabelled"] == [1, 0]
+    assert run["categoryClass"] == {"unlabelled": "background", HOSTILE: HOSTILE, OTHER: HOSTILE}
+    assert [(pair["a"], pair["b"], pair["left_out"]) for pair in run["copies"]["pairs"]] == [
+        (None, 0, True),
+        (1, 0, False),
+    ]
+    assert run["skipped"] == [{"split": "val", "reason": "not_readable", "n": 1}]
+    assert [(row["category"], row["size"], row["found"], row["of"]) for row in run["found"]] == [
+        ("", "", 1, 2),
+        ("", "small", 1, 1),
+        ("", "large", 0, 1),
+        (HOSTILE, "", 0, 1),
+        (OTHER, "", 1, 1),
+    ]
+    objects = content(folder, "data/objects")
+    assert objects["rows"] == {
         "object_id": [3, 0, 1],
         "class": [HOSTILE] * 3,
         "category": [None, HOSTILE, OTHER],
@@ -198,27 +250,16 @@ def test_the_report_shows_what_was_found(report):
         "box": [[0.1, 0.1, 0.2, 0.3], [0.25, 0.5, 0.5, 0.2], [0, 0, 0.1, 0.1]],
         "sample": [1, 0, 0],
     }
-    assert sum(data["objectCounts"]["n"]) == 3  # without the crowd
-    assert "its object is missed: recall 12%, IoU 0.06" in page
-    assert re.search(r"50 % <small>40 to 62&nbsp;%</small></td>\s+<td>1 of 2</td>", page)
-    assert re.search(r"50 % <small>too few for an interval</small></td>\s+<td>1 of 1</td>", page)
-    shares = re.findall(r'data-category="([^"]*)" data-size="(\w*)".*?<td>(\d of \d)</td></tr>', page, re.S)
-    own, other = (html.escape(name) for name in (HOSTILE, OTHER))
-    of_sizes = [("", "small", "1 of 1"), ("", "large", "0 of 1")]
-    assert shares == [("", "", "1 of 2"), *of_sizes, (own, "", "0 of 1"), (other, "", "1 of 1")]
-    assert re.search(r"over 3 trainings the\s+standard deviation is 0\.031 of the loss", page)
-    assert re.search(
-        r"sure by 80 % on average, and\s+70 % are right: too sure by 0\.100 <small>0\.050 to 0\.150, n 25<", page
-    )
-    assert "0.500 <small>0.400 to 0.600, n 30<" in page
-    assert "1.5 images carry it: too few for an interval" in page
-    assert "0.400 to 0.600, n 2<" not in page
-    assert "agree by 0.75" in page
-    assert "too few to" in page
-    assert data["iou"]["val"] == {"value": [0.5], "low": [0.4], "high": [0.6]}
-    assert 'data-points="0 1"' in page
-    for name in re.findall(r'src="([^"]+)"', page):
-        assert (folder / name).is_file()
+    assert sum(objects["counts"]["n"]) == 3  # without the crowd
+    suspects = content(folder, "data/suspects")
+    assert [(each["kind"], each["annotation_id"], each.get("became")) for each in suspects["shown"]] == [
+        ("mislabeled", 7, "recall 12%, IoU 0.06"),
+        ("missing", None, None),
+    ]
+    assert [issue["sample"] for issue in suspects["all"]] == [0, 0]
+    for number in range(2):
+        photo, outlines = (Image.open(folder / "crops" / f"{number}.{kind}") for kind in ("webp", "png"))
+        assert abs(photo.width / photo.height - outlines.width / outlines.height) < 0.05
 
 
 def test_the_listed_objects_are_bounded_and_of_every_kind():
@@ -236,83 +277,244 @@ def test_the_listed_objects_are_bounded_and_of_every_kind():
     assert missed["area"].tolist() == many[many["found"].eq(False)]["area"].nlargest(len(missed)).tolist()
 
 
-def test_what_is_not_known_is_shown_as_such(findings, tmp_path):
+def test_what_is_not_known_is_shown_as_such(findings, tmp_path, open_report):
     known = measure_table(of_split("val", [Measure("calibration_error", 0.1, 2)]))
     write_report(replace(findings, measures=Measures(known)), tmp_path / "report")
-    page = (tmp_path / "report" / "index.html").read_text()
-    assert not re.search(r"\bnan\b", page, re.I)  # neither as text nor in the script's JSON
-    assert "Trustworthiness of the map: –." in page
-
-
-def test_where_no_metadata_differs_the_chart_says_so(report):
-    _, folder = report
-    with open_report(folder) as page:
-        page.evaluate("delete columns[state.x]; drawPerformance()")
-        assert page.inner_text("#chart-performance") == "Nothing to show: no metadata differs between the images."
+    for file in (tmp_path / "report" / "data").rglob("*.js"):
+        assert not re.search(r"\bnan\b|infinity", file.read_text(), re.I)
+    with open_report(tmp_path / "report", fragment="#explore") as page:
+        assert "Trustworthiness of the map –." in page.inner_text(".note")
+        go(page, "overview")
+        assert "no image with labels" in page.inner_text(".lede")
 
 
 def test_the_page_lets_nothing_in(report):
     _, folder = report
     page = (folder / "index.html").read_text()
     (policy,) = re.findall(r'Content-Security-Policy" content="([^"]+)"', page)
-    assert policy.startswith("default-src 'none'; script-src 'self'")
+    assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self';")
+    assert "unsafe" not in policy
+    assert not re.search(r"<style|<script(?! src=)|\son\w+=|\sstyle=", page.replace(html.escape(HOSTILE), ""))
+    assert len(page) < 200_000
     for name in ("index.html", "report.js", "style.css"):
-        assert not re.search(r"https?://|//cdn", (folder / name).read_text())
+        text = (folder / name).read_text().replace("http://www.w3.org/2000/svg", "")
+        assert not re.search(r"https?://|//cdn|\beval\(|new Function", text)
 
 
-def test_hostile_names_show_as_text_in_a_browser(report):
+VIEWS = ("overview", "explore", "clusters", "objects", "review", "performance", "confusion", "duplicates")
+
+
+def go(page, view: str) -> None:
+    """Go to a view, and wait until all of it is there."""
+    page.evaluate(f"location.hash = {json.dumps(view)}")
+    page.wait_for_selector(f"#view-{view.split('/')[0]}")
+    expect(page.locator("[aria-busy=true]")).to_have_count(0)
+
+
+def test_hostile_names_show_as_text_in_a_browser(report, open_report):
     _, folder = report
     with open_report(folder) as page:
-        assert page.inner_text("h1") == HOSTILE
-        assert HOSTILE in page.inner_text("#top-insights")
+        assert page.inner_text(".brand") == HOSTILE
+        for view in VIEWS:
+            go(page, view)
+            assert page.locator("img[src=x]").count() == 0
+            if view != "duplicates":
+                assert HOSTILE in page.inner_text("main")
+        go(page, "explore")
+        assert page.locator("#color-by optgroup[label='Your own'] option").all_inner_texts() == ["weather"]
         page.select_option("#color-by", label="most pixels of")
-        page.wait_for_function("document.querySelector('#chart-map .legend')?.textContent.includes('onerror')")
-        page.click("#clusters .view")
-        page.wait_for_selector("#sample[open] #sample-view img")
+        expect(page.locator("#legend")).to_contain_text("onerror")
+        go(page, "image/1")
+        page.wait_for_selector(".shot canvas")
         assert HOSTILE in page.inner_text("#sample-suspects")
         assert HOSTILE in page.inner_text("#sample-objects")
-        page.select_option("#sample-layer", label=f"attention: cluster 0: {HOSTILE}")
-        page.wait_for_selector("#sample-view .over")
+        page.click("[data-layer='attention/cluster-0']")
+        page.wait_for_selector("[data-layer='attention/cluster-0'] canvas")
         assert page.locator("img[src=x]").count() == 0
 
 
-def test_marks_become_the_file_that_data_exclude_reads(report, tmp_path):
+def test_marks_are_kept_and_become_the_file_that_data_exclude_reads(report, tmp_path, open_report):
     _, folder = report
-    with open_report(folder) as page:
-        page.check('fieldset[data-mark-annotation="7"] input[value=exclude]')
-        page.check('fieldset[data-mark-annotation=""] input[value=exclude]')
-        assert page.inner_text("#marks-count") == "1 annotations and 1 images to exclude, 0 to keep"
-        with page.expect_download() as download:
-            page.click("#export-marks")
-        download.value.save_as(tmp_path / "exclude.yaml")
+    with open_report(folder, fragment="#review") as page:
+        page.wait_for_selector("#queue [aria-current]")
+        page.keyboard.press("e")
+        assert page.inner_text("#marks-count") == "1 excluded, 0 kept, 0 unsure"
+        page.keyboard.press("k")
+        page.keyboard.press("z")
+        page.click("[data-mark=E]")
+        assert page.inner_text("#marks-count") == "2 excluded, 0 kept, 0 unsure"
+        page.reload()
+        page.wait_for_selector("#marks-count")
+        assert page.inner_text("#marks-count") == "2 excluded, 0 kept, 0 unsure"
+        for button, name in (("#export-marks", "exclude.yaml"), ("#export-json", "marks.json")):
+            with page.expect_download() as download:
+                page.click(button)
+            download.value.save_as(tmp_path / name)
+        page.evaluate("localStorage.clear()")
+        for name in ("exclude.yaml", "marks.json"):
+            page.reload()
+            page.wait_for_selector("#marks-count")
+            page.evaluate("localStorage.clear()")
+            page.set_input_files("#import-marks", tmp_path / name)
+            expect(page.locator("#marks-count")).to_have_text("2 excluded, 0 kept, 0 unsure")
+        page.set_input_files("#import-marks", {"name": "x.yaml", "mimeType": "text/yaml", "buffer": b"source: other"})
+        expect(page.locator("#saved")).to_contain_text("of source")
     assert read_exclusion(tmp_path / "exclude.yaml", "directory data/coco") == Exclusion(
         frozenset({1}), {1: frozenset({7})}
     )
 
 
-def test_the_objects_are_filtered_and_shown(report):
+def test_the_objects_are_filtered_and_shown(report, open_report):
     _, folder = report
-    with open_report(folder) as page:
+    with open_report(folder, fragment="#objects") as page:
+        page.wait_for_selector("#objects-count")
         assert page.inner_text("#objects-count") == "1 missed objects of val."
-        page.click("#found tr[data-size=small]")
-        assert page.input_value("#object-size") == "small"
+        page.click("#found tr[data-size=small] button")
+        expect(page.locator("#object-size")).to_have_value("small")
         assert page.inner_text("#objects-count") == "0 missed objects of val."
         page.click(f"#found button >> text=: {OTHER}")
+        expect(page.locator("#object-size")).to_have_value("")
         assert page.input_value("#object-category") == OTHER
         page.select_option("#object-outcome", "found")
         page.wait_for_selector("#objects-shown .box")
-        assert page.inner_text("#objects-shown strong") == f"{HOSTILE}, {OTHER}, small"
+        assert page.inner_text("#objects-shown b") == f"{HOSTILE}, {OTHER}, small"
         assert "recall 75%, IoU 0.50" in page.inner_text("#objects-shown")
         page.click("#errors [data-outcome=extra]")
-        assert page.input_value("#object-category") == ""
-        page.click("#objects-shown .view")
-        page.wait_for_selector("#sample[open] #sample-view .box")
+        expect(page.locator("#object-outcome")).to_have_value("extra")
+        page.click("#objects-shown .thumb")
+        page.wait_for_selector(".shot .box")
         assert page.inner_text("#sample-title") == "Image 2"
         assert "extra: probability 0.94" in page.inner_text("#sample-objects")
         shared = page.url
         page.click("#sample-objects .link")
-        page.wait_for_selector("#sample-view .box", state="detached")
+        page.wait_for_selector(".shot .box", state="detached")
         assert page.locator("img[src=x]").count() == 0
     with open_report(folder, fragment=f"#{shared.split('#')[1]}") as page:
-        page.wait_for_selector("#sample[open] #sample-view .box")
-        assert page.input_value("#object-outcome") == "extra"
+        page.wait_for_selector(".shot .box")
+
+
+def test_of_nothing_every_view_says_so(findings, tmp_path, open_report):
+    """A single image of train, of which nothing is known but itself."""
+    one = {name: getattr(findings, name).head(1) for name in ("samples", "index", "embeddings", "clusters")}
+    one |= {name: table.assign(split="train") for name, table in one.items() if "split" in table}
+    none = ("instances", "label_issues", "neighbors", "profiles", "heatmaps", "supports", "associations", "insights")
+    none += ("history", "confusion", "pairs", "reliability", "duplicates", "copies", "skipped", "objects")
+    bare = replace(
+        findings,
+        heavy=findings.heavy[:1],
+        predictions=findings.predictions.head(1).assign(split="train"),
+        scores=findings.scores.head(1),
+        groups=findings.groups.head(1),
+        confused={},
+        measures=Measures(measure_table([])),
+        **(
+            one
+            | {"clusters": one["clusters"].assign(cluster=-1)}
+            | {name: getattr(findings, name)[:0] for name in none}
+        ),
+    )
+    write_report(bare, tmp_path / "report")
+    expected = {
+        "clusters": "A smaller cluster.min_cluster_size finds more.",
+        "review": "labels.folds",
+        "confusion": "There is no val image with labels",
+        "duplicates": "No image is a copy of another.",
+        "objects": "Val has no annotation of the model's classes.",
+        "performance": "nothing else moves the scores",
+        "overview": "No training is logged",
+        "explore": "all 1 shown",
+    }
+    with open_report(tmp_path / "report", width=390) as page:
+        for view, text in expected.items():
+            go(page, view)
+            expect(page.locator("main")).to_contain_text(text)
+            assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        go(page, "image/1")
+        expect(page.locator("main")).to_contain_text("it is the only one")
+
+
+def test_many_classes_of_long_and_foreign_names_fit(findings, tmp_path, open_report):
+    names = [f"{'a very long name of a class ' * 3}{k}" if k % 2 else f"שלום עולם {k}" for k in range(20)]
+    categories = pd.DataFrame({"category_id": range(1, 21), "name": names, "supercategory": "things"})
+    taxonomy = Taxonomy(categories, {name: [name] for name in names})
+    cells = np.zeros((2, 21 * 21), int)
+    cells[:, :21] = 40
+    own = [
+        Measure(f"{kind}.{name}", 0.5, 2, 0.4, 0.6, carriers=30)
+        for name in names
+        for kind in ("iou", "mean_iou", "gap")
+    ]
+    own += [Measure(f"errors.{name}.{kind}", 0.2, 2, 0.1, 0.3, carriers=30) for name in names for kind in ERROR_KINDS]
+    many = replace(
+        findings,
+        taxonomy=taxonomy,
+        scores=pd.DataFrame({"loss": [0.5, 0.25]} | {f"iou.{name}": [0.5, 0.25] for name in names}),
+        predictions=findings.predictions.assign(counts=cells.tolist()),
+        label_issues=findings.label_issues.assign(labelled=names[1], suggested=names[0]),
+        objects=findings.objects.assign(**{"class": names[1]}),
+        supports=findings.supports.assign(**{"class": names[1]}),
+        confusion=pd.DataFrame([(a, p, 0.05) for a in names for p in names], columns=["actual", "predicted", "share"]),
+        measures=Measures(measure_table([*MEASURES, *of_split("val", own)])),
+    )
+    write_report(many, tmp_path / "report")
+    for width in (390, 1440):
+        with open_report(tmp_path / "report", width=width) as page:
+            for view in VIEWS:
+                go(page, view)
+                assert page.evaluate("document.documentElement.scrollWidth") <= width, view
+            go(page, "image/1")
+            page.wait_for_selector(".shot canvas")
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_of_too_many_images_only_those_that_are_named_have_a_photograph(findings, tmp_path):
+    few = PARAMS.model_copy(update={"report": Report(thumbnail=64, photographs=1)})
+    one = {name: getattr(findings, name).query("image_id == 1") for name in ("objects", "label_issues", "supports")}
+    predictions, embeddings = (
+        table.assign(split=["val", "train"]) for table in (findings.predictions, findings.embeddings)
+    )
+    none = findings.neighbors[:0]
+    write_report(
+        replace(findings, params=few, predictions=predictions, embeddings=embeddings, neighbors=none, **one),
+        tmp_path / "report",
+    )
+    assert [file.name for file in (tmp_path / "report" / "photos").iterdir()] == ["1.webp"]
+
+
+def test_a_missing_file_is_named_in_its_place(report, open_report):
+    _, folder = report
+    (folder / "photos" / "1.webp").unlink()
+    (folder / "data" / "objects.js").unlink()
+    with open_report(folder, fragment="#objects", allowed="ERR_FILE_NOT_FOUND") as page:
+        page.wait_for_selector("#object-list .notice")
+        assert "data/objects.js cannot be loaded" in page.inner_text("#object-list")
+        go(page, "image/1")
+        expect(page.locator(".shot >> nth=0")).to_contain_text("the report has no photograph of this image")
+    (folder / "thumbs" / "00000.webp").unlink()
+    with open_report(folder, fragment="#explore", allowed="ERR_FILE_NOT_FOUND") as page:
+        expect(page.locator("#grid .pic.missing")).to_have_count(2)
+        assert "thumbs/00000.webp" in page.inner_text("#grid")
+
+
+def test_the_scripts_are_what_their_sources_give():
+    """The bundles name the sum of the sources they are of; where Node's packages are installed, they are made anew."""
+    web, package = (Path(__file__).parents[2] / part for part in ("web", "src/segscope/report"))
+    for bundle, entry in (("assets/report.js", "report.js"), ("compare_assets/compare.js", "compare.js")):
+        own, seen = ["report.js" if entry == "compare.js" else "compare.js"], set()
+        waiting = [web / "src" / entry]
+        while waiting:
+            file = waiting.pop().resolve()
+            if file in seen:
+                continue
+            seen.add(file)
+            names = re.findall(r'from "(\.[^"]+)"', file.read_text())
+            waiting += [file.parent / name for name in names]
+        files = sorted(str(file.relative_to(web)) for file in seen)
+        assert f"src/{own[0]}" not in files
+        total = hashlib.sha256()
+        for name in files:
+            total.update(f"{name}\n".encode() + (web / name).read_bytes())
+        head = (package / bundle).read_text().split("\n", 1)[0]
+        assert f"of {len(files)} files, sha256 {total.hexdigest()}" in head, "run `npm run build` in web/"
+    if (web / "node_modules" / "esbuild").is_dir() and shutil.which("node"):
+        subprocess.run(["node", "build.js", "--check"], cwd=web, check=True)

@@ -24,13 +24,14 @@ class Findings:
     """Tables as their artefacts' schemas say.
 
     groups: by image_id. scores: `image_scores` of the predictions' images, in their order. heavy: `heavy_groups` of the
-    samples. confused: `confusions.findings` of the val split. pairs: `confusions.category_table` of it. produced: how
-    the run was made, in a line.
+    samples. confused: `confusions.findings` of the val split. pairs: `confusions.category_table` of it. reliability:
+    val's rows of the curve. produced: how the run was made. run_id: the same for runs that show the same.
     """
 
     params: Params
     taxonomy: Taxonomy
-    produced: str
+    produced: Mapping[str, str]
+    run_id: str
     samples: pd.DataFrame
     heavy: np.ndarray
     index: pd.DataFrame
@@ -52,6 +53,10 @@ class Findings:
     confusion: pd.DataFrame
     confused: Mapping[str, Any]
     pairs: pd.DataFrame
+    reliability: pd.DataFrame
+    duplicates: pd.DataFrame
+    copies: pd.DataFrame
+    skipped: pd.DataFrame
     measures: Measures
 
 
@@ -70,11 +75,16 @@ def read_findings(run: Run) -> Findings:
         "supports",
         "associations",
         "insights",
+        "duplicates",
+        "copies",
+        "skipped",
     )
+    made = produced(run)
     return Findings(
         params=run.params,
         taxonomy=run.taxonomy,
-        produced=produced(run),
+        produced=made,
+        run_id=f"{run.params.variant}-{made['model'][:12]}-{made['images'][:12]}",
         samples=samples,
         heavy=heavy_groups(samples),
         predictions=predictions,
@@ -85,23 +95,27 @@ def read_findings(run: Run) -> Findings:
         confusion=pd.read_csv(run.path("plots") / "confusion.csv"),
         confused=run.json("confusions")["val"],
         pairs=pd.read_csv(run.path("plots") / "categories.csv").query("split == 'val'"),
-        measures=run.measures("predict", "embed", "cluster"),
+        reliability=pd.read_csv(run.path("plots") / "reliability.csv").query("split == 'val'"),
+        measures=run.measures("train", "predict", "embed", "cluster"),
         **{name: run.table(name) for name in tables},
     )
 
 
-def produced(run: Run) -> str:
+def produced(run: Run) -> dict[str, str]:
     """How the run was made: what decides most, and the MD5 sums by which dvc.lock knows its model and images.
 
     No revision: that would change when nothing else does. `git log -S SUM -- dvc.lock` finds it.
     """
     training = read_facts(run.path("model_card"))["training"]
-    model, images = (_md5(run, name) for name in ("model", "index"))
-    return (
-        f"Variant {run.params.variant}, source {run.params.data.source}, {run.params.data.image_size} pixels, "
-        f"{training['recipe']} recipe, {training['epochs']} epochs at most, seed {training['seeds'][0]}; "
-        f"model {model}, images {images} (their sums in dvc.lock)."
-    )
+    return {
+        "variant": run.params.variant,
+        "source": run.params.data.origin,
+        "resolution": f"{run.params.data.image_size} × {run.params.data.image_size} pixels",
+        "training": f"{training['recipe']} recipe, {training['epochs']} epochs at most, "
+        f"seed {', '.join(map(str, training['seeds']))}",
+        "model": _md5(run, "model"),
+        "images": _md5(run, "index"),
+    }
 
 
 def _md5(run: Run, name: str) -> str:

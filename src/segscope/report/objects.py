@@ -9,7 +9,7 @@ import pandas as pd
 
 from segscope.artefacts.measures import Measures
 from segscope.evaluation.objects import SIZES
-from segscope.report.views import ERRORS
+from segscope.report.pictures import ERRORS
 from segscope.taxonomy import Taxonomy
 
 LISTED = 2000  # of a page: more would be slow to load and are not looked at

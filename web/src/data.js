@@ -1,0 +1,129 @@
+// Data beside the page, in scripts: a page opened from disk may load scripts, but not read files.
+
+/** @type {Map<string, {promise: Promise<any>, resolve: (content: any) => void}>} */
+const loading = new Map();
+const TYPES = { u1: Uint8Array, u2: Uint16Array, i4: Int32Array, f4: Float32Array, f8: Float64Array };
+
+/** @type {any} what is said of the run as a whole: data/run.js */
+export let run = null;
+/** @type {any} the arrays that are always there: image_id, x, y, slot, group, width, height, split, cluster and the scores */
+export let base = null;
+/** How many images there are. */
+export let n = 0;
+/** @type {Map<string, number>} an image's place by its id */
+export const placeOf = new Map();
+/** @type {Map<string, Column>} those that are loaded */
+const columns = new Map();
+
+/**
+ * @typedef {{name: string, label: string, kind: "number" | "truth" | "name", group: string, file: string | null}} Meta
+ * @typedef {Meta & {values: any, levels?: string[]}} Column
+ */
+
+/** The content of NAME.js. @param {string} name @returns {Promise<any>} */
+export function load(name) {
+  const known = loading.get(name);
+  if (known) return known.promise;
+  let resolve = (_content) => {};
+  const promise = new Promise((resolved, reject) => {
+    resolve = resolved;
+    const script = document.createElement("script");
+    script.src = `${name}.js`;
+    script.onerror = () => reject(new Error(`${name}.js cannot be loaded: is it still beside this page?`));
+    script.onload = () => script.remove();
+    document.head.append(script);
+  });
+  loading.set(name, { promise, resolve });
+  return promise;
+}
+
+/** Take what the scripts hand over. */
+export function listen() {
+  /** @type {any} */ (window).segscope = (name, content) => loading.get(name)?.resolve(content);
+}
+
+/** An array as Python packed it. @param {{type: string, data: string}} packed */
+export async function unpack({ type, data }) {
+  const bytes = Uint8Array.from(atob(data), (character) => character.charCodeAt(0));
+  const inflated = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+  return new TYPES[type](await new Response(inflated).arrayBuffer());
+}
+
+/** Load what every view needs. */
+export async function loadRun() {
+  const [content, packed] = await Promise.all([load("data/run"), load("data/base")]);
+  const names = Object.keys(packed);
+  const arrays = await Promise.all(names.map((name) => unpack(packed[name])));
+  base = Object.fromEntries(names.map((name, i) => [name, arrays[i]]));
+  run = content;
+  n = base.image_id.length;
+  for (let i = 0; i < n; i++) placeOf.set(String(base.image_id[i]), i);
+  findGroups(base.group);
+  for (const meta of run.columns)
+    if (!meta.file) columns.set(meta.name, { ...meta, values: base[meta.name], levels: packed[meta.name].levels });
+  const val = columns.get("split")?.levels?.indexOf("val");
+  valMask = Uint8Array.from(base.split, (code) => Number(code === val));
+}
+
+function findGroups(own) {
+  const sizes = new Int32Array(n);
+  for (const each of own) sizes[each] += 1;
+  const number = sizes.map((size) => (size > 1 ? groupCount++ : -1));
+  group = Int32Array.from(own, (each) => number[each]);
+}
+
+/** A column, or undefined if it is not loaded. @param {string} name */
+export const columnNow = (name) => columns.get(name);
+
+/** What is known of a column. @param {string} name @returns {Meta | undefined} */
+export const metaOf = (name) => run.columns.find((meta) => meta.name === name);
+
+/** Load a column. @param {string} name @returns {Promise<Column>} */
+export async function column(name) {
+  const known = columns.get(name);
+  if (known) return known;
+  const meta = metaOf(name);
+  if (!meta) throw new Error(`there is no column ${name}`);
+  const packed = await load(/** @type {string} */ (meta.file));
+  const made = { ...meta, values: await unpack(packed), levels: packed.levels };
+  columns.set(name, made);
+  return made;
+}
+
+/** Load all columns of numbers and truths. @returns {Promise<Column[]>} */
+export const allNumbers = () =>
+  Promise.all(run.columns.filter((meta) => meta.kind !== "name").map((meta) => column(meta.name)));
+
+/** An image's value in words. @param {Column} of @param {number} i */
+export function valueOf(of, i) {
+  const value = of.values[i];
+  if (of.name === "cluster") return clusterName(value);
+  if (of.kind === "name") return of.levels?.[value] ?? "–";
+  if (of.kind === "truth") return value ? "yes" : "no";
+  return value;
+}
+
+/** @param {number} c */
+export const clusterOf = (c) => run.clusters.find((each) => each.cluster === c);
+export const clusterName = (c) => (c < 0 ? "no cluster" : `${c} ${clusterOf(c)?.name ?? ""}`);
+
+/** @type {Uint8Array} by place: 1 of the split that is only ever measured on */
+export let valMask;
+/** Whether an image is of that split. @param {number} i */
+export const isVal = (i) => valMask[i] === 1;
+/** @type {Int32Array} by place: the group that an image shares with others, 0 …, or -1 of one that is alone */
+export let group;
+/** How many groups of several images there are. */
+export let groupCount = 0;
+export function levelOf(name, i) {
+  const of = columns.get(name);
+  return of?.levels?.[of.values[i]];
+}
+
+/** A measure of a split, or null. @returns {{value: number, low: number | null, high: number | null, images: number, carriers: number} | null} */
+export function measure(name, split = "val") {
+  const row = run.measures[split]?.[name];
+  return row ? { value: row[0], low: row[1], high: row[2], images: row[3], carriers: row[4] } : null;
+}
+/** Whether enough groups carry it for its interval. */
+export const trusted = (m, least = run.trusted) => m !== null && m.low !== null && m.carriers >= least;

@@ -1,0 +1,96 @@
+// What the page hands out: ids, tables, queries, charts.
+
+import { base, column, run, valueOf } from "./data.js";
+import { quoted } from "./query.js";
+
+/** Save text as a file. @param {string} text @param {string} name */
+export function save(text, name, type = "text/plain") {
+  saveBlob(new Blob([text], { type }), name);
+}
+
+function saveBlob(blob, name) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}
+
+export const idsText = (rows) => `${rows.map((i) => base.image_id[i]).join("\n")}\n`;
+
+const cell = (value) => {
+  const text =
+    value === null || value === undefined || (typeof value === "number" && Number.isNaN(value)) ? "" : String(value);
+  return /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+};
+
+/** Rows as CSV. @param {any[][]} rows */
+export const csvOf = (rows) => `${rows.map((row) => row.map(cell).join(",")).join("\n")}\n`;
+
+/** The images with all their columns. @param {number[]} rows */
+export async function csvText(rows) {
+  const columns = await Promise.all(run.columns.map((meta) => column(meta.name)));
+  const lines = rows.map((i) => [
+    base.image_id[i],
+    ...columns.map((of) => (of.name === "cluster" ? of.values[i] : valueOf(of, i))),
+  ]);
+  return csvOf([["image_id", ...columns.map((of) => of.name)], ...lines]);
+}
+
+/** A query for pandas that selects them. */
+export const queryText = (rows, query) =>
+  query || `${quoted("image_id")} in [${rows.map((i) => base.image_id[i]).join(", ")}]`;
+
+/** A chart as a file of its own: what style sheets say of it is written into it. @param {SVGElement} chart */
+function standalone(chart) {
+  const copy = /** @type {SVGElement} */ (chart.cloneNode(true));
+  const box = chart.getBoundingClientRect();
+  copy.setAttribute("xmlns", "http://www.w3.org/2000/svg");
+  copy.setAttribute("width", String(Math.round(box.width)));
+  copy.setAttribute("height", String(Math.round(box.height)));
+  const [own, copies] = [chart, copy].map((root) => [root, ...root.querySelectorAll("*")]);
+  const kept = [
+    "fill",
+    "stroke",
+    "stroke-width",
+    "stroke-dasharray",
+    "opacity",
+    "fill-opacity",
+    "font-family",
+    "font-size",
+    "font-weight",
+  ];
+  own.forEach((element, k) => {
+    const style = getComputedStyle(element);
+    for (const name of kept) copies[k].setAttribute(name, style.getPropertyValue(name));
+    copies[k].removeAttribute("class");
+  });
+  return new XMLSerializer().serializeToString(copy);
+}
+
+/** Save a chart, or the table of what it draws. @param {any} chart an SVG or a canvas @param {string} name @param {"svg" | "png" | "csv"} type */
+export async function saveChart(chart, name, type) {
+  if (chart instanceof HTMLCanvasElement) {
+    chart.toBlob((blob) => blob && saveBlob(blob, `${name}.png`));
+    return;
+  }
+  if (type === "csv") {
+    save(csvOf(chart.table), `${name}.csv`, "text/csv");
+    return;
+  }
+  const text = standalone(chart);
+  if (type === "svg") {
+    save(text, `${name}.svg`, "image/svg+xml");
+    return;
+  }
+  const image = new Image();
+  image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(text)}`;
+  await image.decode();
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [2 * image.width, 2 * image.height];
+  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+  context.fillStyle = getComputedStyle(document.body).backgroundColor;
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  context.drawImage(image, 0, 0, canvas.width, canvas.height);
+  canvas.toBlob((blob) => blob && saveBlob(blob, `${name}.png`));
+}

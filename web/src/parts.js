@@ -1,0 +1,92 @@
+// Pieces that several views are made of.
+
+import { run } from "./data.js";
+import { button, h, icon, replace } from "./dom.js";
+import { saveChart } from "./exports.js";
+import { fixed } from "./format.js";
+import { select, setState } from "./store.js";
+import { swatch } from "./swatch.js";
+
+/** The top of a reading view. @param {string} title @param {any} lede */
+export const heading = (title, lede, ...more) =>
+  h("header", {}, h("h1", { tabindex: -1 }, title), lede && h("p.lede", {}, lede), more);
+
+/** A button that selects images, and shows them. @param {number[]} rows @param {string} text @param {string} origin @param {string} [query] */
+export const selects = (rows, text, origin, query = "", view = "explore") =>
+  h(
+    "button.link",
+    {
+      type: "button",
+      data: { selects: rows.length },
+      onclick: () => {
+        select(rows, origin, query);
+        if (view) setState({ view, sub: "" });
+      },
+    },
+    text,
+  );
+
+/** A chart with its title and the buttons that save it. */
+export function figure(title, chart, note, ...more) {
+  return h("figure.card", {}, h("h3", {}, title), saving(chart, title), chart, note && h("p.soft", {}, note), more);
+}
+
+/** The menu that saves a chart. @param {any} chart an SVG, a canvas, or a function that gives one */
+export function saving(chart, name) {
+  const file = name
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, "-")
+    .replace(/^-|-$/g, "");
+  const of = () => (typeof chart === "function" ? chart() : chart);
+  const menu = h(
+    "details.menu.saves",
+    {},
+    h("summary", { "aria-label": `Save the chart: ${name}`, title: "Save the chart" }, icon("save", 14)),
+  );
+  const item = (type) =>
+    button(
+      type.toUpperCase(),
+      () => {
+        saveChart(of(), file, type);
+        menu.removeAttribute("open");
+      },
+      { class: "s", data: { save: type } },
+    );
+  menu.append(
+    h("div.drop", {}, of().table && item("csv"), !(of() instanceof HTMLCanvasElement) && item("svg"), item("png")),
+  );
+  return menu;
+}
+
+/** What there is nothing of, and what to do about it. */
+export const empty = (text, ...more) => h("div.empty", {}, h("p", {}, text), more);
+
+/** What could not be loaded, in its place. */
+export const failed = (error) => h("p.notice", { role: "alert" }, error.message);
+
+/** Fill an element when something is loaded; say in its place what failed. */
+export function whenLoaded(element, promise, make) {
+  element.setAttribute("aria-busy", "true");
+  promise
+    .then(
+      (content) => replace(element, ...[make(content)].flat()),
+      (error) => replace(element, failed(error)),
+    )
+    .finally(() => element.removeAttribute("aria-busy"));
+  return element;
+}
+
+/** An interval in words, or why there is none. @param {any} m of `measure` */
+export function intervalText(m, least = run.trusted, digits = 3) {
+  if (!m || m.low === null) return "";
+  if (m.carriers < least) return `${m.carriers.toFixed(1)} images carry it: too few for an interval`;
+  return `${fixed(m.low, digits)} to ${fixed(m.high, digits)}, n ${m.carriers.toFixed(0)}`;
+}
+
+/** The classes with their colours. */
+export const classKey = () =>
+  h(
+    "div.key",
+    {},
+    run.classes.map((each) => h("span", {}, swatch(each.color, true), `${each.name}: ${each.of.join(", ")}`)),
+  );

@@ -1,0 +1,100 @@
+// The report: loads the run, draws the view that the address names.
+
+import { readAddress, writeAddress } from "./address.js";
+import { base, listen, loadRun, n, run } from "./data.js";
+import { h, replace } from "./dom.js";
+import { makeFrame } from "./frame.js";
+import { openMarks } from "./marks.js";
+import { failed } from "./parts.js";
+import { setState, state, subscribe } from "./store.js";
+import * as clusters from "./views/clusters.js";
+import * as confusion from "./views/confusion.js";
+import * as duplicates from "./views/duplicates.js";
+import * as explore from "./views/explore.js";
+import * as objects from "./views/objects.js";
+import * as overview from "./views/overview.js";
+import * as performance from "./views/performance.js";
+import * as review from "./views/review.js";
+import * as sample from "./views/sample.js";
+
+const VIEWS = { overview, explore, clusters, objects, review, performance, confusion, duplicates };
+const main = /** @type {HTMLElement} */ (document.getElementById("main"));
+
+let current = "";
+let view = /** @type {any} */ (null);
+
+function show(changed) {
+  if (state.view !== current) {
+    const left = current;
+    view?.unmount?.();
+    const root = h("div", { id: `view-${state.view}` });
+    replace(main, root);
+    current = state.view;
+    document.documentElement.dataset.page = current;
+    const of = state.view === "image" ? sample : VIEWS[state.view];
+    document.title = `${run.title}: ${run.variant}, ${state.view === "image" ? `image ${base.image_id[state.image]}` : of.title}`;
+    try {
+      view = of.mount(root);
+    } catch (error) {
+      view = null;
+      root.append(failed(/** @type {Error} */ (error)));
+      console.error(error);
+    }
+    window.scrollTo(0, 0);
+    if (left) focusOn(root, left);
+    if (state.sub) document.getElementById(state.sub)?.scrollIntoView();
+  } else {
+    view?.update?.(changed);
+    if (changed.has("sub") && state.sub) document.getElementById(state.sub)?.scrollIntoView();
+  }
+}
+
+/** A new view is focused at its head; a closed image gives the focus back to what opened it. */
+function focusOn(root, left) {
+  const opener = left === "image" && root.querySelector(`[data-image="${base.image_id[state.image]}"]`);
+  (opener || root.querySelector("h1"))?.focus({ preventScroll: !opener });
+}
+
+/** Follow a link to a view with the selection and the filters kept; an address that is typed, or gone back to, is all. */
+function follow(event) {
+  const link = event.target.closest("a[href^='#']");
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
+  event.preventDefault();
+  const [view, sub = ""] = link.getAttribute("href").slice(1).split("/");
+  if (!VIEWS[view]) document.getElementById(view)?.focus();
+  else if (view === state.view && sub === state.sub) document.getElementById(sub)?.scrollIntoView();
+  else setState({ view, sub });
+}
+
+async function start() {
+  listen();
+  try {
+    await loadRun();
+  } catch (error) {
+    replace(document.querySelector("#loading .lede"), /** @type {Error} */ (error).message);
+    return;
+  }
+  openMarks();
+  const { copies, clusters: found } = run;
+  const counts = {
+    explore: n,
+    clusters: found.length,
+    objects: run.found.filter((row) => !row.category && !row.size).reduce((sum, row) => sum + row.of, 0),
+    review: run.reviewed,
+    performance: run.insights.length,
+    duplicates: copies.found + copies.grouped,
+  };
+  const frame = makeFrame(Object.entries(VIEWS).map(([name, { title }]) => ({ name, title, count: counts[name] })));
+  subscribe((changed) => {
+    frame(changed);
+    show(changed);
+    writeAddress();
+    document.documentElement.dataset.drawn = String(Number(document.documentElement.dataset.drawn ?? 0) + 1);
+    document.documentElement.dataset.ready = "true";
+  });
+  await readAddress(Object.keys(VIEWS));
+  document.addEventListener("click", follow);
+  window.addEventListener("popstate", () => readAddress(Object.keys(VIEWS)));
+}
+
+start();

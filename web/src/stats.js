@@ -1,0 +1,145 @@
+// The chosen images against the rest. The unit is the group (near copies count once), as everywhere in segscope.
+
+/** The value below which a normal variable falls with a probability; Acklam's approximation, to 1e-9. @param {number} p */
+export function normalQuantile(p) {
+  const a = [
+    -39.69683028665376, 220.9460984245205, -275.9285104469687, 138.357751867269, -30.66479806614716, 2.506628277459239,
+  ];
+  const b = [-54.47609879822406, 161.5858368580409, -155.6989798598866, 66.80131188771972, -13.28068155288572];
+  const c = [
+    -0.007784894002430293, -0.3223964580411365, -2.400758277161838, -2.549732539343734, 4.374664141464968,
+    2.938163982698783,
+  ];
+  const d = [0.007784695709041462, 0.3224671290700398, 2.445134137142996, 3.754408661907416];
+  const poly = (of, x) => of.reduce((sum, each) => sum * x + each, 0);
+  if (p < 0.02425) {
+    const q = Math.sqrt(-2 * Math.log(p));
+    return poly(c, q) / (poly(d, q) * q + 1);
+  }
+  if (p > 1 - 0.02425) return -normalQuantile(1 - p);
+  const q = p - 0.5;
+  return (poly(a, q * q) * q) / (poly(b, q * q) * q * q + 1);
+}
+
+/** The same of Student's t, by Cornish and Fisher's expansion. @param {number} p @param {number} df */
+export function tQuantile(p, df) {
+  const z = normalQuantile(p);
+  return (
+    z +
+    (z ** 3 + z) / (4 * df) +
+    (5 * z ** 5 + 16 * z ** 3 + 3 * z) / (96 * df ** 2) +
+    (3 * z ** 7 + 19 * z ** 5 + 17 * z ** 3 - 15 * z) / (384 * df ** 3)
+  );
+}
+
+/** A mean and the sum of squares about it, value by value; sums are about the first one, so that they stay exact. */
+class Moments {
+  units = 0;
+  origin = 0;
+  sum = 0;
+  sumOfSquares = 0;
+
+  add(value) {
+    if (!this.units) this.origin = value;
+    const away = value - this.origin;
+    this.units += 1;
+    this.sum += away;
+    this.sumOfSquares += away * away;
+  }
+  get mean() {
+    return this.units ? this.origin + this.sum / this.units : NaN;
+  }
+  get squares() {
+    return Math.max(0, this.sumOfSquares - this.sum ** 2 / this.units);
+  }
+}
+
+/**
+ * A column's mean over the chosen images and over the others, with the 95 % interval of their difference (Welch's t over
+ * groups: of a group that has images on a side their mean counts once). low and high are NaN where a side has fewer
+ * than `least` groups.
+ * @param {ArrayLike<number>} values NaN: unknown
+ * @param {Uint8Array} chosen
+ * @param {Uint8Array} among the images that count at all
+ * @param {ArrayLike<number>} group 0 … groups-1, or -1 of an image that is alone
+ * @param {number} groups
+ * @param {{least?: number, level?: number}} [options]
+ */
+export function contrast(values, chosen, among, group, groups, { least = 10, level = 0.95 } = {}) {
+  const inside = new Moments();
+  const rest = new Moments();
+  const sums = [new Float64Array(groups), new Float64Array(groups)];
+  const counts = [new Int32Array(groups), new Int32Array(groups)];
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i];
+    if (!among[i] || Number.isNaN(value)) continue;
+    const own = group[i];
+    if (own < 0) (chosen[i] ? inside : rest).add(value);
+    else {
+      const side = chosen[i] ? 0 : 1;
+      sums[side][own] += value;
+      counts[side][own] += 1;
+    }
+  }
+  [inside, rest].forEach((moments, side) => {
+    for (let g = 0; g < groups; g++) if (counts[side][g]) moments.add(sums[side][g] / counts[side][g]);
+  });
+  const means = [inside.mean, rest.mean];
+  const difference = means[0] - means[1];
+  const errors = [inside, rest].map(({ units, squares }) => squares / (units - 1) / units);
+  const error = errors[0] + errors[1];
+  const enough = inside.units >= Math.max(2, least) && rest.units >= Math.max(2, least) && error > 0;
+  const df = error ** 2 / (errors[0] ** 2 / (inside.units - 1) + errors[1] ** 2 / (rest.units - 1));
+  const half = enough ? tQuantile((1 + level) / 2, df) * Math.sqrt(error) : NaN;
+  const spread = Math.sqrt((inside.squares + rest.squares) / (inside.units + rest.units - 2));
+  return {
+    inside: means[0],
+    rest: means[1],
+    units: [inside.units, rest.units],
+    difference,
+    low: difference - half,
+    high: difference + half,
+    effect: spread > 0 ? difference / spread : NaN,
+  };
+}
+
+/** The least and the greatest known value. @param {ArrayLike<number>} values @param {(i: number) => boolean} [among] */
+export function extent(values, among = () => true) {
+  let low = Infinity;
+  let high = -Infinity;
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i];
+    if (Number.isNaN(value) || !among(i)) continue;
+    if (value < low) low = value;
+    if (value > high) high = value;
+  }
+  return low <= high ? [low, high] : [0, 1];
+}
+
+/**
+ * How many of the values fall into each of equal bins.
+ * @param {ArrayLike<number>} values
+ * @param {number[]} range its least and greatest
+ * @param {number} bins
+ * @param {(i: number) => boolean} [among]
+ */
+export function histogram(values, range, bins, among = (_i) => true) {
+  const [low, high] = range;
+  const counts = new Array(bins).fill(0);
+  const scale = bins / (high - low || 1);
+  for (let i = 0; i < values.length; i++) {
+    if (Number.isNaN(values[i]) || !among(i) || values[i] < low || values[i] > high) continue;
+    counts[Math.min(bins - 1, Math.floor((values[i] - low) * scale))] += 1;
+  }
+  return counts;
+}
+
+/** The places of the images in the order of a column, the greatest first; unknown ones last. */
+export function ordered(rows, values, descending = true) {
+  const sign = descending ? -1 : 1;
+  return [...rows].sort((a, b) => {
+    const [x, y] = [values[a], values[b]];
+    if (Number.isNaN(x) || Number.isNaN(y)) return Number(Number.isNaN(x)) - Number(Number.isNaN(y)) || a - b;
+    return sign * (x - y) || a - b;
+  });
+}
