@@ -32,7 +32,7 @@ lint: env
 	mypy
 	deptry src
 	actionlint
-	zizmor --quiet --offline .github/workflows
+	zizmor --quiet --offline .github
 
 architecture: env
 	python tests/closure.py --picture
