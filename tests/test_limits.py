@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import keras
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -27,6 +28,7 @@ from segscope.artefacts.tables import parse_table, write_parquet
 from segscope.errors import SegscopeError
 from segscope.labels.exclusion import read_exclusion
 from segscope.model.card import read_facts
+from segscope.model.saving import read_model
 from segscope.model.weights import read_torch_state
 from segscope.params_file import parse_params
 from segscope.sources.coco import parse_coco
@@ -75,10 +77,15 @@ def table(folder: Path) -> bytes:
 SCHEMA = pa.schema({"a": pa.int64(), "b": pa.string()})
 
 
-def of_file(read: Callable) -> Callable[[bytes, Path], object]:
+def keras_model(folder: Path) -> bytes:
+    keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(folder / "m.keras")
+    return (folder / "m.keras").read_bytes()
+
+
+def of_file(read: Callable, name: str = "file") -> Callable[[bytes, Path], object]:
     def of(content: bytes, folder: Path) -> object:
-        (folder / "file").write_bytes(content)
-        return read(folder / "file")
+        (folder / name).write_bytes(content)
+        return read(folder / name)
 
     return of
 
@@ -111,6 +118,7 @@ READERS: dict[str, tuple[Callable[[Path], bytes], Callable[[bytes, Path], object
         of_file(lambda path: read_exclusion(path, "a")),
     ),
     "card": (lambda _: b"---\nclasses: [background, person]\nimage_size: 64\n---\ntext\n", of_file(read_facts)),
+    "model": (keras_model, of_file(read_model, "a.keras")),
     "table": (table, lambda content, _: parse_table(content, "t", SCHEMA)),
 }
 
@@ -132,7 +140,7 @@ def test_damaged_input_is_read_or_is_an_error_for_the_user(kind, tmp_path):
     content = make(tmp_path)
     read(content, tmp_path)
 
-    @settings(max_examples=60, derandomize=True, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=12 if kind == "model" else 60, derandomize=True, suppress_health_check=list(HealthCheck))
     @given(changed(content))
     def damaged(data: bytes) -> None:
         with suppress(SegscopeError):

@@ -101,3 +101,12 @@ def test_code_in_a_model_is_not_run(model):
     config["config"]["layers"].append(keras.saving.serialize_keras_object(function))
     with pytest.raises(SegscopeError, match="lambda"):
         read_model(rewritten(model, config=json.dumps(config).encode()))
+
+
+def test_a_model_loads_no_other(model, tmp_path):
+    """TFSMLayer runs whatever a SavedModel holds."""
+    config = json.loads(zipfile.ZipFile(model).read("config.json"))
+    layer = {"name": "other", "filepath": str(tmp_path), "call_endpoint": "serve"}
+    config["config"]["layers"].append({"module": "keras.layers", "class_name": "TFSMLayer", "config": layer})
+    with pytest.raises(SegscopeError, match="TFSMLayer"):
+        read_model(rewritten(model, config=json.dumps(config).encode()))
