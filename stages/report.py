@@ -13,8 +13,7 @@ def main(run: Run) -> None:
     with atomic_folder(run.path("report")) as folder:
         shown = write_report(findings, folder)
     run.write_measures("report", measure_table(shown))
-    size, images = megabytes(run.path("report")), max(1, len(findings.embeddings))
-    print(f"the report is in {run.path('report')}/index.html: {size:.1f} MB, {1000 * size / images:.0f} kB an image")
+    print(f"the report is in {run.path('report')}/index.html ({megabytes(run.path('report')):.1f} MB in all)")
 
 
 if __name__ == "__main__":

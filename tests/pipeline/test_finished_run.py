@@ -263,7 +263,8 @@ def test_another_variant_reuses_the_data_and_can_be_compared(varied, tmp_path, m
     assert "| recall.bus |" in table
     assert "| cluster purity above chance |" in table
     ask(capsys, "compare", "HEAD", "workspace", "--out", str(tmp_path / "compared"))
-    assert "Compared are the 20 val images that both judged" in (tmp_path / "compared" / "index.html").read_text()
+    written = (tmp_path / "compared" / "data" / "compare.js").read_text()
+    assert "Compared are the 20 val images that both judged" in written
     assert list((tmp_path / "compared" / "images").iterdir())
     assert main(["compare", "HEAD", "workspace", "--markdown", "--fail-if", "iou.person < -0.5"]) == 1
     said = capsys.readouterr().err

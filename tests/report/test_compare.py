@@ -248,7 +248,7 @@ def test_the_page_links_the_two_maps(pair, page_of, open_report):
         assert page.locator("#worse .triple").count() == 24
         assert page.locator("#worse figcaption").first.inner_text().split("\n") == ["39", "IoU 0.850 → 0.267", "−0.58"]
         assert "car: A finds its pixels as car, B as vehicle." in page.inner_text("#yardsticks")
-        assert "separability\t0.900\t0.900" in page.inner_text("#apart")
+        assert "separability\t0.900\t0.900\nclusters\t4\t4" in page.inner_text("#apart")
         page.click("[data-category=bus]")
         assert page.locator("#worse .triple").count() == 24
         page.locator("#map-a .mapbox").scroll_into_view_if_needed()

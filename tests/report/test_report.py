@@ -15,6 +15,7 @@ from conftest import instances_of
 from PIL import Image
 from playwright.sync_api import expect
 
+from segscope.artefacts.files import sha256_of
 from segscope.artefacts.images import encode_png
 from segscope.artefacts.measures import Measure, Measures, measure_table, of_split
 from segscope.labels.exclusion import Exclusion, read_exclusion
@@ -26,6 +27,7 @@ from segscope.suspects.find import KINDS
 from segscope.taxonomy import Taxonomy
 
 HOSTILE = "<img src=x onerror=alert(1)>"
+INTER_SHA256 = "3100e775e8616cd2611beecfa23a4263d7037586789b43f035236a2e6fbd4c62"  # the type face, OFL
 SIDE = 32  # pixels, of the model's pictures
 # No params file can name a variant so, but the data's categories are called as they are.
 PARAMS = Params(data=Data(source="directory", image_size=SIDE), report=Report(title=HOSTILE, thumbnail=64))
@@ -296,6 +298,7 @@ def test_the_page_lets_nothing_in(report):
     assert "unsafe" not in policy
     assert not re.search(r"<style|<script(?! src=)|\son\w+=|\sstyle=", page.replace(html.escape(HOSTILE), ""))
     assert len(page) < 200_000
+    assert sha256_of(folder / "inter-latin.woff2") == INTER_SHA256
     for name in ("index.html", "report.js", "style.css"):
         text = (folder / name).read_text().replace("http://www.w3.org/2000/svg", "")
         assert not re.search(r"https?://|//cdn|\beval\(|new Function", text)

@@ -8,6 +8,7 @@ import { brandMark } from "./brand.js";
 import { fixed, plural, signed } from "./format.js";
 import { forgetColors, makeMap, rgbOf } from "./map.js";
 import { block, cell, rowHead, table } from "./tables.js";
+import { swatch } from "./swatch.js";
 import { nextTheme, readTheme } from "./theme.js";
 
 const PARTS = [
@@ -231,9 +232,9 @@ function dumbbell({ a, b }) {
   return h("div.db", { role: "img", "aria-label": `A ${fixed(a)}, B ${fixed(b)}` }, line, ring, full);
 }
 
-const spread = (values) => {
+const spread = (values, whole) => {
   if (!values?.length) return "–";
-  const ends = [Math.min(...values), Math.max(...values)].map((value) => fixed(value));
+  const ends = [Math.min(...values), Math.max(...values)].map((value) => fixed(value, whole ? 0 : 3));
   return ends[0] === ends[1] ? ends[0] : `${ends[0]} to ${ends[1]}`;
 };
 
@@ -246,8 +247,8 @@ function apart() {
       "tr",
       {},
       rowHead(row.metric),
-      cell(spread(row.a), { n: true, l: "A" }),
-      cell(spread(row.b), { n: true, l: "B" }),
+      cell(spread(row.a, row.metric === "clusters"), { n: true, l: "A" }),
+      cell(spread(row.b, row.metric === "clusters"), { n: true, l: "B" }),
     ),
   );
   const made = table([{ title: "val" }, { title: "A", n: true }, { title: "B", n: true }], rows, {
@@ -421,6 +422,15 @@ function triple(card) {
     ),
   );
 }
+/** The colours of each side's predictions. */
+const sideKey = (name) =>
+  h(
+    "div.key",
+    {},
+    h("b", {}, name.toUpperCase()),
+    page.sides[name].classes.map((each) => h("span", {}, swatch(each.color, true), each.name)),
+  );
+
 function drawPairs(place) {
   const counts = new Map();
   for (const card of [...page.worse, ...page.improved])
@@ -451,6 +461,7 @@ function drawPairs(place) {
           names.map((name) => chip(name, [`${name} `, h("i.num", {}, String(counts.get(name)))])),
         )
       : "",
+    h("div.keys", {}, sideKey("a"), sideKey("b")),
     pairs("worse", "Got worse most", page.worse),
     pairs("improved", "Improved most", page.improved),
   );
