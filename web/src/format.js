@@ -30,4 +30,8 @@ export const range = (low, high, digits = 3) => `${fixed(low, digits)} – ${fix
 /** So many of something. @param {number} count @param {string} one @param {string} [many] */
 export const plural = (count, one, many = `${one}s`) => `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
 
+/** A name that is written from right to left, so that what stands beside it in a sentence stays there. @param {string} name */
+export const isolated = (name) =>
+  /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]/.test(name) ? `\u2068${name}\u2069` : name;
+
 export const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);

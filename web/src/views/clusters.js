@@ -38,7 +38,14 @@ export function mount(root) {
   const unstable = run.clusters.filter((each) => !isStable(each));
   root.append(
     heading("Clusters", lede(stable, unstable)),
-    h("section", { id: "cl-table" }, controls, list(stable.length ? stable : unstable, "Clusters"), attentionKey()),
+    h(
+      "section",
+      { id: "cl-table" },
+      controls,
+      list(stable.length ? stable : unstable, "Clusters"),
+      attentionKey(),
+      h("p.soft", {}, byChance()),
+    ),
     detail,
     unstable.length && stable.length
       ? h(
@@ -107,6 +114,12 @@ function lede(stable, unstable) {
     : "";
   const none = measure("unclustered", "");
   return `${plural(stable.length + unstable.length, "group")} of images that look alike to the model; ${percent(none?.value)} of the images belong to none. Each is named by what is over-represented in it and holds for half of it or more; ${unstable.length ? plural(unstable.length, "one is", "are") + " hardly found again and have no name." : "all are found again."}${again}`;
+}
+
+/** How many of the table's intervals would leave out 0 of random groups. */
+function byChance() {
+  const known = run.clusters.flatMap((each) => each.performance).filter((row) => row.low !== null).length;
+  return `Each interval is by itself: of ${known} figures about ${Math.round(0.05 * known)} would leave out 0 by chance.`;
 }
 
 function grayText() {

@@ -4,7 +4,7 @@ import { measure, run } from "../data.js";
 import { h, link, segments, setStyle, replace } from "../dom.js";
 import { meter } from "../charts.js";
 import { swatch } from "../swatch.js";
-import { percent } from "../format.js";
+import { percent, isolated } from "../format.js";
 import { imageButton } from "../grid.js";
 import { empty, heading } from "../parts.js";
 import { block } from "../tables.js";
@@ -13,6 +13,7 @@ import { stackOf } from "./objects.js";
 
 const CATEGORIES = 15;
 const TAKEN = 6;
+const WIDE = 7; // classes of a matrix that needs the page's width
 
 export const title = "Confusion";
 
@@ -27,7 +28,7 @@ export function mount(root) {
   root.append(
     heading("Confusion", lede()),
     h(
-      "section.two.matrices",
+      names.length > WIDE ? "section.matrices.one-a-row" : "section.two.matrices",
       { id: "cf-matrix" },
       h(
         "div.card",
@@ -53,8 +54,16 @@ export function mount(root) {
     supports,
   );
 
+  const without = run.classes
+    .map(({ name }) => name)
+    .filter((name) => !run.supports.some((each) => each.class === name));
   function drawSupports() {
-    replace(supports, ...run.classes.map(({ name }, k) => support(name, k + 1)));
+    const none = `No pixel is wrongly predicted as ${without.map(isolated).join(", ")}, or this model is not taken apart.`;
+    replace(
+      supports,
+      run.classes.map(({ name }, k) => support(name, k + 1)),
+      without.length ? h("p.soft.under", {}, none) : null,
+    );
   }
   drawSupports();
   return { update: (changed) => changed.has("attention") && drawSupports() };
@@ -68,12 +77,12 @@ function lede() {
     .slice(0, 4)
     .map(({ name }) => ofClass(name))
     .filter((k) => k !== undefined)
-    .map((k) => `${percent(share[k])} of ${actual[k]} is taken for ${predicted[k]}`);
+    .map((k) => `${percent(share[k])} of ${isolated(actual[k])} is taken for ${isolated(predicted[k])}`);
   const edges = run.classes
     .slice(0, 4)
     .map(({ name }) => [name, measure(`errors.${name}.boundary`)])
     .filter(([, m]) => m)
-    .map(([name, m]) => `${percent(m.value)} of ${name}'s`);
+    .map(([name, m]) => `${percent(m.value)} of ${isolated(name)}'s`);
   return `Of the pixels, ${parts.join(", ") || "none is taken for another class"}. ${edges.length ? `On outlines lie ${edges.join(", ")} wrong pixels.` : ""}`;
 }
 
@@ -88,7 +97,7 @@ function heat({ rows, columns, value, isRight, key, head, extra = null, small = 
   );
   return h(
     "table",
-    { class: `heat${small ? " small" : ""}` },
+    { class: `heat${small ? " small" : ""}`, style: { "min-width": `${108 + 46 * columns.length}px` } },
     h("caption.vh", {}, head),
     h(
       "thead",
@@ -149,6 +158,7 @@ function matrix(names) {
   const made = heat({
     rows: names,
     columns: names,
+    small: names.length > WIDE,
     value: (row, name) => found.get(`${row}|${name}`),
     isRight: (row, name) => row === name,
     key: "class",
@@ -242,6 +252,7 @@ function taken() {
 
 function support(name, number) {
   const rows = run.supports.filter((each) => each.class === name);
+  if (!rows.length) return null;
   const images = rows.map((each) => each.sample);
   const overlay = state.attention ? `attention/support-${number}` : "";
   const figures = rows.map((each) =>
@@ -258,27 +269,24 @@ function support(name, number) {
   );
   const section = block(
     `cf-support-${number}`,
-    `What supports wrong ${name} pixels`,
+    `What supports wrong ${isolated(name)} pixels`,
     `The val images with most pixels wrongly predicted as ${name}, and what in them supports it there (gradient times input, from the logits back to what the decoder is given).`,
-    rows.length
-      ? h("div.g6", {}, figures)
-      : h("p.soft", {}, `No pixel is wrongly predicted as ${name}, or this model is not taken apart.`),
+    h("div.g6", {}, figures),
   );
-  if (rows.length)
-    section.querySelector("header")?.append(
-      h(
-        "span.right",
-        {},
-        segments(
-          "Pictures",
-          [
-            ["photo", "Photo"],
-            ["support", "Support"],
-          ],
-          state.attention ? "support" : "photo",
-          (value) => setState({ attention: value === "support" }),
-        ),
+  section.querySelector("header")?.append(
+    h(
+      "span.right",
+      {},
+      segments(
+        "Pictures",
+        [
+          ["photo", "Photo"],
+          ["support", "Support"],
+        ],
+        state.attention ? "support" : "photo",
+        (value) => setState({ attention: value === "support" }),
       ),
-    );
+    ),
+  );
   return section;
 }

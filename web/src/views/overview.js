@@ -5,7 +5,7 @@ import { button, h, icon, link } from "../dom.js";
 import { curves, interval, reliability } from "../charts.js";
 import { save } from "../exports.js";
 import { findingCard, findings } from "../findings.js";
-import { capital, fixed, percent, plural, range } from "../format.js";
+import { capital, fixed, percent, plural, range, isolated } from "../format.js";
 import { imageButton } from "../grid.js";
 import { closeUp } from "../images.js";
 import { classKey, figure, heading, intervalText, selects, whenLoaded } from "../parts.js";
@@ -16,6 +16,7 @@ import { openImage, setState } from "../store.js";
 
 const CARDS = 6;
 const HARDEST = 24;
+const GAPS = 5; // classes whose calibration is told at once, the worst first
 
 export const title = "Overview";
 
@@ -55,7 +56,7 @@ function lede() {
   const ious = run.classes.map((each) => [each.name, measure(`iou.${each.name}`)]).filter(([, m]) => m);
   if (!images || !ious.length) return "There is no image with labels to measure on.";
   const shown = ious.length > 3 ? [...ious].sort((a, b) => a[1].value - b[1].value).slice(0, 3) : ious;
-  const list = shown.map(([name, m]) => `${fixed(m.value, 2)} for ${name}`);
+  const list = shown.map(([name, m]) => `${fixed(m.value, 2)} for ${isolated(name)}`);
   const joined = list.length > 1 ? `${list.slice(0, -1).join(", ")} and ${list.at(-1)}` : list[0];
   const worst = ious.length > 3 ? " (its lowest)" : "";
   return `On ${plural(images, "image")} that it did not learn from, the model reaches an IoU of ${joined}${worst}. ${errorSentence()}`;
@@ -68,7 +69,7 @@ function errorSentence() {
       const shareOf = (kind) => measure(`errors.${name}.${kind}`)?.value ?? 0;
       const [kind] = Object.keys(run.errorKinds).sort((a, b) => shareOf(b) - shareOf(a));
       const share = shareOf(kind);
-      return share > 0 ? `${run.errorKinds[kind].label} for ${name} (${percent(share)})` : "";
+      return share > 0 ? `${run.errorKinds[kind].label} for ${isolated(name)} (${percent(share)})` : "";
     })
     .filter(Boolean)
     .slice(0, 3);
@@ -77,7 +78,9 @@ function errorSentence() {
 
 // ---- tiles ----
 function tiles() {
-  const ious = run.classes.map(({ name }) => [`iou.${name}`, `IoU of ${name}`]).filter(([name]) => measure(name));
+  const ious = run.classes
+    .map(({ name }) => [`iou.${name}`, `IoU of ${isolated(name)}`])
+    .filter(([name]) => measure(name));
   const shown =
     ious.length > 3
       ? [...ious]
@@ -303,15 +306,18 @@ function seeds() {
   const trainings = measure("trainings")?.value ?? 1;
   if (!(trainings > 1))
     return h("p.soft", {}, "Of a single training: how much another seed alone would move the figures is not known.");
-  const spread = (name) => fixed(measure(`spread.${name}`)?.value);
-  const classes = run.classes.map(
-    ({ name }) =>
-      `of ${name} ${spread(`iou.${name}`)} of the IoU and ${spread(`boundary_iou.${name}`)} of the boundary IoU`,
-  );
+  const of = (kind) => {
+    const found = run.classes.map(({ name }) => [name, measure(`spread.${kind}.${name}`)?.value]);
+    if (found.length <= 3) return found.map(([name, value]) => `${isolated(name)} ${fixed(value)}`).join(", ");
+    const values = found.map(([, value]) => value).filter((value) => value !== undefined);
+    return values.length
+      ? `${fixed(Math.min(...values))} to ${fixed(Math.max(...values))} over the classes`
+      : "unknown";
+  };
   return h(
     "p.soft",
     { id: "spread" },
-    `Another seed alone moves val's figures, which the intervals do not tell: over ${trainings} trainings the standard deviation is ${spread("loss")} of the loss, ${classes.join(", ")}; a difference between two runs that is not several times as large may come of their seeds alone.`,
+    `Another seed alone moves val's figures, which the intervals do not tell: over ${trainings} trainings the standard deviation is ${fixed(measure("spread.loss")?.value)} of the loss, of the IoU ${of("iou")}, of the boundary IoU ${of("boundary_iou")}; a difference between two runs that is not several times as large may come of their seeds alone.`,
   );
 }
 
@@ -327,19 +333,24 @@ function calibration() {
         .map((k) => ({ confidence: confidence[k], accuracy: accuracy[k], pixels: pixels[k] })),
     }))
     .filter(({ bins }) => bins.length);
-  const said = run.classes.map(({ name }) => ({ name, gap: measure(`gap.${name}`) })).filter(({ gap }) => gap);
+  const said = run.classes
+    .map(({ name }) => ({ name, gap: measure(`gap.${name}`) }))
+    .filter(({ gap }) => gap)
+    .sort((a, b) => Math.abs(b.gap.value) - Math.abs(a.gap.value));
   const words = said.map(({ name, gap }) =>
     h(
       "li",
       {},
-      `${capital(name)}: sure by ${percent(measure(`confidence.${name}`)?.value)}, right ${percent(measure(`right.${name}`)?.value)}: ${gap.value > 0 ? "too sure" : "not sure enough"} by ${fixed(Math.abs(gap.value))} `,
+      `${capital(isolated(name))}: sure by ${percent(measure(`confidence.${name}`)?.value)}, right ${percent(measure(`right.${name}`)?.value)}: ${gap.value > 0 ? "too sure" : "not sure enough"} by ${fixed(Math.abs(gap.value))} `,
       h("span.soft.num", {}, intervalText(gap)),
     ),
   );
+  const rest = words.slice(GAPS);
   const list = h(
-    "ul.plain",
+    "div",
     { id: "calibration" },
-    words.length ? words : h("li", {}, "No val pixel is predicted as a class."),
+    h("ul.plain", {}, words.length ? words.slice(0, GAPS) : h("li", {}, "No val pixel is predicted as a class.")),
+    rest.length ? h("details", {}, h("summary", {}, `${rest.length} more classes`), h("ul.plain", {}, rest)) : null,
   );
   if (!lines.length) return h("figure.card", {}, h("h3", {}, "Calibration on val"), list);
   const key = h(
@@ -412,7 +423,7 @@ function metrics() {
   ];
   for (const { name } of run.classes)
     names.push(
-      [`iou.${name}`, `IoU of ${name}`],
+      [`iou.${name}`, `IoU of ${isolated(name)}`],
       [`boundary_iou.${name}`, `boundary IoU of ${name}`],
       [`mean_iou.${name}`, `mean IoU of ${name}`],
     );
