@@ -131,9 +131,15 @@ class Data(Group):
     root: Text = Field(
         default="data/coco", description="directory: the folder to read in place; a change in it is noticed"
     )
+    format: Literal["coco", "masks", "panoptic", "yolo"] = Field(
+        default="coco",
+        description="directory: coco (instances) | masks (PNGs of class numbers) | panoptic (COCO's) | yolo "
+        "(segmentation); `segscope inspect FOLDER` says which, and the next three",
+    )
     splits: Splits = Field(default=Splits(), description="directory: what {split} stands for in the next two")
     annotations: SplitPath = Field(
-        default="annotations/instances_{split}.json", description="directory: COCO instances files, below root"
+        default="annotations/instances_{split}.json",
+        description="directory: annotation files, or folders of labels, below root",
     )
     images: RelativePath = Field(
         default="{split}", description="directory: the folders that file names are relative to, below root"
