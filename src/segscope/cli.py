@@ -54,6 +54,12 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--defaults", action="store_true", help="read no file: print a whole one, of the defaults")
     check.set_defaults(run=_check)
 
+    inspect = commands.add_parser("inspect", help="what a folder of images and labels holds, and how to use it")
+    inspect.add_argument(
+        "folder", type=Path, metavar="FOLDER", help="a data set or an export; nothing in it is changed"
+    )
+    inspect.set_defaults(run=_inspect)
+
     predict = commands.add_parser("predict", help="segment photographs: mask, overlay and share of each class")
     predict.add_argument(
         "paths",
@@ -137,6 +143,13 @@ def _parser() -> argparse.ArgumentParser:
 def _check(options: argparse.Namespace) -> int:
     params = Params() if options.defaults else load_params(options.params)
     print(render_params(params), end="")
+    return 0
+
+
+def _inspect(options: argparse.Namespace) -> int:
+    from segscope.inspection import inspect_folder
+
+    print(*inspect_folder(options.folder), sep="\n")
     return 0
 
 

@@ -77,9 +77,6 @@ Text = Annotated[str, _matching(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]+", "text of
 Url = Annotated[Text, _matching(r"https?://.+", "an http or https address")]
 Sha256 = Annotated[Text, _matching(r"[0-9a-f]{64}", "64 hexadecimal digits, in lower case")]
 RelativePath = Annotated[Text, _matching(r"[^/].*", "a path below data.root")]
-SplitPath = Annotated[
-    RelativePath, _matching(r".*\{split\}.*", "a path that holds {split}, or both splits are the same")
-]
 Layers = Annotated[list[Text], Field(min_length=1), AfterValidator(_no_repeats)]
 SplitNames = Annotated[list[Literal["train", "val"]], Field(min_length=1), AfterValidator(_no_repeats)]
 Name = Annotated[str, AfterValidator(_name)]
@@ -137,7 +134,11 @@ class Data(Group):
         "(segmentation); `segscope inspect FOLDER` says which, and the next three",
     )
     splits: Splits = Field(default=Splits(), description="directory: what {split} stands for in the next two")
-    annotations: SplitPath = Field(
+    val_share: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        default=None,
+        description="directory: of what is not split, this share becomes val, by a hash of each (null: it is split)",
+    )
+    annotations: RelativePath = Field(
         default="annotations/instances_{split}.json",
         description="directory: annotation files, or folders of labels, below root",
     )
@@ -203,6 +204,13 @@ class Data(Group):
         multiple_of=32,
         description="pixels; pictures and masks become square; a multiple of 32",
     )
+
+    @field_validator("annotations")
+    @classmethod
+    def _tells_splits_apart(cls, path: str, info: ValidationInfo) -> str:
+        if "{split}" not in path and info.data.get("val_share") is None:
+            raise ValueError("it must be a path that holds {split}, or both splits are the same; or set data.val_share")
+        return path
 
     @property
     def origin(self) -> str:

@@ -45,7 +45,8 @@ class Read(NamedTuple):
 def read_panoptic(path: Path, root: Path) -> Labelled:
     """The images of a panoptic file that have a PNG; each segment is an annotation, and pixels of none are ignored.
 
-    Where most pixels are of none, the file holds objects alone, as exporters write them, and they are background. Raises SegscopeError if it is none.
+    Where most pixels are of none, the file holds objects alone, as exporters write them, and they are background.
+    Raises SegscopeError if it is none.
     """
     try:
         document, _ = decode(path.read_bytes(), _Document, path)
