@@ -26,7 +26,7 @@ from segscope.params import INTERVAL_ENDS, RESERVED, Data
 from segscope.sources.categories import some
 from segscope.sources.coco import CocoSplit
 from segscope.sources.formats import read_splits
-from segscope.sources.layouts import FORMATS, Layout, find_layout
+from segscope.sources.layouts import FORMATS, Layout, find_layouts
 from segscope.sources.source import Source, open_source
 from segscope.sources.subset import common_categories, separate_ids
 from segscope.taxonomy import IGNORE, resolve_categories
@@ -54,7 +54,7 @@ def inspect_folder(folder: Path) -> list[str]:
     """Lines for a person, the last of which is a command. Raises SegscopeError if there is nothing to be used."""
     if not folder.is_dir():
         raise SegscopeError(f"{folder} is not a directory")
-    layout = find_layout(folder)
+    layout, *others = find_layouts(folder)
     data = data_of(folder, layout)
     try:
         source = open_source(data, folder)
@@ -72,6 +72,9 @@ def inspect_folder(folder: Path) -> list[str]:
     often = [f"{name} {n}" for name, n in counts.items()]
     lines.append(f"categories: {len(categories)}, {len(counts)} with annotations: {some(often, 8) or 'none'}")
     lines += _picture_lines(seen)
+    if others:
+        there = [f"{FORMATS[other.format]} in {other.annotations}" for other in others]
+        lines.append(f"also there, and not looked at: {some(there, 3)}")
     lines += [f"note: {note}" for note in islice(_distinct(*(f.notes for f in files.values()), notes), 4)]
     lines += [_skipped_line(split, seen[split]) for split in SPLITS]
     extra = [("data.exif", "apply")] if _turned(seen.values()) else []

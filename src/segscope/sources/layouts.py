@@ -44,13 +44,13 @@ class Layout(NamedTuple):
     images: str
 
 
-def find_layout(root: Path) -> Layout:
-    """The layout of a folder. Raises SegscopeError if it holds none that can be read."""
+def find_layouts(root: Path) -> list[Layout]:
+    """The layouts of a folder, the best first. Raises SegscopeError if it holds none that can be read."""
     tree = walk(root)
     for find in (_json_layouts, _label_layouts):
         layouts = sorted(find(root, tree), key=lambda found: (found.splits is None, _rank(found)))
         if layouts:
-            return layouts[0]
+            return layouts
     files = Counter(PurePosixPath(name).suffix.lower() or "no ending" for names in tree.values() for name in names)
     raise SegscopeError(
         f"{root} holds neither COCO files, YOLO labels nor masks of class numbers beside images; of files there are "

@@ -80,5 +80,6 @@ def _objects(
             about = id_number(id_text(image["id"]) or "")
             skipped.append(skip("malformed", detail, about, number, image["file_name"]))
             continue
-        scaled = [value * (height if i % 2 else width) for i, value in enumerate(values)]
+        # Rounded, so that what was written as half a pixel is half a pixel, and falls to the same side.
+        scaled = [round(value * (height if i % 2 else width), 4) for i, value in enumerate(values)]
         yield {"id": number, "image_id": image["id"], "category_id": category, "segmentation": [scaled]}
