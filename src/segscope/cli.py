@@ -268,6 +268,10 @@ def _corrupt(options: argparse.Namespace) -> int:
         raise SegscopeError(f"--share {options.share} is not in 0…1")
     params = load_params()
     data = params.data
+    if data.format != "coco" or data.val_share is not None:
+        raise SegscopeError(
+            "corrupt-labels copies COCO files of both splits: data.format must be coco, data.val_share null"
+        )
     names = data.splits.model_dump()
     annotations = {split: data.annotations.replace("{split}", name) for split, name in names.items()}
     folders = sorted({data.images.replace("{split}", name) for name in names.values()})

@@ -20,7 +20,7 @@ from PIL import Image
 
 from segscope.artefacts.images import image_size, orientation
 from segscope.artefacts.segmentation import read_segmentation
-from segscope.artefacts.skipped import SPLITS, explain, skip, skipped_table
+from segscope.artefacts.skipped import SPLITS, explain, require_usable, skip, skipped_table
 from segscope.errors import SegscopeError
 from segscope.params import INTERVAL_ENDS, RESERVED, Data
 from segscope.sources.categories import some
@@ -40,13 +40,15 @@ class Seen:
     """What was looked at of a split's pictures and outlines.
 
     sizes: width and height of pictures. turned: how many have an EXIF orientation; fit_stored, fit_turned: of those on
-    their side, how many have their labels' size as stored, and as turned. skipped: what would be left out of it.
+    their side, how many have their labels' size as stored, and as turned. outlines: how many were looked at. skipped:
+    what would be left out of it.
     """
 
     sizes: Counter[tuple[int, int]]
     turned: int
     fit_stored: int
     fit_turned: int
+    outlines: int
     skipped: pd.DataFrame
 
 
@@ -76,7 +78,8 @@ def inspect_folder(folder: Path) -> list[str]:
         there = [f"{FORMATS[other.format]} in {other.annotations}" for other in others]
         lines.append(f"also there, and not looked at: {some(there, 3)}")
     lines += [f"note: {note}" for note in islice(_distinct(*(f.notes for f in files.values()), notes), 4)]
-    lines += [_skipped_line(split, seen[split]) for split in SPLITS]
+    lines += [_skipped_line(split, files[split], seen[split], data) for split in SPLITS]
+    lines = [lines[0], *(line.replace(f"{folder}/", "") for line in lines[1:])]
     extra = [("data.exif", "apply")] if _turned(seen.values()) else []
     command = command_of(folder, layout, extra + variant_of(categories, [str(name) for name in counts.index]))
     return [*lines, "to use it, in the project's folder:", command]
@@ -127,15 +130,15 @@ def look(found: CocoSplit, paths: pd.Series, split: str, source: Source) -> Seen
         if listed not in (stored, shown):
             detail = f"it is {stored[0]}×{stored[1]}, its labels are of {listed[0]}×{listed[1]}"
             rows.append(skip("size_mismatch", detail, row.image_id, None, row.file_name))
-    outlines = found.annotations[found.annotations["image_id"].isin(known)]
-    for row in spread(outlines, LOOKED_AT).itertuples():
+    outlines = spread(found.annotations[found.annotations["image_id"].isin(known)], LOOKED_AT)
+    for row in outlines.itertuples():
         width, height = known[row.image_id]
         try:
             read_segmentation(msgspec.json.decode(bytes(row.segmentation)), height, width)
         except (SegscopeError, msgspec.DecodeError) as error:
             rows.append(skip("bad_segmentation", str(error), row.image_id, row.annotation_id))
     skipped = pd.concat([found.skipped, skipped_table(rows)])
-    return Seen(sizes, turned, fits["stored"], fits["turned"], skipped)
+    return Seen(sizes, turned, fits["stored"], fits["turned"], len(outlines), skipped)
 
 
 def spread(table: pd.DataFrame, most: int) -> pd.DataFrame:
@@ -190,16 +193,28 @@ def _picture_lines(seen: Mapping[str, Seen]) -> Iterator[str]:
     yield f"image sizes: {some(often, 3)}{between}"
     turned = sum(each.turned for each in seen.values())
     if turned:
-        how = (
-            "their labels are of the pictures as shown, so data.exif is apply"
-            if _turned(seen.values())
-            else "if their labels are of the pictures as shown, not as stored, add -S data.exif=apply"
-        )
+        how = "if their labels are of the pictures as shown, not as stored, add -S data.exif=apply"
+        if _turned(seen.values()):
+            how = "their labels are of the pictures as shown, so data.exif is apply"
+        elif any(each.fit_stored for each in seen.values()):
+            how = "their labels are of the pictures as stored"
         yield f"EXIF: {turned} of {n} images have an orientation; {how}"
 
 
-def _skipped_line(split: str, seen: Seen) -> str:
-    return f"left out of {split}: {explain(seen.skipped) if len(seen.skipped) else 'nothing that was seen'}"
+def _skipped_line(split: str, found: CocoSplit, seen: Seen, data: Data) -> str:
+    """What is left out, and whether it is more than the first stages allow."""
+    if seen.skipped.empty:
+        return f"left out of {split}: nothing that was seen"
+    said = f"left out of {split}: {explain(seen.skipped)}"
+    missing = (seen.skipped["reason"] == "missing_file").sum()
+    if missing > int(data.max_missing * len(found.images)):
+        said += f"; a run would stop, for data.max_missing allows {data.max_missing:.0%} of the images"
+    try:
+        bad = (seen.skipped["reason"] == "bad_segmentation").sum()
+        require_usable(seen.skipped, seen.outlines - bad, data.max_unusable, split)
+    except SegscopeError:
+        said += f"; a run would stop, for data.max_unusable allows {data.max_unusable:.0%} of the annotations"
+    return said
 
 
 def _distinct(*notes: Iterable[str]) -> Iterator[str]:

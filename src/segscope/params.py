@@ -140,6 +140,7 @@ class Data(Group):
     )
     annotations: RelativePath = Field(
         default="annotations/instances_{split}.json",
+        validate_default=True,
         description="directory: annotation files, or folders of labels, below root",
     )
     images: RelativePath = Field(
@@ -208,8 +209,11 @@ class Data(Group):
     @field_validator("annotations")
     @classmethod
     def _tells_splits_apart(cls, path: str, info: ValidationInfo) -> str:
-        if "{split}" not in path and info.data.get("val_share") is None:
+        split, share = "{split}" in path, info.data.get("val_share")
+        if not split and share is None:
             raise ValueError("it must be a path that holds {split}, or both splits are the same; or set data.val_share")
+        if split and share is not None:
+            raise ValueError("with data.val_share it must be a path without {split}; or set data.val_share to null")
         return path
 
     @property

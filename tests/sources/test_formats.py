@@ -311,3 +311,5 @@ def test_what_is_not_split_is_divided_by_a_hash_of_each_image(tmp_path):
 def test_what_is_not_split_needs_a_share():
     with pytest.raises(ValueError, match=r"a path that holds \{split\}.*or set data\.val_share"):
         Data(annotations="all.json")
+    with pytest.raises(ValueError, match=r"a path without \{split\}; or set data\.val_share to null"):
+        Data(val_share=0.2)

@@ -6,21 +6,22 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice, takewhile
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-import msgspec
 import numpy as np
 
 from segscope.errors import SegscopeError
 from segscope.sources.beside import PICTURES, key_of
 from segscope.sources.categories import some
 from segscope.sources.class_masks import LOSSLESS, class_values, split_masks
+from segscope.sources.coco import read_coco
 from segscope.sources.json_text import utf8
 from segscope.sources.yolo import label_files
 
 MAX_FOLDERS = 20_000
+MAX_LABELLED = 200  # folders of labels: of more, such as one a video, some say where all are
 MAX_KINDS = 64  # values of a mask; a grey photograph has more
 FORMATS = {
     "coco": "COCO instances",
@@ -123,7 +124,7 @@ def _json_layouts(root: Path, tree: Mapping[str, Sequence[str]]) -> Iterator[Lay
     for kind in ("coco", "panoptic"):
         for splits, (pattern,) in group_splits((path,) for path in kinds if kinds[path] == kind):
             files = [pattern.replace("{split}", name) for name in splits or ("",)]
-            folders = [_image_folder(root, file, where) for file in files]
+            folders = [_image_folder(root, file, tree, where) for file in files]
             images = folders[0]
             if splits and folders[0] != folders[1]:
                 images = folders[0].replace(splits[0], "{split}")
@@ -135,9 +136,9 @@ def _kind(path: Path) -> str | None:
         text = utf8(path.read_bytes())
     except (OSError, UnicodeDecodeError):
         return None
-    if not all(key in text for key in (b'"images"', b'"annotations"', b'"categories"')):
+    if b'"images"' not in text or b'"annotations"' not in text or b'"caption"' in text:
         return None
-    return "panoptic" if b'"segments_info"' in text else "coco" if b'"segmentation"' in text else None
+    return "panoptic" if b'"segments_info"' in text else "coco"
 
 
 def _where(tree: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
@@ -149,39 +150,34 @@ def _where(tree: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
     return where
 
 
-def _image_folder(root: Path, file: str, where: Mapping[str, Sequence[str]]) -> str:
-    """The folder that most of a file's images are found from; where none is found, the file's own."""
+def _image_folder(root: Path, file: str, tree: Mapping[str, Sequence[str]], where: Mapping[str, Sequence[str]]) -> str:
+    """The folder that most of a file's images are found from; where none is found, one that holds most pictures."""
     try:
-        document = msgspec.json.decode(utf8((root / file).read_bytes()))
-        rows = document["images"] if isinstance(document["images"], list) else list(document["images"].values())
-        names = [row["file_name"].replace("\\", "/") for row in islice(rows, 200)]
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        names = [name.replace("\\", "/") for name in read_coco(root / file).images["file_name"].iloc[:200]]
+    except SegscopeError:
         names = []  # the first stage says what is wrong with it
     votes = Counter[str]()
-    for name in names:
-        path = PurePosixPath(os.path.normpath(name))
+    for path in (PurePosixPath(os.path.normpath(name)) for name in names):
         for folder in where.get(path.name, ()):
             full = PurePosixPath(folder, path.name)
             if full.parts[-len(path.parts) :] == path.parts:
                 votes[PurePosixPath(*full.parts[: -len(path.parts)]).as_posix()] += 1
-    own = PurePosixPath(file).parent.as_posix()
-    # Of several that hold all, the one of the split, or nearest to the file.
-    name = (split_of(file) or ("", "", ""))[1]
-    best = max(votes, key=lambda folder: (votes[folder], name in folder.split("/"), folder == own, folder), default=own)
-    return best
+    split, own = (split_of(file) or ("", "", ""))[1], PurePosixPath(file).parent.as_posix()
+    if votes:
+        return max(votes, key=lambda folder: (votes[folder], split in folder.split("/"), folder == own, folder))
+    pictures = {folder: n for folder, there in tree.items() if (n := sum(map(_is_picture, there)))}
+    return max(pictures, key=lambda folder: (split in folder.split("/"), pictures[folder], folder), default=own)
 
 
 def _label_layouts(root: Path, tree: Mapping[str, Sequence[str]]) -> Iterator[Layout]:
     """Folders of masks or of YOLO's labels, each with the folder whose images are called like them."""
-    pictures = {folder: {key_of(n) for n in names if _is_picture(n)} for folder, names in tree.items()}
     for kind, labels in (("yolo", _yolo_folders(root, tree)), ("masks", _mask_folders(root, tree))):
+        apart = labels if kind == "masks" else {}
+        pictures = {folder: set(map(key_of, _images(names, folder in apart))) for folder, names in tree.items()}
         pairs = []
-        for folder, keys in labels.items():
+        for folder, keys in list(labels.items())[:: len(labels) // MAX_LABELLED + 1]:
             scores = {
-                other: (len(keys & there), _alike(folder, other))
-                for other, there in pictures.items()
-                if keys & there
-                and not (kind == "masks" and other in labels and (other != folder or _apart(tree[other])))
+                other: (len(keys & there), _alike(folder, other)) for other, there in pictures.items() if keys & there
             }
             if scores:
                 pairs.append(_without_common_end(folder, max(scores, key=lambda other: scores[other])))
@@ -189,14 +185,17 @@ def _label_layouts(root: Path, tree: Mapping[str, Sequence[str]]) -> Iterator[La
             yield Layout(kind, names, at, images)
 
 
+def _images(names: Sequence[str], beside_masks: bool) -> Sequence[str]:
+    """The names of the images of a folder, which may hold masks, too, or nothing else."""
+    pictures = [name for name in names if _is_picture(name)]
+    if not beside_masks:
+        return pictures
+    images, masks = split_masks(pictures)
+    return images if masks else ()
+
+
 def _is_picture(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() in PICTURES
-
-
-def _apart(names: Sequence[str]) -> bool:
-    """Whether a folder of masks holds nothing else."""
-    pictures = [name for name in names if _is_picture(name)]
-    return not split_masks(pictures)[1]
 
 
 def _alike(one: str, other: str) -> tuple[bool, int, bool]:

@@ -15,9 +15,11 @@ def components(values: np.ndarray) -> tuple[np.ndarray, list[int]]:
     Returns the map of their numbers (int32, 0 where the value is 0; by value, then by row) and each one's value, from
     number 1 on.
     """
-    kinds, ranks = np.unique(values, return_inverse=True)
-    ranks = ranks.reshape(values.shape) + (kinds[0] > 0)  # rank 0 is of value 0 alone; `find_objects` wants small ones
+    flat = values.ravel()
+    kinds = np.unique(flat[np.append(True, flat[1:] != flat[:-1])])  # sorts values of runs, not of pixels
     kinds = kinds[kinds > 0]
+    # `find_objects` wants small numbers: ranks, 0 of value 0.
+    ranks = np.where(values > 0, np.searchsorted(kinds, values) + 1, 0)
     numbers = np.zeros(values.shape, np.int32)
     of_number: list[int] = []
     for rank, (kind, box) in enumerate(zip(kinds.tolist(), ndimage.find_objects(ranks), strict=True), start=1):
