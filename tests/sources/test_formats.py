@@ -1,6 +1,7 @@
 """Folders of drawn images, in each format, as tables."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from segscope.artefacts.rle import decode_rle
 from segscope.artefacts.segmentation import segmentation_rle
 from segscope.errors import SegscopeError
 from segscope.params import Data
+from segscope.sources import label_files
 from segscope.sources.coco import CocoSplit
 from segscope.sources.formats import read_split, read_splits
 from segscope.sources.source import open_source
@@ -153,6 +155,19 @@ def test_masks_of_0_and_255_alone_are_an_error_unless_the_table_has_255(masks):
         read(masks, "masks")
     (masks / "classes.txt").write_text("0 background\n255 cat\n")
     assert [name for name, _ in shown(read(masks, "masks"), "a.jpg")] == ["cat", "cat"]
+
+
+def test_a_pipe_is_no_label_file(masks, monkeypatch):
+    """It would be waited for without end."""
+    for name in ("labels/train/b.png", "labels/train/a.txt"):
+        os.mkfifo(masks / name)
+    picture(masks / "images/train/b.jpg")
+    assert skipped(read(masks, "masks")) == [("b.jpg", "bad_label")]
+    monkeypatch.setattr(label_files, "MAX_TEXT_BYTES", 40)
+    (masks / "labels/train/b.txt").write_text("0 0.1 0.1 0.3 0.1 0.3 0.5\n" * 2)
+    found = read(masks, "yolo")
+    assert skipped(found) == [("a.jpg", "malformed"), ("b.jpg", "malformed")]
+    assert found.annotations.empty
 
 
 @pytest.mark.parametrize("kind", ["masks", "yolo"])

@@ -40,7 +40,7 @@ def test_the_nearest_table_is_taken_and_none_above_the_root(tmp_path):
         SegscopeError, match=r"what the values in .*labels mean is said nowhere: put a file classes\.txt"
     ):
         find_legend(labels, tmp_path / "root")
-    (tmp_path / "root" / "data.yaml").write_text("rate: 1\n")  # of something else
+    (tmp_path / "root" / "data.yaml").write_text("rate: !unknown [\n")  # of something else
     (tmp_path / "root" / "classes.csv").write_text("1,far\n")
     assert find_legend(labels, tmp_path / "root").rows == [(1, "far", None)]
     (labels / "classes.txt").write_text("near\n")
@@ -53,7 +53,8 @@ def test_the_nearest_table_is_taken_and_none_above_the_root(tmp_path):
         ("classes.csv", "id,name\n1,cat\nx,dog\n", "no value and name in row 2: x, dog"),
         ("classes.csv", "red,green,blue\n1,2,3\n", "no columns value and name, but red, green, blue"),
         ("classes.json", '{"a": 1, "b": 1}', "two names for 1: a and b"),
-        ("classes.json", '[{"name": "a"}]', r"no value and name in \{'name': 'a'\}"),
+        ("classes.json", '[{"name": "a"}]', r"no value and name in item 0: \{'name': 'a'\}"),
+        ("data.yaml", "a: &a [x]\nnames: [*a]\n", r"a name that is none: \['x'\]"),
         ("classes.json", "{", r"cannot be read: Expecting property name"),
         ("data.yaml", "names: [", "cannot be read: "),
     ],

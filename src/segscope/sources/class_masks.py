@@ -8,18 +8,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from joblib import delayed
-from PIL import Image
 
 from segscope.artefacts.parallel import workers
 from segscope.artefacts.skipped import skip
 from segscope.errors import SegscopeError
 from segscope.sources.beside import MASK_ENDINGS, PICTURES, files_below, image_rows, key_of, pair, writable
+from segscope.sources.label_files import LOSSLESS, read_pixels
 from segscope.sources.labelled import Labelled
 from segscope.sources.legend import BACKGROUND, IGNORED, find_legend
 from segscope.sources.regions import components, encode_regions
 from segscope.taxonomy import IGNORE
 
-LOSSLESS = (".png", ".bmp", ".tif", ".tiff", ".gif")  # JPEG's values are not those that were written
 REGION = 0  # the annotation id of what is to be ignored; components are numbered from 1
 
 
@@ -130,12 +129,7 @@ def read_mask(path: Path, meaning: Meaning) -> Read:
 
 def class_values(path: Path) -> np.ndarray:
     """The numbers that a mask's pixels are, H × W; of a palette its indices. Raises SegscopeError if there are none."""
-    try:
-        with Image.open(path) as image:
-            image.load()
-            values = np.asarray(image)
-    except Exception as error:  # Pillow's decoders raise whatever a broken file provokes in them
-        raise SegscopeError(f"mask {path} cannot be decoded: {error}") from error
+    values = read_pixels(path)
     if values.ndim == 3:
         colours = values[..., :3] if values.shape[2] > 2 else values[..., :1]
         if (colours != colours[..., :1]).any():

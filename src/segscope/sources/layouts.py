@@ -15,9 +15,10 @@ import numpy as np
 from segscope.errors import SegscopeError
 from segscope.sources.beside import PICTURES, key_of
 from segscope.sources.categories import some
-from segscope.sources.class_masks import LOSSLESS, class_values, split_masks
+from segscope.sources.class_masks import class_values, split_masks
 from segscope.sources.coco import read_coco
 from segscope.sources.json_text import utf8
+from segscope.sources.label_files import LOSSLESS, read_text
 from segscope.sources.yolo import label_files
 
 MAX_FOLDERS = 20_000
@@ -132,6 +133,8 @@ def _json_layouts(root: Path, tree: Mapping[str, Sequence[str]]) -> Iterator[Lay
 
 
 def _kind(path: Path) -> str | None:
+    if not path.is_file():
+        return None  # of a pipe there is no end
     try:
         text = utf8(path.read_bytes())
     except (OSError, UnicodeDecodeError):
@@ -227,10 +230,9 @@ def _yolo_folders(root: Path, tree: Mapping[str, Sequence[str]]) -> dict[str, se
 
 def _is_yolo(path: Path) -> bool:
     try:
-        with path.open(encoding="utf-8") as file:
-            words = file.readline(10_000).split()
+        words = read_text(path).strip().partition("\n")[0].split()
         return len(words) >= 5 and all(np.isfinite(float(word)) for word in words[:5])
-    except (OSError, ValueError):
+    except (SegscopeError, ValueError):
         return False
 
 

@@ -14,7 +14,9 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from segscope.errors import SegscopeError
+from segscope.params import shown
 from segscope.sources.ids import whole
+from segscope.sources.label_files import read_text
 
 # In this order, in the labels' folder and those above it, up to data.root.
 STEMS = ("_classes", "classes", "labels", "label_names", "codes", "names")
@@ -79,8 +81,10 @@ def candidates(folder: Path) -> list[Path]:
 
 def _rows(path: Path) -> Iterator[tuple[int, str, str | None]]:
     try:
-        text = path.read_text("utf-8-sig")
+        text = read_text(path)
         if path.suffix in (".yaml", ".yml"):
+            if "names" not in text:
+                return  # of something else
             document = YAML(typ="safe", pure=True).load(text)
             names = document.get("names") if isinstance(document, dict) else None
             yield from _of_json(names or [], path)
@@ -93,7 +97,7 @@ def _rows(path: Path) -> Iterator[tuple[int, str, str | None]]:
     except SegscopeError:
         raise
     except Exception as error:  # YAML's parser lets others through beside its own
-        reason = error.strerror if isinstance(error, OSError) else str(error).partition("\n")[0]
+        reason = str(error).partition("\n")[0]
         raise SegscopeError(f"the table of names {path} cannot be read: {reason}") from error
 
 
@@ -135,6 +139,7 @@ def _of_json(document: Any, path: Path) -> Iterator[tuple[int, str, str | None]]
             yield from _of_json(held, path)
             return
         for key, item in document.items():
+            _require_scalar(item, path)
             if (value := whole(key)) is not None:
                 yield value, str(item), None
             elif (value := whole(item)) is not None:
@@ -142,13 +147,22 @@ def _of_json(document: Any, path: Path) -> Iterator[tuple[int, str, str | None]]
         return
     for number, item in enumerate(document if isinstance(document, list) else []):
         if not isinstance(item, dict):
+            _require_scalar(item, path)
             yield number, str(item), None
             continue
         value = next((whole(item[key]) for key in _VALUE if key in item), None)
         name = next((item[key] for key in _NAME if key in item), None)
         if value is None or name is None:
-            raise SegscopeError(f"the table of names {path} has no value and name in {item}")
+            raise SegscopeError(f"the table of names {path} has no value and name in item {number}: {shown(item)}")
+        for each in (name, item.get("supercategory")):
+            _require_scalar(each, path)
         yield value, str(name), item.get("supercategory")
+
+
+def _require_scalar(name: Any, path: Path) -> None:
+    """Raise SegscopeError if a name is a list or a mapping; written out, aliases could make it endless."""
+    if isinstance(name, dict | list | set):
+        raise SegscopeError(f"the table of names {path} has a name that is none: {shown(name)}")
 
 
 def _distinct(rows: list[tuple[int, str, str | None]], path: Path) -> list[tuple[int, str, str | None]]:

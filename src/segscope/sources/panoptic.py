@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 from joblib import delayed
-from PIL import Image
 from pycocotools import mask as rle_api
 
 from segscope.artefacts.parallel import workers
@@ -20,6 +19,7 @@ from segscope.artefacts.skipped import skip
 from segscope.errors import SegscopeError
 from segscope.sources.ids import id_number, id_text, whole
 from segscope.sources.json_text import decode
+from segscope.sources.label_files import read_pixels
 from segscope.sources.labelled import Labelled
 from segscope.sources.names import path_below
 from segscope.sources.regions import encode_regions
@@ -151,12 +151,5 @@ def read_png(path: Path | None) -> Read:
 
 def segment_numbers(path: Path) -> np.ndarray:
     """The numbers of segments that a PNG's pixels are, int64 H × W. Raises SegscopeError."""
-    try:
-        with Image.open(path) as image:
-            picture = image if image.mode.startswith("I") else image.convert("RGB")
-            values = np.asarray(picture).astype(np.int64)
-    except FileNotFoundError as error:
-        raise SegscopeError(f"there is no {path}") from error
-    except Exception as error:  # Pillow's decoders raise whatever a broken file provokes in them
-        raise SegscopeError(f"{path} cannot be decoded: {error}") from error
+    values = read_pixels(path, mode="RGB").astype(np.int64)
     return values if values.ndim == 2 else values @ (1, 1 << 8, 1 << 16)

@@ -14,6 +14,7 @@ from segscope.artefacts.skipped import skip
 from segscope.errors import SegscopeError
 from segscope.sources.beside import PICTURES, files_below, image_rows, key_of, pair, writable
 from segscope.sources.ids import id_number, id_text, whole
+from segscope.sources.label_files import read_text
 from segscope.sources.labelled import Labelled
 from segscope.sources.legend import find_legend
 
@@ -62,10 +63,12 @@ def _objects(
     path: Path, image: dict[str, Any], width: int, height: int, skipped: list[dict[str, Any]]
 ) -> Iterator[dict[str, Any]]:
     """Its annotations, numbered by line; lines that are no numbers are listed."""
+    about = id_number(id_text(image["id"]) or "")
     try:
-        lines = path.read_text("utf-8-sig", errors="replace").splitlines()
-    except OSError as error:
-        lines = [str(error.strerror)]
+        lines = read_text(path).splitlines()
+    except SegscopeError as error:
+        skipped.append(skip("malformed", str(error), about, 0, image["file_name"]))
+        return
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -77,7 +80,6 @@ def _objects(
             values, category = [], None
         if category is None or not values:
             detail = f"{path}, line {number}: it is not a class and x y x y …: {line[:60]!r}"
-            about = id_number(id_text(image["id"]) or "")
             skipped.append(skip("malformed", detail, about, number, image["file_name"]))
             continue
         # Rounded, so that what was written as half a pixel is half a pixel, and falls to the same side.
