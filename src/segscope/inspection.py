@@ -82,7 +82,7 @@ def inspect_folder(folder: Path) -> list[str]:
     lines = [lines[0], *(line.replace(f"{folder}/", "") for line in lines[1:])]
     extra = [("data.exif", "apply")] if _turned(seen.values()) else []
     command = command_of(folder, layout, extra + variant_of(categories, [str(name) for name in counts.index]))
-    return [*lines, "to use it, in the project's folder:", command]
+    return [_printable(line) for line in (*lines, "to use it, in the project's folder:", command)]
 
 
 def data_of(folder: Path, layout: Layout) -> Data:
@@ -215,6 +215,11 @@ def _skipped_line(split: str, found: CocoSplit, seen: Seen, data: Data) -> str:
     except SegscopeError:
         said += f"; a run would stop, for data.max_unusable allows {data.max_unusable:.0%} of the annotations"
     return said
+
+
+def _printable(line: str) -> str:
+    """The line with escapes for what a terminal would take for commands."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
 
 
 def _distinct(*notes: Iterable[str]) -> Iterator[str]:

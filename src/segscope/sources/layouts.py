@@ -6,23 +6,24 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import takewhile
+from itertools import islice, takewhile
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 
 from segscope.errors import SegscopeError
 from segscope.sources.beside import PICTURES, key_of
 from segscope.sources.categories import some
 from segscope.sources.class_masks import class_values, split_masks
-from segscope.sources.coco import read_coco
-from segscope.sources.json_text import utf8
+from segscope.sources.json_text import decode, utf8
 from segscope.sources.label_files import LOSSLESS, read_text
 from segscope.sources.yolo import label_files
 
 MAX_FOLDERS = 20_000
 MAX_LABELLED = 200  # folders of labels: of more, such as one a video, some say where all are
+SOME = 200  # images of a file, whose folder is looked for
 MAX_KINDS = 64  # values of a mask; a grey photograph has more
 FORMATS = {
     "coco": "COCO instances",
@@ -32,6 +33,14 @@ FORMATS = {
 }
 # `annot`: CamVid's folders trainannot and valannot.
 _SPLIT = re.compile(r"(?<![a-z])(training|train|validation|valid|val|testing|test)(\d{4})?(?=[^a-z]|annot|$)", re.I)
+
+
+class _Image(msgspec.Struct):
+    file_name: str
+
+
+class _Images(msgspec.Struct):
+    images: list[msgspec.Raw] | dict[str, msgspec.Raw]
 
 
 class Layout(NamedTuple):
@@ -155,12 +164,8 @@ def _where(tree: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
 
 def _image_folder(root: Path, file: str, tree: Mapping[str, Sequence[str]], where: Mapping[str, Sequence[str]]) -> str:
     """The folder that most of a file's images are found from; where none is found, one that holds most pictures."""
-    try:
-        names = [name.replace("\\", "/") for name in read_coco(root / file).images["file_name"].iloc[:200]]
-    except SegscopeError:
-        names = []  # the first stage says what is wrong with it
     votes = Counter[str]()
-    for path in (PurePosixPath(os.path.normpath(name)) for name in names):
+    for path in (PurePosixPath(os.path.normpath(name.replace("\\", "/"))) for name in _image_names(root / file)):
         for folder in where.get(path.name, ()):
             full = PurePosixPath(folder, path.name)
             if full.parts[-len(path.parts) :] == path.parts:
@@ -170,6 +175,17 @@ def _image_folder(root: Path, file: str, tree: Mapping[str, Sequence[str]], wher
         return max(votes, key=lambda folder: (votes[folder], split in folder.split("/"), folder == own, folder))
     pictures = {folder: n for folder, there in tree.items() if (n := sum(map(_is_picture, there)))}
     return max(pictures, key=lambda folder: (split in folder.split("/"), pictures[folder], folder), default=own)
+
+
+def _image_names(path: Path) -> list[str]:
+    """The names of some images of a file; none where the first stage will say what is wrong with it."""
+    try:
+        document, _ = decode(path.read_bytes(), _Images | list[_Images], path)  # type: ignore[arg-type]
+        images = (document if isinstance(document, _Images) else document[0]).images
+        rows = islice(images if isinstance(images, list) else images.values(), SOME)
+        return [msgspec.json.decode(row, type=_Image).file_name for row in rows]
+    except (OSError, SegscopeError, msgspec.DecodeError, LookupError):
+        return []
 
 
 def _label_layouts(root: Path, tree: Mapping[str, Sequence[str]]) -> Iterator[Layout]:
