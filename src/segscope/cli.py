@@ -54,12 +54,6 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--defaults", action="store_true", help="read no file: print a whole one, of the defaults")
     check.set_defaults(run=_check)
 
-    inspect = commands.add_parser("inspect", help="what a folder of images and labels holds, and how to use it")
-    inspect.add_argument(
-        "folder", type=Path, metavar="FOLDER", help="a data set or an export; nothing in it is changed"
-    )
-    inspect.set_defaults(run=_inspect)
-
     predict = commands.add_parser("predict", help="segment photographs: mask, overlay and share of each class")
     predict.add_argument(
         "paths",
@@ -110,6 +104,12 @@ def _parser() -> argparse.ArgumentParser:
     corrupt.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     corrupt.set_defaults(run=_corrupt)
 
+    inspect = commands.add_parser("inspect", help="what a folder of images and labels holds, and how to use it")
+    inspect.add_argument(
+        "folder", type=Path, metavar="FOLDER", help="a data set or an export; nothing in it is changed"
+    )
+    inspect.set_defaults(run=_inspect)
+
     compare = commands.add_parser("compare", help="two revisions or experiments, over the same images")
     compare.add_argument(
         "revisions",
@@ -143,13 +143,6 @@ def _parser() -> argparse.ArgumentParser:
 def _check(options: argparse.Namespace) -> int:
     params = Params() if options.defaults else load_params(options.params)
     print(render_params(params), end="")
-    return 0
-
-
-def _inspect(options: argparse.Namespace) -> int:
-    from segscope.inspection import inspect_folder
-
-    print(*inspect_folder(options.folder), sep="\n")
     return 0
 
 
@@ -308,6 +301,13 @@ def _compare(options: argparse.Namespace) -> int:
     for line in lines:
         print(line, file=sys.stderr)
     return 0 if passed else 1
+
+
+def _inspect(options: argparse.Namespace) -> int:
+    from segscope.inspection import inspect_folder
+
+    print(*inspect_folder(options.folder), sep="\n")
+    return 0
 
 
 def _shares(on: Mapping[str, float]) -> str:
