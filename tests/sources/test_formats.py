@@ -19,6 +19,12 @@ from segscope.sources.formats import read_split, read_splits
 from segscope.sources.source import open_source
 from segscope.taxonomy import IGNORE
 
+
+@pytest.fixture(autouse=True)
+def one_process(monkeypatch):
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
+
+
 LAYOUT = {"annotations": "labels/{split}", "images": "images/{split}", "splits": {"train": "train", "val": "val"}}
 MASK = np.array([[1, 1, 0, 2], [0, 0, 0, 2], [1, 0, 255, 255]], np.uint8)
 

@@ -62,6 +62,12 @@ def find_layouts(root: Path) -> list[Layout]:
         layouts = sorted(find(root, tree), key=lambda found: (found.splits is None, _rank(found)))
         if layouts:
             return layouts
+    coloured = next(_coloured_folders(root, tree), None)
+    if coloured:
+        raise SegscopeError(
+            f"{root / coloured} holds pictures called like those of another folder; if they are masks, they are of "
+            "colours, not of class numbers: export class indices, or map the colours"
+        )
     files = Counter(PurePosixPath(name).suffix.lower() or "no ending" for names in tree.values() for name in names)
     raise SegscopeError(
         f"{root} holds neither COCO files, YOLO labels nor masks of class numbers beside images; of files there are "
@@ -70,9 +76,18 @@ def find_layouts(root: Path) -> list[Layout]:
 
 
 def walk(root: Path) -> dict[str, list[str]]:
-    """The names of the files of each folder below `root`, by its path there; hidden ones apart."""
+    """The names of the files of each folder below `root`, by its path there; hidden ones apart.
+
+    A folder may be a link, but not to one above it, or to one that was seen before.
+    """
     tree: dict[str, list[str]] = {}
-    for where, folders, names in os.walk(root):
+    seen: set[str] = set()
+    for where, folders, names in os.walk(root, followlinks=True):
+        real = os.path.realpath(where)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         tree[Path(where).relative_to(root).as_posix()] = sorted(name for name in names if not name.startswith("."))
         if len(tree) > MAX_FOLDERS:
@@ -262,6 +277,16 @@ def _mask_folders(root: Path, tree: Mapping[str, Sequence[str]]) -> dict[str, se
         if masks and all(_is_mask(root / folder / name) for name in {masks[0], masks[len(masks) // 2], masks[-1]}):
             found[folder] = {key_of(name) for name in masks}
     return found
+
+
+def _coloured_folders(root: Path, tree: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Folders of lossless pictures, no masks, that are called like the pictures of other folders."""
+    keys = {folder: {key_of(name) for name in names if _is_picture(name)} for folder, names in tree.items()}
+    times = Counter(key for each in keys.values() for key in each)
+    for folder, names in tree.items():
+        lossless = [name for name in names if PurePosixPath(name).suffix.lower() in LOSSLESS]
+        if lossless and times[key_of(lossless[0])] > 1 and not _is_mask(root / folder / lossless[0]):
+            yield folder
 
 
 def _is_mask(path: Path) -> bool:

@@ -129,7 +129,7 @@ def source_measures(
         reasons = count_skipped(skipped[skipped["split"] == split])
         found = {
             "images": len(images),
-            "annotations": int(annotations["image_id"].isin(images).sum()),
+            "annotations": int((annotations["image_id"].isin(images) & (annotations["category_id"] != IGNORE)).sum()),
             "images_in_source": len(coco.images),
             "skipped": sum(reasons.values()),
         }
