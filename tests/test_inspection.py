@@ -187,7 +187,9 @@ def coco_2017(root: Path) -> None:
 )
 def test_layouts_are_found(tmp_path, make, layout):
     make(tmp_path)
-    assert find_layouts(tmp_path)[0] == layout
+    found = find_layouts(tmp_path)
+    assert found[0] == layout
+    assert not any("captions" in other.annotations for other in found)
 
 
 def test_folders_may_be_links_and_links_may_lead_in_circles(tmp_path):
