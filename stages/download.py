@@ -7,14 +7,14 @@ import pandas as pd
 from segscope import stage
 from segscope.artefacts.files import atomic_folder
 from segscope.artefacts.schemas import TRUTH
-from segscope.artefacts.skipped import SPLITS, listing, require_splits, require_usable, summary
+from segscope.artefacts.skipped import listing, require_splits, require_usable, summary
 from segscope.artefacts.tables import write_parquet
 from segscope.model.encoder import fetch_encoder
 from segscope.run import Run
 from segscope.sources import source as sources
 from segscope.sources.checksums import checksums
-from segscope.sources.coco import read_coco
 from segscope.sources.duplicates import find_copies, leave_out_copies, perceptual_hashes
+from segscope.sources.formats import read_splits
 from segscope.sources.sample import draw_sample
 from segscope.sources.subset import (
     all_skipped,
@@ -35,7 +35,7 @@ def main(run: Run) -> None:
             truth = draw_sample(folder, data.sample_images.model_dump(), data.seed)
             write_parquet(folder / sources.TRUTH, truth, TRUTH)
     source = sources.open_source(data, run.path("sample"))
-    files = {split: read_coco(source.annotation_file(split), data.group) for split in SPLITS}
+    files = read_splits(source, data)
     coco, categories, notes = common_categories(separate_ids(files))
     for note in (*(note for split in coco.values() for note in split.notes), *notes):
         stage.warn(note)

@@ -121,6 +121,12 @@ def _parser() -> argparse.ArgumentParser:
     corrupt.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     corrupt.set_defaults(run=_corrupt)
 
+    inspect = commands.add_parser("inspect", help="what a folder of images and labels holds, and how to use it")
+    inspect.add_argument(
+        "folder", type=Path, metavar="FOLDER", help="a data set or an export; nothing in it is changed"
+    )
+    inspect.set_defaults(run=_inspect)
+
     compare = commands.add_parser("compare", help="two revisions or experiments, over the same images")
     compare.add_argument(
         "revisions",
@@ -291,6 +297,10 @@ def _corrupt(options: argparse.Namespace) -> int:
         raise SegscopeError(f"--share {options.share} is not in 0…1")
     params = load_params()
     data = params.data
+    if data.format != "coco" or data.val_share is not None:
+        raise SegscopeError(
+            "corrupt-labels copies COCO files of both splits: data.format must be coco, data.val_share null"
+        )
     names = data.splits.model_dump()
     annotations = {split: data.annotations.replace("{split}", name) for split, name in names.items()}
     folders = sorted({data.images.replace("{split}", name) for name in names.values()})
@@ -327,6 +337,13 @@ def _compare(options: argparse.Namespace) -> int:
     for line in lines:
         print(line, file=sys.stderr)
     return 0 if passed else 1
+
+
+def _inspect(options: argparse.Namespace) -> int:
+    from segscope.inspection import inspect_folder
+
+    print(*inspect_folder(options.folder), sep="\n")
+    return 0
 
 
 def _shares(on: Mapping[str, float]) -> str:

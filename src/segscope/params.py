@@ -77,9 +77,6 @@ Text = Annotated[str, _matching(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]+", "text of
 Url = Annotated[Text, _matching(r"https?://.+", "an http or https address")]
 Sha256 = Annotated[Text, _matching(r"[0-9a-f]{64}", "64 hexadecimal digits, in lower case")]
 RelativePath = Annotated[Text, _matching(r"[^/].*", "a path below data.root")]
-SplitPath = Annotated[
-    RelativePath, _matching(r".*\{split\}.*", "a path that holds {split}, or both splits are the same")
-]
 Layers = Annotated[list[Text], Field(min_length=1), AfterValidator(_no_repeats)]
 SplitNames = Annotated[list[Literal["train", "val"]], Field(min_length=1), AfterValidator(_no_repeats)]
 Name = Annotated[str, AfterValidator(_name)]
@@ -131,9 +128,20 @@ class Data(Group):
     root: Text = Field(
         default="data/coco", description="directory: the folder to read in place; a change in it is noticed"
     )
+    format: Literal["coco", "masks", "panoptic", "yolo"] = Field(
+        default="coco",
+        description="directory: coco (instances) | masks (PNGs of class numbers) | panoptic (COCO's) | yolo "
+        "(segmentation); `segscope inspect FOLDER` says which, and the next three",
+    )
     splits: Splits = Field(default=Splits(), description="directory: what {split} stands for in the next two")
-    annotations: SplitPath = Field(
-        default="annotations/instances_{split}.json", description="directory: COCO instances files, below root"
+    val_share: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        default=None,
+        description="directory: of what is not split, this share becomes val, by a hash of each (null: it is split)",
+    )
+    annotations: RelativePath = Field(
+        default="annotations/instances_{split}.json",
+        validate_default=True,
+        description="directory: annotation files, or folders of labels, below root",
     )
     images: RelativePath = Field(
         default="{split}", description="directory: the folders that file names are relative to, below root"
@@ -197,6 +205,16 @@ class Data(Group):
         multiple_of=32,
         description="pixels; pictures and masks become square; a multiple of 32",
     )
+
+    @field_validator("annotations")
+    @classmethod
+    def _tells_splits_apart(cls, path: str, info: ValidationInfo) -> str:
+        split, share = "{split}" in path, info.data.get("val_share")
+        if not split and share is None:
+            raise ValueError("it must be a path that holds {split}, or both splits are the same; or set data.val_share")
+        if split and share is not None:
+            raise ValueError("with data.val_share it must be a path without {split}; or set data.val_share to null")
+        return path
 
     @property
     def origin(self) -> str:

@@ -23,6 +23,7 @@ ADVICE = KINDS | {
     "no_pixels": "it lies outside the frame, or is thinner than a pixel: its coordinates are of another size or crop "
     "of the image",
     "unknown_image": "annotations of images that were deleted, or of another file's",
+    "missing_label": "images that nobody has labelled, or whose labels are named otherwise than they are",
     "unknown_category": "annotations of categories that were deleted or renamed, or of another file's",
     "unsafe_file_name": "names as another machine has them: make them relative to data.images",
     "duplicate_id": "files were joined, and each numbers from 1",

@@ -60,8 +60,16 @@ class Directory:
     annotations: str
     images: str
 
+    def labels(self, split: str) -> Path:
+        """The split's annotation file, or folder of masks or labels, whether it is there or not."""
+        return self.root / self.annotations.replace("{split}", self.names[split])
+
+    def image_folder(self, split: str) -> Path:
+        """What file names are relative to."""
+        return self.root / self.images.replace("{split}", self.names[split])
+
     def annotation_file(self, split: str) -> Path:
-        file = self.root / self.annotations.replace("{split}", self.names[split])
+        file = self.labels(split)
         if not file.is_file():
             there = [path.relative_to(self.root).as_posix() for path in sorted(self.root.glob("**/*.json"))]
             raise SegscopeError(
@@ -71,7 +79,7 @@ class Directory:
         return file
 
     def image_path(self, split: str, file_name: str) -> Path | None:
-        return path_below(self.root, self.root / self.images.replace("{split}", self.names[split]), file_name)
+        return path_below(self.root, self.image_folder(split), file_name)
 
     def fetch(self, images: pd.DataFrame, allowed: int) -> dict[str, str]:
         del allowed

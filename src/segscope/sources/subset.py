@@ -20,7 +20,7 @@ from segscope.params import Data
 from segscope.sources.categories import some, unite
 from segscope.sources.coco import CocoSplit
 from segscope.sources.ids import id_number
-from segscope.taxonomy import resolve_categories
+from segscope.taxonomy import IGNORE, resolve_categories
 
 
 def common_categories(splits: Mapping[str, CocoSplit]) -> tuple[dict[str, CocoSplit], pd.DataFrame, list[str]]:
@@ -31,7 +31,7 @@ def common_categories(splits: Mapping[str, CocoSplit]) -> tuple[dict[str, CocoSp
     categories, id_of, notes = unite({name: split.categories for name, split in splits.items()})
     common = {}
     for name, split in splits.items():
-        ids = split.annotations["category_id"].map(id_of[name]).astype(np.int64)
+        ids = split.annotations["category_id"].map({**id_of[name], IGNORE: IGNORE}).astype(np.int64)
         common[name] = replace(split, categories=categories, annotations=split.annotations.assign(category_id=ids))
     return common, categories, notes
 
@@ -129,7 +129,7 @@ def source_measures(
         reasons = count_skipped(skipped[skipped["split"] == split])
         found = {
             "images": len(images),
-            "annotations": int(annotations["image_id"].isin(images).sum()),
+            "annotations": int((annotations["image_id"].isin(images) & (annotations["category_id"] != IGNORE)).sum()),
             "images_in_source": len(coco.images),
             "skipped": sum(reasons.values()),
         }

@@ -1,0 +1,46 @@
+"""Label files are untrusted: pictures and text of regular files, of known formats, up to a size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from segscope.errors import SegscopeError
+
+LOSSLESS = (".png", ".bmp", ".tif", ".tiff", ".gif")  # JPEG's values are not those that were written
+FORMATS = ("PNG", "BMP", "TIFF", "GIF")
+MAX_TEXT_BYTES = 2**24  # of a table of names, or of one image's labels
+
+
+def read_pixels(path: Path, mode: str | None = None) -> np.ndarray:
+    """A picture's values: of a palette its indices, unless it is converted to `mode`. Wider integers stay as they are.
+
+    Raises SegscopeError if it cannot be read.
+    """
+    try:
+        _require_file(path)
+        with Image.open(path, formats=FORMATS) as image:
+            image.load()
+            return np.asarray(image.convert(mode) if mode and not image.mode.startswith("I") else image)
+    except Exception as error:  # Pillow's decoders raise whatever a broken file provokes in them
+        raise SegscopeError(f"{path} cannot be decoded: {error}") from error
+
+
+def read_text(path: Path) -> str:
+    """A file's text, without a byte order mark; bytes that are no UTF-8 become U+FFFD. Raises SegscopeError."""
+    try:
+        _require_file(path)
+        with path.open("rb") as file:
+            data = file.read(MAX_TEXT_BYTES + 1)
+    except OSError as error:
+        raise SegscopeError(f"{path} cannot be read: {error.strerror}") from error
+    if len(data) > MAX_TEXT_BYTES:
+        raise SegscopeError(f"{path} is larger than {MAX_TEXT_BYTES} bytes")
+    return data.decode("utf-8-sig", errors="replace")
+
+
+def _require_file(path: Path) -> None:
+    if path.exists() and not path.is_file():
+        raise SegscopeError(f"{path} is no file")  # of a pipe or a device there is no end

@@ -1,0 +1,155 @@
+"""COCO panoptic: a JSON file, and a PNG an image whose pixels are numbers of segments.
+
+https://cocodataset.org/#format-data: a pixel's number is R + 256 G + 65536 B; 0 is of no segment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+from joblib import delayed
+from pycocotools import mask as rle_api
+
+from segscope.artefacts.parallel import workers
+from segscope.artefacts.skipped import skip
+from segscope.errors import SegscopeError
+from segscope.sources.ids import id_number, id_text, whole
+from segscope.sources.json_text import decode
+from segscope.sources.label_files import read_pixels
+from segscope.sources.labelled import Labelled
+from segscope.sources.names import path_below
+from segscope.sources.regions import encode_regions
+
+VOID_SHARE = 0.5  # of the pixels: in COCO's own files fewer are of no segment
+NONE = -1  # the number of a segment that has none, or void's 0
+
+
+class _Document(msgspec.Struct):
+    images: list[dict[str, Any]]
+    annotations: list[Any]
+    categories: list[Any]
+
+
+class Read(NamedTuple):
+    """One PNG: its height and width, and the RLE of each number; or why it has none."""
+
+    size: tuple[int, ...] = ()
+    regions: Mapping[int, str] = {}
+    error: str | None = None
+
+
+def read_panoptic(path: Path, root: Path) -> Labelled:
+    """The images of a panoptic file that have a PNG; each segment is an annotation, and pixels of none are ignored.
+
+    Where most pixels are of none, the file holds objects alone, as exporters write them, and they are background.
+    Raises SegscopeError if it is none.
+    """
+    try:
+        document, _ = decode(path.read_bytes(), _Document, path)
+    except OSError as error:
+        raise SegscopeError(f"annotation file {path} cannot be read: {error.strerror}") from error
+    except msgspec.ValidationError as error:
+        raise SegscopeError(f"{path} is not a COCO panoptic file: {error}") from error
+    folder, skipped = png_folder(path, root), list[dict[str, Any]]()
+    rows = list(_rows(document.annotations, skipped))
+    if document.annotations and not rows:
+        raise SegscopeError(f"{path} is not a COCO panoptic file: no annotation has file_name and segments_info")
+    files = [path_below(root, folder, row["file_name"]) for row in rows]
+    results = workers()(delayed(read_png)(file) for file in files)
+    found = Labelled(path, categories=document.categories, skipped=skipped)
+    labelled = set()
+    for row, read in zip(rows, results, strict=True):
+        if read.error:
+            skipped.append(skip("bad_label", read.error, _number(row), None, row["file_name"]))
+            continue
+        labelled.add(id_text(row["image_id"]))
+        annotations, ignored = _segments(row, read)
+        found.annotations += annotations
+        if ignored:
+            found.ignored.append((row["image_id"], ignored))
+    _leave_background(found)
+    bad = {row["image_id"] for row in skipped if row["reason"] == "bad_label"}
+    for image in document.images:
+        text = id_text(image.get("id"))
+        if text is None or text in labelled:
+            found.images.append(image)
+        elif id_number(text) not in bad:
+            skipped.append(
+                skip("missing_label", f"{path} has no annotation of it", id_number(text), None, image.get("file_name"))
+            )
+    return found
+
+
+def _leave_background(found: Labelled) -> None:
+    """Ignore nothing, and say so, where that were more than VOID_SHARE of all pixels."""
+    ignored = sum(int(rle_api.area(rle)) for _, rle in found.ignored)
+    pixels = sum(rle["size"][0] * rle["size"][1] for _, rle in found.ignored)
+    if ignored > VOID_SHARE * pixels:
+        found.ignored.clear()
+        found.notes.append(
+            f"{found.path}: {ignored / pixels:.0%} of the pixels are of no segment, and taken as background: "
+            "where all is labelled they are few, and ignored"
+        )
+
+
+def png_folder(path: Path, root: Path) -> Path:
+    """Where a panoptic file's PNGs are: called like it, beside it or in `root`; else beside it."""
+    return next((each for each in (path.with_suffix(""), root / path.stem) if each.is_dir()), path.parent)
+
+
+def _rows(annotations: list[Any], skipped: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for number, row in enumerate(annotations):
+        if (
+            isinstance(row, dict)
+            and isinstance(row.get("file_name"), str)
+            and isinstance(row.get("segments_info"), list)
+            and id_text(row.get("image_id")) is not None
+        ):
+            yield row
+        else:
+            skipped.append(skip("malformed", f"annotations[{number}]: no image_id, file_name and segments_info"))
+
+
+def _number(row: dict[str, Any]) -> int:
+    return id_number(id_text(row["image_id"]) or "")
+
+
+def _segments(row: dict[str, Any], read: Read) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
+    """An image's annotations, and the RLE of the pixels that are of none."""
+    size, segments = list(read.size), [each for each in row["segments_info"] if isinstance(each, dict)]
+    listed = [whole(each.get("id")) or NONE for each in segments]
+    nowhere = [size[0] * size[1]]
+    annotations = [
+        {
+            "id": each.get("id"),
+            "image_id": row["image_id"],
+            "category_id": each.get("category_id"),
+            "iscrowd": each.get("iscrowd", 0),
+            "segmentation": {"size": size, "counts": read.regions.get(number, nowhere)},
+        }
+        for each, number in zip(segments, listed, strict=True)
+    ]
+    rest = [{"size": size, "counts": counts} for number, counts in read.regions.items() if number not in listed]
+    ignored = {"size": size, "counts": rle_api.merge(rest)["counts"].decode("ascii")} if rest else None
+    return annotations, ignored
+
+
+def read_png(path: Path | None) -> Read:
+    """Decode a PNG of segments."""
+    if path is None:
+        return Read(error="its file_name must be a path inside data.root")
+    try:
+        numbers = segment_numbers(path)
+    except SegscopeError as error:
+        return Read(error=str(error))
+    return Read(numbers.shape, encode_regions(numbers))
+
+
+def segment_numbers(path: Path) -> np.ndarray:
+    """The numbers of segments that a PNG's pixels are, int64 H × W. Raises SegscopeError."""
+    values = read_pixels(path, mode="RGB").astype(np.int64)
+    return values if values.ndim == 2 else values @ (1, 1 << 8, 1 << 16)
