@@ -16,9 +16,8 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pandas as pd
-from PIL import Image
 
-from segscope.artefacts.images import image_size, orientation
+from segscope.artefacts.images import image_size, opened, orientation
 from segscope.artefacts.segmentation import read_segmentation
 from segscope.artefacts.skipped import SPLITS, explain, require_usable, skip, skipped_table
 from segscope.errors import SegscopeError
@@ -149,7 +148,7 @@ def spread(table: pd.DataFrame, most: int) -> pd.DataFrame:
 def _sizes(path: str) -> tuple[tuple[int, int], tuple[int, int], int]:
     """The size of a picture as it is stored and as it is shown, and its EXIF orientation."""
     stored, shown = (image_size(path, exif) for exif in ("ignore", "apply"))
-    with Image.open(path) as image:
+    with opened(path) as image:
         return stored, shown, orientation(image)
 
 

@@ -169,7 +169,7 @@ def test_a_pipe_is_no_label_file(masks, monkeypatch):
         os.mkfifo(masks / name)
     picture(masks / "images/train/b.jpg")
     assert skipped(read(masks, "masks")) == [("b.jpg", "bad_label")]
-    monkeypatch.setattr(label_files, "MAX_TEXT_BYTES", 40)
+    monkeypatch.setattr(label_files, "MAX_LABEL_BYTES", 40)
     (masks / "labels/train/b.txt").write_text("0 0.1 0.1 0.3 0.1 0.3 0.5\n" * 2)
     found = read(masks, "yolo")
     assert skipped(found) == [("a.jpg", "malformed"), ("b.jpg", "malformed")]

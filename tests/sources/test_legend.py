@@ -56,7 +56,7 @@ def test_the_nearest_table_is_taken_and_none_above_the_root(tmp_path):
         ("classes.json", '[{"name": "a"}]', r"no value and name in item 0: \{'name': 'a'\}"),
         ("data.yaml", "a: &a [x]\nnames: [*a]\n", r"a name that is none: \['x'\]"),
         ("classes.json", "{", r"cannot be read: Expecting property name"),
-        ("data.yaml", "names: [", "cannot be read: "),
+        ("data.yaml", "names: [", "is not valid YAML: "),
     ],
 )
 def test_a_table_that_cannot_be_meant_is_an_error(tmp_path, name, text, message):

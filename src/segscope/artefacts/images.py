@@ -41,7 +41,7 @@ def open_image(path: Path | str | BinaryIO, size: tuple[int, int] | None = None,
     width and height `size`.
     """
     try:
-        with _opened(path) as image:
+        with opened(path) as image:
             if size and _size(image, exif) != size:
                 raise SizeMismatchError(
                     f"image {path} is {_shape(_size(image, exif))}, {_size_hint(image, size, exif)}"
@@ -57,7 +57,7 @@ def open_image(path: Path | str | BinaryIO, size: tuple[int, int] | None = None,
         raise SegscopeError(f"image {path} cannot be decoded: {error}") from error
 
 
-def _opened(path: Path | str | BinaryIO) -> Image.Image:
+def opened(path: Path | str | BinaryIO) -> Image.Image:
     """The image, not decoded yet. Raises SegscopeError if it is no file, or too large to be decoded."""
     if isinstance(path, str | Path) and os.path.exists(path) and not os.path.isfile(path):
         raise SegscopeError("it is no file")  # of a pipe or a device there is no end
@@ -77,7 +77,7 @@ def _opened(path: Path | str | BinaryIO) -> Image.Image:
 def image_size(path: Path | str, exif: str) -> tuple[int, int]:
     """Width and height of an image file, as `open_image` has it, which is not decoded. Raises SegscopeError."""
     try:
-        with _opened(path) as image:
+        with opened(path) as image:
             return _size(image, exif)
     except Exception as error:  # as above
         raise SegscopeError(f"image {path} cannot be decoded: {error}") from error
@@ -154,5 +154,5 @@ def encode_png(picture: Image.Image | np.ndarray) -> bytes:
 
 def decode_png(data: bytes) -> np.ndarray:
     """The array that `encode_png` encoded."""
-    with _opened(io.BytesIO(data)) as image:
+    with opened(io.BytesIO(data)) as image:
         return np.asarray(image)

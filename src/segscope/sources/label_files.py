@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
+from segscope.artefacts.images import opened
 from segscope.errors import SegscopeError
+from segscope.limits import MAX_LABEL_BYTES
 
 LOSSLESS = (".png", ".bmp", ".tif", ".tiff", ".gif")  # JPEG's values are not those that were written
-FORMATS = ("PNG", "BMP", "TIFF", "GIF")
-MAX_TEXT_BYTES = 2**24  # of a table of names, or of one image's labels
 
 
 def read_pixels(path: Path, mode: str | None = None) -> np.ndarray:
@@ -20,8 +19,7 @@ def read_pixels(path: Path, mode: str | None = None) -> np.ndarray:
     Raises SegscopeError if it cannot be read.
     """
     try:
-        _require_file(path)
-        with Image.open(path, formats=FORMATS) as image:
+        with opened(path) as image:
             image.load()
             return np.asarray(image.convert(mode) if mode and not image.mode.startswith("I") else image)
     except Exception as error:  # Pillow's decoders raise whatever a broken file provokes in them
@@ -31,16 +29,12 @@ def read_pixels(path: Path, mode: str | None = None) -> np.ndarray:
 def read_text(path: Path) -> str:
     """A file's text, without a byte order mark; bytes that are no UTF-8 become U+FFFD. Raises SegscopeError."""
     try:
-        _require_file(path)
+        if path.exists() and not path.is_file():
+            raise SegscopeError(f"{path} is no file")  # of a pipe or a device there is no end
         with path.open("rb") as file:
-            data = file.read(MAX_TEXT_BYTES + 1)
+            data = file.read(MAX_LABEL_BYTES + 1)
     except OSError as error:
         raise SegscopeError(f"{path} cannot be read: {error.strerror}") from error
-    if len(data) > MAX_TEXT_BYTES:
-        raise SegscopeError(f"{path} is larger than {MAX_TEXT_BYTES} bytes")
+    if len(data) > MAX_LABEL_BYTES:
+        raise SegscopeError(f"{path} is larger than {MAX_LABEL_BYTES} bytes")
     return data.decode("utf-8-sig", errors="replace")
-
-
-def _require_file(path: Path) -> None:
-    if path.exists() and not path.is_file():
-        raise SegscopeError(f"{path} is no file")  # of a pipe or a device there is no end

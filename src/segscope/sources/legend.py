@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
 from segscope.errors import SegscopeError
 from segscope.params import shown
 from segscope.sources.ids import whole
 from segscope.sources.label_files import read_text
+from segscope.yaml_text import parse_yaml
 
 # In this order, in the labels' folder and those above it, up to data.root.
 STEMS = ("_classes", "classes", "labels", "label_names", "codes", "names")
@@ -85,7 +84,7 @@ def _rows(path: Path) -> Iterator[tuple[int, str, str | None]]:
         if path.suffix in (".yaml", ".yml"):
             if "names" not in text:
                 return  # of something else
-            document = YAML(typ="safe", pure=True).load(text)
+            document = parse_yaml(text, f"the table of names {path}", scale=32)
             names = document.get("names") if isinstance(document, dict) else None
             yield from _of_json(names or [], path)
         elif path.suffix == ".json":
