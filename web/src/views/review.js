@@ -297,7 +297,7 @@ export function mount(root) {
             ? h(
                 "p.soft",
                 {},
-                `Its ${suspect.outcome === "extra" ? "region" : "object"} is ${suspect.outcome}: ${suspect.became}. This is said of the run's own model, which did learn from train's labels.`,
+                `Its ${suspect.outcome === "extra" ? "region" : "object"} is ${suspect.outcome}: ${suspect.became}.${suspect.split === "train" ? " This is said of the run's own model, which did learn from train's labels." : ""}`,
               )
             : "",
         ),
