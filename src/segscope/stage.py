@@ -17,7 +17,8 @@ def main(stage: Callable[[Run], None]) -> None:
     """Call a stage with the run of the working folder; on an error the user can mend, say it and exit with status 1."""
     try:
         params = load_params()
-        _choose_numba_cache(Path(params.data.cache_dir))
+        if not _numba_has_a_folder():
+            os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(params.data.cache_dir).absolute() / "numba"))
         stage(Run(params))
     except (SegscopeError, OSError, MemoryError) as error:
         said = str(error) if isinstance(error, SegscopeError) else surroundings(error)
@@ -33,16 +34,15 @@ def warn(message: str | None) -> None:
         print(message, file=sys.stderr)
 
 
-def _choose_numba_cache(folder: Path) -> None:
-    """Let Numba keep what it compiles of UMAP below `folder`, if it can write to neither of its own places.
+def _numba_has_a_folder() -> bool:
+    """Whether Numba can keep what it compiles of UMAP: beside the package, or in the user's cache folder.
 
-    They are beside the package and in the user's cache folder. Without any it raises RuntimeError at the import.
+    Else it raises RuntimeError at the import, or has to be told another.
     """
     package = find_spec("umap")  # found, not imported: that takes seconds
     own = [*(package.submodule_search_locations or () if package else ())]
     own.append(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
-    if not any(_writable(Path(place)) for place in own):
-        os.environ.setdefault("NUMBA_CACHE_DIR", str(folder.absolute() / "numba"))
+    return any(_writable(Path(place)) for place in own)
 
 
 def _writable(folder: Path) -> bool:

@@ -310,7 +310,7 @@ def test_four_images_are_enough(coco_mini, tmp_path):
     folder = new_project(tmp_path)
     data = {"source": "directory", "root": str(coco_mini), "match": "all", "max_images": {"train": 3, "val": 1}}
     set_params(folder, data=data, train={"epochs": 1}, embed={"dimensions": 32})
-    run(folder, "dvc", "repro", "embed")
+    run(folder, "dvc", "repro", "predict", "embed")
     assert measures(folder, "predict").value("images", "val") == 1
     assert len(pd.read_parquet(folder / "artifacts" / "embeddings.parquet")) == 4
 
