@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,16 @@ def first_stages(folder: Path, root: Path, variants: dict[str, Any] | None = Non
     return run_stages(Run(parse_params(yaml.safe_dump(params), "params.yaml"), folder))
 
 
+def stage(name: str) -> Callable[[Run], None]:
+    spec = importlib.util.spec_from_file_location(f"stage_{name}", ROOT / "stages" / f"{name}.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main
+
+
 def run_stages(run: Run) -> Run:
     for name in ("download", "masks"):
-        spec = importlib.util.spec_from_file_location(f"stage_{name}", ROOT / "stages" / f"{name}.py")
-        assert spec
-        assert spec.loader
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        module.main(run)
+        stage(name)(run)
     return run

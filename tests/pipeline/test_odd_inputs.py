@@ -1,32 +1,21 @@
 """The first two stages on every kind of odd input."""
 
-import importlib.util
 import re
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
+from in_process import stage
 from odd_inputs import CASES, SAME, Case, Dataset, control
 from PIL import Image
-from project import ROOT, metrics
+from project import metrics
 
 from segscope.errors import SegscopeError
 from segscope.params import Params
 from segscope.params_file import parse_params
 from segscope.run import Run
-
-
-def stage(name: str) -> Callable[[Run], None]:
-    spec = importlib.util.spec_from_file_location(f"stage_{name}", ROOT / "stages" / f"{name}.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
-
 
 DOWNLOAD, MASKS = stage("download"), stage("masks")
 
