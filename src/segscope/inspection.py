@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pandas as pd
 
 from segscope.artefacts.images import image_size, opened, orientation
-from segscope.artefacts.segmentation import read_segmentation
+from segscope.artefacts.segmentation import decode_segmentation
 from segscope.artefacts.skipped import SPLITS, explain, require_usable, skip, skipped_table
 from segscope.errors import SegscopeError
 from segscope.params import INTERVAL_ENDS, RESERVED, Data
@@ -133,8 +132,8 @@ def look(found: CocoSplit, paths: pd.Series, split: str, source: Source) -> Seen
     for row in outlines.itertuples():
         width, height = known[row.image_id]
         try:
-            read_segmentation(msgspec.json.decode(bytes(row.segmentation)), height, width)
-        except (SegscopeError, msgspec.DecodeError) as error:
+            decode_segmentation(bytes(row.segmentation), height, width)
+        except SegscopeError as error:
             rows.append(skip("bad_segmentation", str(error), row.image_id, row.annotation_id))
     skipped = pd.concat([found.skipped, skipped_table(rows)])
     return Seen(sizes, turned, fits["stored"], fits["turned"], len(outlines), skipped)

@@ -43,6 +43,15 @@ def segmentation_rle(segmentation: object, height: int, width: int) -> str:
     return read_segmentation(segmentation, height, width)[0]
 
 
+def decode_segmentation(text: bytes, height: int, width: int) -> tuple[str, str | None]:
+    """`read_segmentation` of the JSON that an annotation file has. Raises SegscopeError also if it is none."""
+    try:
+        segmentation = msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise SegscopeError(str(error)) from error
+    return read_segmentation(segmentation, height, width)
+
+
 def read_segmentation(segmentation: object, height: int, width: int) -> tuple[str, str | None]:
     """A segmentation (polygons, uncompressed or compressed RLE) as the `counts` of a compressed RLE.
 

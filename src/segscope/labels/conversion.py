@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
-import msgspec
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -23,7 +22,7 @@ from segscope.artefacts.images import SizeMismatchError, encode_png, open_image,
 from segscope.artefacts.parallel import workers
 from segscope.artefacts.records import example
 from segscope.artefacts.schemas import INSTANCES
-from segscope.artefacts.segmentation import read_segmentation
+from segscope.artefacts.segmentation import decode_segmentation
 from segscope.artefacts.skipped import skip, skipped_table
 from segscope.errors import SegscopeError
 from segscope.labels.masks import compose_mask, visible_pixels
@@ -121,9 +120,8 @@ def decode_instances(job: Job) -> tuple[dict[str, list], list[dict[str, Any]], C
     rows, counts, skipped, odd = [], [], [], Counter[str]()
     for row in job.annotations:
         try:
-            segmentation = msgspec.json.decode(row["segmentation"])
-            outline, form = read_segmentation(segmentation, job.height, job.width)
-        except (SegscopeError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            outline, form = decode_segmentation(row["segmentation"], job.height, job.width)
+        except SegscopeError as error:
             skipped.append(skip("bad_segmentation", str(error), job.image_id, row["annotation_id"], job.path))
             continue
         counts.append(outline)

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
 import numpy as np
 import pandas as pd
 from pycocotools import mask as rle_api
@@ -17,7 +16,7 @@ from scipy.ndimage import binary_dilation, binary_erosion, shift
 
 from segscope.artefacts import schemas, tables
 from segscope.artefacts.rle import bbox, decode_rle, encode_rle
-from segscope.artefacts.segmentation import segmentation_rle
+from segscope.artefacts.segmentation import decode_segmentation
 from segscope.errors import SegscopeError
 from segscope.sources.coco import CocoSplit, read_coco
 from segscope.sources.ids import own_id
@@ -90,8 +89,8 @@ def _candidates(coco: CocoSplit) -> pd.DataFrame:
     rows = []
     for row in table.to_dict("records"):
         try:
-            row["rle"] = segmentation_rle(msgspec.json.decode(row["segmentation"]), row["height"], row["width"])
-        except (SegscopeError, msgspec.DecodeError, RecursionError):
+            row["rle"], _ = decode_segmentation(row["segmentation"], row["height"], row["width"])
+        except SegscopeError:
             continue
         encoded = {"size": [row["height"], row["width"]], "counts": row["rle"].encode("ascii")}
         if rle_api.area(encoded) >= MIN_SHARE * row["height"] * row["width"]:
