@@ -142,3 +142,12 @@ export function say(text) {
   const place = document.getElementById("said");
   if (place && place.textContent !== text) place.textContent = text;
 }
+
+/** Whether a key is meant for something else than the view: taken already, a shortcut, written into a field, a dialog's. */
+export const isElsewhere = (event) =>
+  event.defaultPrevented ||
+  event.ctrlKey ||
+  event.metaKey ||
+  event.altKey ||
+  event.target.matches("input, select, textarea") ||
+  document.querySelector("dialog[open]") !== null;

@@ -1,7 +1,7 @@
 // Is this label wrong? One large suspect, its evidence, and three keys.
 
 import { columnNow, load, measure, placeOf, run } from "../data.js";
-import { button, h, icon, say, setStyle, replace } from "../dom.js";
+import { button, h, icon, isElsewhere, say, setStyle, replace } from "../dom.js";
 import { meter } from "../charts.js";
 import { save } from "../exports.js";
 import { fixed, percent } from "../format.js";
@@ -371,15 +371,7 @@ export function mount(root) {
     }
 
     function onkey(event) {
-      if (
-        event.defaultPrevented ||
-        event.ctrlKey ||
-        event.metaKey ||
-        event.altKey ||
-        event.target.matches("input, select, textarea") ||
-        document.querySelector("dialog[open]")
-      )
-        return;
+      if (isElsewhere(event)) return;
       const letter = event.key.toUpperCase();
       if (MARKS.some(([key]) => key === letter)) mark(letter);
       else if (letter === "Z") takeBack();

@@ -1,7 +1,7 @@
 // What went wrong here? One image under its layers, its scores among all, what is suspect, what is like it.
 
 import { base, clusterName, isVal, levelOf, load, n, run, unpack } from "../data.js";
-import { button, h, icon, link, replace, segments } from "../dom.js";
+import { button, h, icon, isElsewhere, link, replace, segments } from "../dom.js";
 import { clusterColor } from "../color.js";
 import { imageButton } from "../grid.js";
 import { boxOver, layer, layersOf, nearest, photograph } from "../images.js";
@@ -271,15 +271,7 @@ export function mount(root) {
 
   // ---- keys ----
   function onkey(event) {
-    if (
-      event.defaultPrevented ||
-      event.ctrlKey ||
-      event.metaKey ||
-      event.altKey ||
-      event.target.matches("input, select, textarea") ||
-      document.querySelector("dialog[open]")
-    )
-      return;
+    if (isElsewhere(event)) return;
     if (event.target.closest(".thumb") && ["ArrowUp", "ArrowDown", "Enter", " "].includes(event.key)) return;
     const digit = /^[0-6]$/.test(event.key) ? choices()[Number(event.key)] : null;
     if (event.key === "ArrowLeft") step(-1);
