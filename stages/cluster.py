@@ -9,12 +9,12 @@ from segscope.artefacts.measures import measure_table
 from segscope.evaluation.per_image import image_scores
 from segscope.latent.attention import Points, attend, attention_rows
 from segscope.latent.clusters import (
-    NUMERIC,
     binary_features,
     cluster_measures,
     cluster_vectors,
     gray_measures,
     group_points,
+    numeric_columns,
     profile_clusters,
     recovery_measures,
     stability,
@@ -48,7 +48,7 @@ def main(run: Run) -> None:
     facts = binary_features(samples, run.categories)
     # Of the val split's images only: the train split's flatter the model.
     scores = image_scores(predictions, taxonomy).where(predictions["split"] == "val")
-    profiles = profile_clusters(labels, facts, samples[list(NUMERIC)], scores, group, stable.jaccard)
+    profiles = profile_clusters(labels, facts, numeric_columns(samples), scores, group, stable.jaccard)
     model = load_model(run.path("model"), len(taxonomy.class_names), size)
     space = load_latent_space(run.path("latent_space"))
     counts = embeddings["split"].value_counts(sort=False)

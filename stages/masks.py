@@ -9,10 +9,13 @@ from segscope.artefacts.files import atomic_folder
 from segscope.artefacts.skipped import explain, listing, require_splits, require_usable, summary
 from segscope.errors import SegscopeError
 from segscope.labels.conversion import Reading, convert_all, jobs, said_of, tabulate
+from segscope.labels.corrections import Corrections, correct
 from segscope.labels.exclusion import apply_exclusion, read_exclusion
 from segscope.labels.shards import write_shards
 from segscope.labels.totals import label_measures, require_enough, totals
 from segscope.run import Run
+from segscope.sources.corrections import read_corrections
+from segscope.sources.user_table import read_user_table
 
 
 def main(run: Run) -> None:
@@ -20,14 +23,22 @@ def main(run: Run) -> None:
     reading = Reading(data.image_size, run.params.masks.crowd, data.exif)
     exclusion = read_exclusion(data.exclude, data.origin)
     annotations = run.arrow("annotations").combine_chunks()
-    index, annotations, excluded, unknown = apply_exclusion(exclusion, run.table("index"), annotations)
+    index = run.table("index")
+    *corrected, said = read_corrections(data.corrections, data.origin, index, run.categories)
+    annotations, changed, line = correct(Corrections(*corrected), annotations, index)
+    run.write("corrections", changed)
+    index, annotations, excluded, unknown = apply_exclusion(exclusion, index, annotations)
     if unknown:
         stage.warn(f"warning: {data.exclude} names {unknown} ids that this run does not have")
+    user, notes = read_user_table(data.metadata, index)
+    for note in (*said, line, *notes):
+        stage.warn(note)
+    user_columns = user.set_axis(index["image_id"])
     found = {}
     with (
         listing(run.path("skipped")) as skipped,
         atomic_folder(run.path("dataset")) as folder,
-        run.open("samples") as write_samples,
+        run.open("samples", user) as write_samples,
         run.open("instances") as write_instances,
     ):
         skipped += [run.table("download_skipped"), excluded]
@@ -37,7 +48,7 @@ def main(run: Run) -> None:
             parts, lists, odd, labels = [], [], Counter[str](), 0
             for converted in write_shards(folder, split, len(images), results):
                 samples, instances, left_out = tabulate(converted, images, run.categories)
-                write_samples(samples)
+                write_samples(samples.join(user_columns, on="image_id"))
                 write_instances(instances)
                 lists.append(left_out.assign(split=split))
                 parts.append(totals(samples))

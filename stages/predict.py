@@ -23,13 +23,13 @@ from segscope.model.pixels import pixel_heads
 from segscope.model.saving import load_model
 from segscope.run import Run
 from segscope.suspects.find import SuspectFinder, annotations_by_image
-from segscope.suspects.ranking import objects_of, suspect_measures
+from segscope.suspects.ranking import objects_of, still_planted, suspect_measures
 
 
 def main(run: Run) -> None:
     keras.utils.set_random_seed(SEED)
     taxonomy, folds, batch_size = run.taxonomy, run.params.labels.folds, run.params.predict.batch_size
-    samples, truth, copies = (run.table(name) for name in ("samples", "truth", "copies"))
+    samples, copies, *planted = (run.table(name) for name in ("samples", "copies", "truth", "corrections"))
     annotations = annotations_by_image(run.table("instances"))
     judge = partial(evaluate, taxonomy=taxonomy, measured=measured_at(run.params, [samples, copies], annotations))
     group = run.table("groups").set_index("image_id")["group"]
@@ -58,7 +58,7 @@ def main(run: Run) -> None:
     for name, each in evaluations.items():
         rows += of_split(name, [*each.measures(group), *confusion_measures(confused[name])])
         rows += of_split(name, object_measures(found, ids[name], taxonomy, Bootstrap(group[ids[name]].to_numpy())))
-        rows += of_split(name, suspect_measures(suspects, truth, name) if name in judged else [])
+        rows += of_split(name, suspect_measures(suspects, still_planted(*planted), name) if name in judged else [])
     if len(copies):
         more = judge(predict_split(model, Split(run.path("dataset"), "copies", len(copies)), batch_size))
         own = copies.set_index("image_id")["other_id"].map(group)

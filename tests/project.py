@@ -52,6 +52,9 @@ def measures(folder: Path, *stages: str) -> Measures:
     return Run(folder=folder).measures(*stages)
 
 
+INPUTS = ("params.yaml", "data/exclude.yaml", "data/corrections.json", "data/metadata.csv")
+
+
 def commit(folder: Path, message: str) -> None:
     run(folder, "git", "add", ".")
     run(folder, "git", "commit", "--quiet", "--allow-empty", "-m", message)
@@ -62,7 +65,7 @@ def new_project(folder: Path) -> Path:
     for name in ("stages", "src", ".dvc"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("cache", "tmp", "__pycache__"))
     (folder / "data" / "coco").mkdir(parents=True)
-    for name in ("dvc.yaml", "params.yaml", ".gitignore", ".dvcignore", "data/coco/README.md", "data/exclude.yaml"):
+    for name in ("dvc.yaml", ".gitignore", ".dvcignore", "data/coco/README.md", *INPUTS):
         shutil.copy(ROOT / name, folder / name)
     set_params(
         folder,
@@ -86,7 +89,7 @@ def first_two_stages(folder: Path, **data: object) -> Path:
     """A folder in which the first two stages can run, without an encoder."""
     shutil.copytree(ROOT / "stages", folder / "stages", ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "data").mkdir()
-    for name in ("params.yaml", "data/exclude.yaml"):
+    for name in INPUTS:
         shutil.copy(ROOT / name, folder / name)
     data |= {"sample_images": {"train": 2, "val": 2}}
     set_params(folder, data=data, model={"encoder_weights": "none"})

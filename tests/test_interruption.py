@@ -12,7 +12,7 @@ from random import Random
 
 import pytest
 from conftest import as_mirror
-from project import set_params
+from project import INPUTS, set_params
 from serving import serve
 
 from segscope.artefacts.files import sha256_of
@@ -75,7 +75,7 @@ def project(tmp_path):
         data |= {"archive_sha256": sha256, "match": "none", "image_size": 32}
         folder = tmp_path / "project"
         (folder / "data").mkdir(parents=True)
-        for name in ("params.yaml", "data/exclude.yaml"):
+        for name in INPUTS:
             shutil.copy(ROOT / name, folder / name)
         set_params(folder, data=data, model={"encoder_weights": "none"})
         yield folder

@@ -19,7 +19,11 @@ from segscope.errors import SegscopeError, surroundings
 if TYPE_CHECKING:
     from PIL import Image
 
-FORMATS = {"coco": ".json", "csv": ".csv", "label-studio": ".json"}
+EXPORTS = {  # where the suspects of a split go, by format
+    "coco": "exports/label_issues.{split}.coco.json",
+    "csv": "exports/label_issues.{split}.csv",
+    "label-studio": "exports/label_issues.{split}.label_studio.json",
+}
 ENDINGS = {"saved_model": "", "tflite": ".tflite", "onnx": ".onnx"}
 
 
@@ -106,10 +110,10 @@ def _parser() -> argparse.ArgumentParser:
     labels = commands.add_parser("labels", help="suspect labels of a finished run")
     label_commands = labels.add_subparsers(required=True, metavar="COMMAND")
     review = label_commands.add_parser("export", help="write them for a review elsewhere")
-    review.add_argument("--format", choices=FORMATS, required=True, dest="kind")
+    review.add_argument("--format", choices=EXPORTS, required=True, dest="kind")
     review.add_argument("--split", choices=("train", "val"), default="val", help="default: %(default)s")
     review.add_argument("--min-score", type=float, default=0.0, help="default: all")
-    review.add_argument("--out", type=Path, metavar="PATH", help="default: label_issues-FORMAT.json or .csv")
+    review.add_argument("--out", type=Path, metavar="PATH", help="default: a file in exports/")
     review.set_defaults(run=_export_labels)
 
     corrupt = commands.add_parser("corrupt-labels", help="plant label faults into a copy of a COCO directory")
@@ -270,21 +274,40 @@ def _explain(options: argparse.Namespace) -> int:
 
 def _export_labels(options: argparse.Namespace) -> int:
     from segscope.run import Run
-    from segscope.suspects.export import as_coco, as_csv, as_label_studio, write_export
+    from segscope.sources.label_studio import labelling_config
+    from segscope.suspects.export import (
+        as_coco,
+        as_csv,
+        as_label_studio,
+        labels_of_tasks,
+        labels_to_review,
+        write_export,
+    )
 
-    out = options.out or Path(f"label_issues-{options.kind}{FORMATS[options.kind]}")
-    refuse_existing(out, options.overwrite)
     run = Run()
+    out = options.out or Path(EXPORTS[options.kind].format(split=options.split))
+    refuse_existing(out, options.overwrite)
+    if options.split == "train" and run.params.labels.folds == 1:
+        raise SegscopeError(
+            "labels of train are not judged by a model that learned them: set labels.folds (5), then `dvc repro`"
+        )
     issues = run.table("label_issues")
     issues = issues[(issues["split"] == options.split) & (issues["score"] >= options.min_score)]
     index = run.table("index")
     if options.kind == "csv":
-        document = as_csv(issues, index)
-    elif options.kind == "label-studio":
-        document = as_label_studio(issues, index)
+        write_export(out, as_csv(issues, index))
     else:
-        document = as_coco(issues, index, run.table("instances"), run.table("predictions"), run.taxonomy)
-    write_export(out, document)
+        known = run.table("annotations", ["image_id", "annotation_id", "category_id"])
+        masks = run.table("predictions", ["image_id", "mask"])
+        labels = labels_to_review(issues, index, run.table("instances"), known, masks, run.taxonomy)
+        if options.kind == "coco":
+            write_export(out, as_coco(labels, index, run.categories, run.params.data.origin))
+        else:
+            config = out.with_suffix(".xml")
+            refuse_existing(config, options.overwrite)
+            write_export(out, as_label_studio(labels, index, run.params.data.origin))
+            write_export(config, labelling_config(labels_of_tasks(labels, run.taxonomy)))
+            print(f"{config}: the labelling interface")
     print(f"{out}: {len(issues)} suspects of {issues['image_id'].nunique()} images")
     return 0
 

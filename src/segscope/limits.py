@@ -19,6 +19,7 @@ def _bound(name: str, default: int) -> int:
 MAX_IMAGE_PIXELS = _bound("MAX_IMAGE_PIXELS", 2**26)  # 67 million; a file of a few kB may become gigabytes
 MAX_OUTLINE = _bound("MAX_OUTLINE", 2_000_000)  # pixels of an annotation's; pycocotools makes tens of bytes of each
 MAX_TABLE_BYTES = _bound("MAX_TABLE_BYTES", 2**31)  # in memory
+MAX_USER_COLUMNS = _bound("MAX_USER_COLUMNS", 200)  # of data.metadata; each is held against every score
 MAX_LABEL_BYTES = _bound("MAX_LABEL_BYTES", 2**24)  # of a table of names, or of the text of one image's labels
 MAX_YAML_BYTES = _bound("MAX_YAML_BYTES", 2**18)
 MAX_YAML_VALUES = _bound("MAX_YAML_VALUES", 50_000)  # with aliases written out

@@ -163,6 +163,15 @@ class Data(Group):
     exclude: Text = Field(
         default="data/exclude.yaml", description="images and annotations to leave out, by a review of the labels"
     )
+    corrections: Text = Field(
+        default="data/corrections.json",
+        description="labels to put in place of the source's: a COCO file, or Label Studio's export",
+    )
+    metadata: Text = Field(
+        default="data/metadata.csv",
+        description="what you know of the images: a CSV or Parquet file with a column file_name or image_id; its "
+        "others become user.NAME",
+    )
     max_missing: float = Field(
         default=0.01, ge=0, le=1, description="share of the images that may be missing; they are left out and listed"
     )

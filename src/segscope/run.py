@@ -36,6 +36,7 @@ TABLES: dict[str, tuple[str, pa.Schema | Callable[[Run], pa.Schema]]] = {
     "truth": ("data/truth.parquet", schemas.TRUTH),
     "samples": ("artifacts/samples.parquet", lambda run: schemas.samples_schema(run.categories)),
     "instances": ("artifacts/instances.parquet", schemas.INSTANCES),
+    "corrections": ("artifacts/corrections.parquet", schemas.CORRECTIONS),
     "skipped": ("artifacts/skipped.parquet", schemas.SKIPPED),
     "groups": ("artifacts/groups.parquet", schemas.GROUPS),
     "predictions": ("artifacts/predictions.parquet", lambda run: schemas.predictions_schema(run.taxonomy)),
@@ -133,9 +134,12 @@ class Run:
         """Write a table artefact."""
         write_parquet(self.path(name), table, self._schema(name))
 
-    def open(self, name: str) -> AbstractContextManager[Callable[[pd.DataFrame], None]]:
-        """A table artefact to be written in parts: see `open_parquet`."""
-        return open_parquet(self.path(name), self._schema(name))
+    def open(
+        self, name: str, user: pd.DataFrame | None = None
+    ) -> AbstractContextManager[Callable[[pd.DataFrame], None]]:
+        """A table artefact to be written in parts: see `open_parquet`. user: the user's columns that it has besides."""
+        schema = self._schema(name)
+        return open_parquet(self.path(name), schema if user is None else schemas.with_user_columns(schema, user))
 
     def write_measures(self, stage: str, measures: pd.DataFrame) -> None:
         """Write what a stage measured, and the selection of it that is the stage's metrics file."""

@@ -92,6 +92,39 @@ def test_what_is_planted_beyond_the_share_is_found_once_each(run):
     assert cluttered["difference"] < 0
 
 
+@pytest.mark.parametrize("column", ["flash", "place", "altitude", "taken"])
+def test_an_effect_of_a_column_of_the_users_own_is_found(column):
+    samples = full_metadata(300, 1)
+    scores, rng = by_share(samples, 1), np.random.default_rng(2)
+    kinds = {
+        "flash": rng.random(300) < 0.3,
+        "place": np.where(rng.random(300) < 0.3, "harbour", "street"),
+        "altitude": rng.uniform(2000, 2100, 300),
+        "taken": pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 300, 300), unit="D"),
+    }
+    samples = samples.assign(**{f"user.{name}": values for name, values in kinds.items()})
+    effect = {
+        "flash": kinds["flash"],
+        "place": kinds["place"] == "harbour",
+        "altitude": kinds["altitude"] > 2070,
+        "taken": kinds["taken"] > "2024-08-01",
+    }
+    scores["loss"] += 0.2 * effect[column]
+    found = found_beyond_the_share(insights_of(samples, scores)).iloc[0]
+    assert f"`user.{column}`" in found["query"]
+    assert found["difference"] == pytest.approx(0.2, abs=0.06)
+    chosen = samples.query(found["query"]).index
+    assert list(found["image_ids"]) == samples.loc[chosen, "image_id"].tolist()
+    assert effect[column][chosen].mean() > 0.75  # a number's edges are those of its bins
+    words = {
+        "flash": "with flash have",
+        "place": "with place harbour",
+        "altitude": "altitude at least 20",
+        "taken": "taken from 2024-0",
+    }
+    assert words[column] in found["statement"]
+
+
 def test_figures_are_of_the_images_that_the_query_selects(run):
     samples, scores, found = run
     assert found.statements() == found.insights["statement"].tolist()

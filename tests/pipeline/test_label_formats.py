@@ -12,7 +12,7 @@ import pytest
 from dvc.utils.hydra import apply_overrides
 from in_process import first_stages, run_stages
 from PIL import Image
-from project import ROOT
+from project import INPUTS, ROOT
 
 from segscope.artefacts.rle import decode_rle
 from segscope.cli import main
@@ -47,7 +47,8 @@ def printed_run(root: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, capsy
     apply_overrides(folder / "params.yaml", words[6::2])
     monkeypatch.chdir(folder)
     (folder / "data").mkdir()
-    shutil.copy(ROOT / "data" / "exclude.yaml", folder / "data" / "exclude.yaml")
+    for name in INPUTS[1:]:
+        shutil.copy(ROOT / name, folder / name)
     given = load_params(folder / "params.yaml")
     params = given.model_copy(update={"model": given.model.model_copy(update={"encoder_weights": "none"})})
     return run_stages(Run(params))

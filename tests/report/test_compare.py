@@ -36,7 +36,7 @@ def run(name: str, classes: dict[str, list[str]], counts: list, loss: list[float
     points = pd.DataFrame({"image_id": ids, "x": 0.0, "y": np.arange(len(ids)) * 1.0, "cluster": 0})
     groups = pd.Series(ids, index=ids)
     taxonomy = Taxonomy(CATEGORIES, classes)
-    return RunOf(name, name, taxonomy, index, predictions, {}, groups, points, Measures(MEASURES))
+    return RunOf(name, name, taxonomy, index, predictions, {}, groups, points, Measures(MEASURES), "model 8")
 
 
 def compare(*sides: RunOf | list[RunOf]) -> Comparison:
@@ -58,12 +58,26 @@ def pair():
     vehicle = run(
         "b",
         VEHICLE,
-        [[*PERSON, [4, 0, 6, 8]]] * (n - 1) + [[[50, 2, 6, 8], [0, 8, 0, 0], [4, 0, 0, 0]]],
+        [[[46, 2, 0, 0], [0, 8, 0, 0], [4, 0, 6, 2]]] * (n - 1) + [[[46, 2, 6, 2], [0, 8, 0, 0], [4, 0, 0, 0]]],
         [0.4] * n,
         list(range(n)),
     )
     category = run("a<b>", CATEGORY, [[*PERSON, [0, 0, 6, 2]]] * n, [0.5] * n, list(range(n)))
     return category, vehicle
+
+
+def test_images_that_are_labelled_otherwise_are_left_out():
+    """In B the first image's car was corrected to a bus: whatever is predicted there, it is no change of the model."""
+    n = 12
+    corrected = [[[*PERSON, [0, 0, 2, 6]]], *[[[*PERSON, [0, 0, 6, 2]]]] * (n - 1)]
+    a, b = categories("a", [0.5] * n), run("b", CATEGORY, corrected, [9.0] + [0.4] * (n - 1), list(range(n)))
+    found = compare(a, b)
+    assert (found.matched, found.relabelled) == ((n, n, n - 1), 1)
+    assert 0 not in found.images["image_id"].tolist()
+    assert found.metrics.set_index("metric").loc["loss", "difference"] == pytest.approx(-0.1)
+    assert "1 more, which both have, are labelled otherwise in A than in B, and left out" in found.notes[0]
+    with pytest.raises(SegscopeError, match="all 1 val images that a and b have in common are labelled otherwise"):
+        compare(categories("a", [0.5]), run("b", CATEGORY, corrected[:1], [0.4], [0]))
 
 
 def test_differences_by_hand():
@@ -90,7 +104,7 @@ def test_other_classes_are_compared_by_what_both_answer(pair):
     table = found.metrics.set_index("metric")
     assert not {"loss", "pixel_accuracy", "errors.person.missed"} & set(table.index)
     assert table.loc["recall.bus", ["a", "b"]].tolist() == pytest.approx([1, 39 / 40])
-    assert table.loc["iou.vehicle", ["a", "b"]].tolist() == pytest.approx([1, 14 * 39 / (18 * 40)])
+    assert table.loc["iou.vehicle", ["a", "b"]].tolist() == pytest.approx([1, 8 * 39 / (12 * 40)])
     assert {"iou.car", "mean_iou.car", "boundary_iou.person"} <= set(table.index)
     assert {"boundary_iou.vehicle", "boundary_iou.car"}.isdisjoint(table.index)
     assert found.by == {"car": ("car", "vehicle"), "vehicle": ("car", "vehicle")}
@@ -99,7 +113,7 @@ def test_other_classes_are_compared_by_what_both_answer(pair):
     assert found.images["image_id"].iloc[-1] == 39
     first = found.images.iloc[0]
     assert first["a"] == pytest.approx((0.8 + 6 / 8 + 1) / 3)
-    assert first["b"] == pytest.approx((0.8 + 6 / 18 + 14 / 18) / 3)
+    assert first["b"] == pytest.approx((0.8 + 6 / 12 + 8 / 12) / 3)
 
 
 def test_single_trainings_are_said_to_be_and_nothing_is_a_change():

@@ -15,7 +15,9 @@ def comparison(trainings: tuple[int, int] = (3, 3)) -> Comparison:
         ("iou.car", 0.2, 0.1, -0.1, float("nan"), float("nan")),
     ]
     nothing = pd.DataFrame()
-    return Comparison(pd.DataFrame(rows, columns=NAMES), nothing, nothing, "loss", trainings, (9, 9, 9), [], {}, True)
+    return Comparison(
+        pd.DataFrame(rows, columns=NAMES), nothing, nothing, "loss", trainings, (9, 9, 9), 0, [], {}, True
+    )
 
 
 @pytest.mark.parametrize(

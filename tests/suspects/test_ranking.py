@@ -2,7 +2,14 @@ import pandas as pd
 import pytest
 
 from segscope.suspects.find import KINDS
-from segscope.suspects.ranking import box_iou, first_of_groups, objects_of, ranking_quality, suspect_measures
+from segscope.suspects.ranking import (
+    box_iou,
+    first_of_groups,
+    objects_of,
+    ranking_quality,
+    still_planted,
+    suspect_measures,
+)
 
 
 @pytest.fixture
@@ -121,3 +128,11 @@ def test_a_suspect_is_of_its_object():
     found = objects_of(suspects, objects)
     assert found.index.tolist() == [5, 6, 7, 8, 9]
     assert found.astype(object).where(found.notna(), None).tolist() == [14, 12, None, None, None]
+
+
+def test_a_fault_that_was_corrected_is_none():
+    planted = ["mislabeled", "missing", "ambiguous", "street"]
+    truth = pd.DataFrame({"image_id": [1, 1, 2, 2], "planted": planted, "annotation_id": [5, None, 5, None]})
+    corrections = pd.DataFrame({"image_id": [1], "annotation_id": [5]})
+    assert still_planted(truth, corrections)["planted"].tolist() == ["missing", "ambiguous", "street"]
+    assert still_planted(truth, corrections[:0])["planted"].tolist() == planted

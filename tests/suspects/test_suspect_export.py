@@ -7,7 +7,17 @@ from conftest import instances_of, square
 from pycocotools.coco import COCO
 
 from segscope.artefacts.images import encode_png
-from segscope.suspects.export import as_coco, as_csv, as_label_studio, write_export
+from segscope.artefacts.segmentation import decode_segmentation
+from segscope.sources.corrections import read_corrections
+from segscope.sources.label_studio import decode_brush
+from segscope.suspects.export import (
+    as_coco,
+    as_csv,
+    as_label_studio,
+    labels_of_tasks,
+    labels_to_review,
+    write_export,
+)
 from segscope.taxonomy import Taxonomy
 
 CATEGORIES = pd.DataFrame(
@@ -23,8 +33,9 @@ TAXONOMY = Taxonomy(CATEGORIES, {"person": ["person"], "car": ["car"]})
 
 @pytest.fixture
 def run():
-    """One image of 80 × 40, a person labelled car, and an unlabelled car where the model sees one."""
+    """One image of 80 × 40: a person labelled car, an excluded crowd, a car that only the model sees."""
     rows = [{"id": 7, "category_id": 3, "segmentation": square(4, 4, 20)}]
+    rows.append({"id": 9, "category_id": 255, "segmentation": square(30, 4, 5), "iscrowd": 1})
     instances = instances_of(rows, 40, 80).assign(image_id=1)
     predicted = np.zeros((8, 8), np.uint8)
     predicted[2:6, 5:7] = 2
@@ -44,53 +55,67 @@ def run():
     return issues, index, instances, predictions
 
 
-def test_ids_that_annotations_of_two_images_share_are_told_apart(run):
-    issues, index, instances, predictions = run
-    issues = pd.concat([issues.head(1), issues.head(1).assign(image_id=2)])
-    instances = pd.concat([instances, instances.assign(image_id=2)])
-    document = as_coco(issues, index, instances, predictions, TAXONOMY)
-    assert [(row["image_id"], row["id"]) for row in document["annotations"]] == [(1, 7), (2, 8)]
+KNOWN = pd.DataFrame({"image_id": [1, 1], "annotation_id": [7, 9], "category_id": [3, 1]})
+SOURCE = "directory x"
 
 
-def test_coco_opens_with_pycocotools(run, tmp_path):
+def to_review(run, taxonomy=TAXONOMY):
     issues, index, instances, predictions = run
-    document = as_coco(issues, index, instances, predictions, TAXONOMY)
-    write_export(tmp_path / "a.json", document)
+    return labels_to_review(issues, index, instances, KNOWN, predictions, taxonomy)
+
+
+def test_coco_opens_with_pycocotools_and_holds_all_labels_of_the_images(run, tmp_path):
+    write_export(tmp_path / "a.json", as_coco(to_review(run), run[1], CATEGORIES, SOURCE))
     coco = COCO(tmp_path / "a.json")
-    assert list(coco.imgs) == [1]
-    own, missing = (coco.anns[i] for i in sorted(coco.anns))
+    assert [(image["id"], image["file_name"]) for image in coco.imgs.values()] == [(1, "a.jpg")]
+    own, other, missing = (coco.anns[i] for i in sorted(coco.anns))
     assert (own["id"], own["category_id"], own["segscope"]["suggested"]) == (7, 30, "person")
     assert coco.annToMask(own).sum() == 400
-    assert missing["category_id"] == 30
+    # Excluded before, and no suspect: it must not be lost where the image's labels are replaced.
+    assert (other["id"], other["category_id"], other["iscrowd"], "segscope" in other) == (9, 10, 1, False)
+    assert (missing["id"], coco.cats[missing["category_id"]]["name"]) == (10, "proposed: car")
     region = coco.annToMask(missing)
     expected = np.zeros((40, 80), bool)
     expected[10:30, 50:70] = True
     assert (region == expected).all()
     assert missing["area"] == region.sum()
-    assert missing["id"] == 8
-    assert coco.loadCats([10, 30]) == [
-        {"id": 10, "name": "person", "supercategory": "person"},
+    assert coco.loadCats([10, 30, 31])[1:] == [
         {"id": 30, "name": "car", "supercategory": "vehicle"},
+        {"id": 31, "name": "proposed: car", "supercategory": "proposed: car"},
     ]
 
 
-def test_what_is_suggested_gets_the_first_category_of_its_class(run):
+def test_ids_that_annotations_of_two_images_share_are_told_apart(run):
     issues, index, instances, predictions = run
+    issues = pd.concat([issues.head(1), issues.head(1).assign(image_id=2)])
+    instances = pd.concat([instances.head(1), instances.head(1).assign(image_id=2)])
+    labels = labels_to_review(issues, index, instances, KNOWN, predictions, TAXONOMY)
+    rows = as_coco(labels, index, CATEGORIES, SOURCE)["annotations"]
+    assert [(row["image_id"], row["id"]) for row in rows] == [(1, 7), (2, 8)]
+
+
+def test_what_is_missing_is_proposed_as_the_first_category_of_its_class(run):
     taxonomy = Taxonomy(CATEGORIES, {"human": ["person"], "vehicle": ["vehicle"]})
-    issues = issues[issues["kind"] == "missing"].assign(suggested="vehicle")
-    (row,) = as_coco(issues, index, instances, predictions, taxonomy)["annotations"]
-    assert row["category_id"] == 30
-    assert row["segscope"]["suggested"] == "vehicle"
+    issues, *others = run
+    labels = to_review((issues[issues["kind"] == "missing"].assign(suggested="vehicle"), *others), taxonomy)
+    assert labels["name"].tolist() == ["car", "person", "proposed: car"]
+    assert labels["suggested"].tolist()[2] == "vehicle"
+
+
+def test_an_image_without_any_label_may_miss_one(run):
+    issues, index, instances, predictions = run
+    labels = to_review((issues[issues["kind"] == "missing"], index, instances[:0], predictions))
+    assert labels[["image_id", "name", "height", "width"]].values.tolist() == [[1, "proposed: car", 40, 80]]
 
 
 def test_no_suspects_are_empty_files(run, tmp_path):
     issues, index, instances, predictions = run
-    none = issues[:0]
-    document = as_coco(none, index, instances, predictions, TAXONOMY)
+    labels = to_review((issues[:0], index, instances, predictions))
+    document = as_coco(labels, index, CATEGORIES, SOURCE)
     assert (document["images"], document["annotations"]) == ([], [])
-    write_export(tmp_path / "a.csv", as_csv(none, index))
+    write_export(tmp_path / "a.csv", as_csv(issues[:0], index))
     assert pd.read_csv(tmp_path / "a.csv").columns.tolist() == as_csv(issues, index).columns.tolist()
-    assert as_label_studio(none, index) == []
+    assert as_label_studio(labels, index, SOURCE) == []
 
 
 def test_csv_has_a_row_a_suspect(run, tmp_path):
@@ -103,15 +128,37 @@ def test_csv_has_a_row_a_suspect(run, tmp_path):
     ]
 
 
-def test_label_studio_has_a_task_an_image_with_boxes_in_per_cent(run, tmp_path):
-    issues, index, _, _ = run
-    write_export(tmp_path / "a.json", as_label_studio(issues, index))
+def test_label_studio_has_a_task_an_image_with_all_labels_as_brushed_masks(run, tmp_path):
+    index = run[1].assign(path=["x/a b.jpg", "x/val/b.jpg"])
+    labels = to_review(run)
+    write_export(tmp_path / "a.json", as_label_studio(labels, index, SOURCE))
     (task,) = json.loads((tmp_path / "a.json").read_text())
-    assert task["data"] == {"image": "x/a.jpg", "image_id": 1}
-    first, second = task["predictions"][0]["result"]
-    assert first["value"] == {
-        "x": 5.0, "y": 10.0, "width": 25.0, "height": 50.0, "rotation": 0, "rectanglelabels": ["person"],
-    }  # fmt: skip
-    assert second["value"]["rectanglelabels"] == ["car"]
-    assert "mislabeled, labelled car" in first["meta"]["text"][0]
+    assert task["data"] == {"image": "/data/local-files/?d=a%20b.jpg", "image_id": 1, "source": SOURCE}
+    regions = task["predictions"][0]["result"]
+    assert [(each["id"], each["value"]["brushlabels"]) for each in regions] == [
+        ("7", ["car"]),
+        ("9-crowd", ["person"]),
+        ("proposed-2", ["proposed: car"]),
+    ]
+    assert decode_brush(regions[0]["value"]["rle"], 40, 80).sum() == 400
+    assert regions[0]["meta"]["text"] == ["mislabeled, labelled car, person suggested: person 90%"]
     assert task["predictions"][0]["score"] == 0.8
+    assert labels_of_tasks(labels, TAXONOMY) == ["person", "car", "proposed: car"]
+
+
+@pytest.mark.parametrize("kind", ["coco", "label-studio"])
+def test_what_is_exported_and_comes_back_as_it_is_changes_nothing(run, tmp_path, kind):
+    index = run[1].assign(split="val")
+    labels = to_review(run)
+    if kind == "coco":
+        document = as_coco(labels, index, CATEGORIES, SOURCE)
+    else:
+        document = as_label_studio(labels, index, SOURCE)
+        document[0]["annotations"] = document[0]["predictions"]  # accepted as it is
+    write_export(tmp_path / "a.json", document)
+    categories = CATEGORIES.assign(source_id=["10", "30"])
+    images, rows, _, notes = read_corrections(tmp_path / "a.json", SOURCE, index, categories)
+    assert images == [1]
+    assert rows[["annotation_id", "category_id", "iscrowd"]].values.tolist() == [[7, 3, False], [9, 1, True]]
+    assert [decode_segmentation(text, 40, 80)[0] for text in rows["segmentation"]] == run[2]["rle"].tolist()
+    assert "1 annotations are still called 'proposed: '…, and left out" in notes[-1]

@@ -7,6 +7,10 @@ import pyarrow as pa
 
 from segscope.taxonomy import Taxonomy
 
+USER = "user."  # before the names of the user's own columns
+USER_TYPES = (pa.float64(), pa.int64(), pa.bool_(), pa.string(), pa.timestamp("s"))
+OPEN = b"user_columns"  # metadata of a schema that has such columns besides
+
 INDEX = pa.schema(
     {
         "image_id": pa.int64(),
@@ -88,6 +92,17 @@ INSTANCES = pa.schema(
         "height": pa.int32(),
         "width": pa.int32(),
         "rle": pa.string(),
+    }
+)
+CORRECTIONS = pa.schema(  # what data.corrections changed
+    {
+        "image_id": pa.int64(),
+        "split": pa.string(),
+        "annotation_id": pa.int64(),
+        "change": pa.string(),  # category | outline | added | removed
+        "category_id": pa.int32(),  # null: removed
+        "was": pa.int32(),  # category_id; null: added
+        "iou": pa.float64(),  # of the two outlines
     }
 )
 OBJECTS = pa.schema(  # an annotation of the model's classes, or a predicted region that meets none
@@ -224,14 +239,24 @@ _SAMPLE_FIELDS = {
 
 
 def samples_schema(categories: pd.DataFrame) -> pa.Schema:
-    """samples.parquet: the fixed fields, then count, crowd, share and size of each category and super-category."""
+    """samples.parquet: the fixed fields, then count, crowd, share and size of each category and super-category.
+
+    The user's own columns, `user.NAME`, follow.
+    """
     fields = dict(_SAMPLE_FIELDS)
     for prefix in ("count", "crowd", "share", "size"):
         kind = pa.int32() if prefix in ("count", "crowd") else pa.float32()
         for group, column in (("", "name"), ("super.", "supercategory")):
             for name in categories[column].unique():
                 fields[f"{prefix}.{group}{name}"] = kind
-    return pa.schema(fields)
+    return pa.schema(fields, metadata={OPEN: b""})
+
+
+def with_user_columns(schema: pa.Schema, columns: pd.DataFrame) -> pa.Schema:
+    """The schema with the fields of the user's columns, as `read_user_table` makes them."""
+    kinds = {"f": pa.float64(), "i": pa.int64(), "b": pa.bool_(), "M": pa.timestamp("s")}
+    own = {name: kinds.get(columns[name].dtype.kind, pa.string()) for name in columns}
+    return pa.schema([*schema, *(pa.field(name, kind) for name, kind in own.items())])
 
 
 def predictions_schema(taxonomy: Taxonomy) -> pa.Schema:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from segscope.artefacts.files import atomic_folder, atomic_path
+from segscope.artefacts.schemas import OPEN, USER, USER_TYPES
 from segscope.errors import SegscopeError
 from segscope.limits import MAX_TABLE_BYTES
 
@@ -82,11 +83,11 @@ def _read(
     try:
         with pq.ParquetFile(source) as file:
             known = file.schema_arrow
-            if not known.equals(schema):
+            if not _fits(known, schema):
                 missing = sorted(set(schema.names) ^ set(known.names))
                 what = f"columns {', '.join(missing)}" if missing else "a column's type"
                 raise SegscopeError(f"{name} has another schema ({what}); {advice}")
-            if (size := _least_bytes(file.metadata)) > MAX_TABLE_BYTES:
+            if (size := least_bytes(file.metadata)) > MAX_TABLE_BYTES:
                 raise SegscopeError(
                     f"{name} would take {size / 1e9:.1f} GB of memory or more: no run makes such a table"
                 )
@@ -95,8 +96,17 @@ def _read(
         raise SegscopeError(f"{name} cannot be read ({error}); run `dvc repro` to make it") from error
 
 
-def _least_bytes(metadata: pq.FileMetaData) -> int:
-    """Of the table in memory: a few bytes of a file may stand for any number of equal values."""
+def _fits(known: pa.Schema, schema: pa.Schema) -> bool:
+    """Whether a file's schema is as declared, but for the user's own columns where there may be some."""
+    if (schema.metadata or {}).get(OPEN) is None:
+        return bool(known.equals(schema))
+    own = [field for field in known if field.name.startswith(USER)]
+    declared = pa.schema([field for field in known if not field.name.startswith(USER)])
+    return bool(declared.equals(schema)) and all(field.type in USER_TYPES for field in own)
+
+
+def least_bytes(metadata: pq.FileMetaData) -> int:
+    """Bytes of the table in memory, at least: a few bytes of a file may stand for any number of equal values."""
     groups = map(metadata.row_group, range(metadata.num_row_groups))
     columns = (group.column(i) for group in groups for i in range(group.num_columns))
     return int(sum(column.num_values * VALUE_BYTES.get(column.physical_type, 4) for column in columns))

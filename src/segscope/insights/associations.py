@@ -11,6 +11,7 @@ from tqdm import tqdm
 from segscope.evaluation.groups import corrected, mean_interval
 from segscope.insights.held import per_group, rank_correlation
 from segscope.insights.slices import NOT_CONDITIONS
+from segscope.labels.metadata import numbers
 
 MIN_UNITS = 20  # groups that a column must be known of
 BINS = 5
@@ -21,7 +22,7 @@ COLUMNS = ["column", "metric", "images", "units", "rho", "low", "high", "p_value
 def associations(
     samples: pd.DataFrame, scores: pd.DataFrame, shares: Mapping[str, np.ndarray], group: np.ndarray
 ) -> pd.DataFrame:
-    """Every numeric or truth-valued column of metadata against every score.
+    """Every column of metadata that has numbers, dates or truth values against every score.
 
     samples, scores: N rows. shares: of each score, the share of the image that it is about, float[N]. group: int[N],
     which counts: of near copies, their means.
@@ -32,7 +33,7 @@ def associations(
     earlier one.
     """
     names = _distinct(samples)
-    columns = samples[names].to_numpy(float)
+    columns = pd.DataFrame({name: numbers(samples[name]) for name in names}, samples.index).to_numpy(float)
     of_groups = per_group(columns, group)
     rows = []
     for metric in scores:
@@ -52,10 +53,10 @@ def associations(
 
 
 def _distinct(samples: pd.DataFrame) -> list[str]:
-    """The columns of numbers and truth values that vary and do not repeat an earlier one."""
+    """The columns of numbers, dates and truth values that vary and do not repeat an earlier one."""
     columns, seen = [], set()
     for name in samples.columns.difference(NOT_CONDITIONS, sort=False):
-        values = samples[name]
+        values = numbers(samples[name])
         if pd.api.types.is_numeric_dtype(values) and values.nunique() > 1:
             content = values.to_numpy(float).tobytes()
             if content not in seen:

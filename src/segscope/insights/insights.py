@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from segscope.artefacts.measures import Measure
-from segscope.artefacts.schemas import INSIGHTS
+from segscope.artefacts.schemas import INSIGHTS, USER
 from segscope.evaluation.groups import compare
 from segscope.evaluation.per_image import image_scores
 from segscope.insights.associations import associations
@@ -28,9 +28,9 @@ from segscope.insights.held import (
     residuals,
     share_of_each,
 )
-from segscope.insights.slices import Condition, Slice, find_slices
+from segscope.insights.slices import Condition, Slice, find_slices, readable
 from segscope.insights.subject import Subject, subjects
-from segscope.labels.metadata import describe
+from segscope.labels.metadata import describe, numbers
 from segscope.taxonomy import Taxonomy
 
 KINDS = ("share", "association", "hard", "slice", "claim")
@@ -188,10 +188,8 @@ def _worse_end(values: pd.Series, row: Mapping[str, Any], of: _Scored, fewest: i
     above = (row["held"] > 0) == (row["metric"] == "loss")
     bins = pd.DataFrame(list(row["bins"]))
     edges = (bins["low"][::-1] if above else bins["high"]).tolist()[: max(1, len(bins) - 1)]
-    whole = pd.api.types.is_integer_dtype(values)
     for edge in edges:
-        value = int(edge) if whole else float(f"{edge:.2g}")
-        chosen = Slice((Condition(str(values.name), ">=" if above else "<=", value),))
+        chosen = Slice((Condition(str(values.name), ">=" if above else "<=", readable(values, edge)),))
         if len(np.unique(of.group[chosen.holds(of.samples)])) >= fewest:
             break
     return chosen
@@ -266,7 +264,7 @@ def _same(a: Mapping[str, Any], b: Mapping[str, Any], of: _Scored) -> bool:
 def _related(a: str, b: str, of: _Scored) -> bool:
     if _about(a) == _about(b):
         return True
-    pair = [of.samples[name] for name in (a, b)]
+    pair = [numbers(of.samples[name]) for name in (a, b)]
     if not all(pd.api.types.is_numeric_dtype(values) for values in pair):
         return False
     found = rank_correlation(*per_group(np.stack([values.to_numpy(float) for values in pair], 1), of.group).T)
@@ -275,6 +273,8 @@ def _related(a: str, b: str, of: _Scored) -> bool:
 
 def _about(column: str) -> str:
     """What a column counts or measures: `count.car` and `share.car` are of cars."""
+    if column.startswith(USER):
+        return column
     prefix, _, name = column.partition(".")
     return name.removeprefix("super.") or prefix
 

@@ -5,6 +5,7 @@ Letters: N images, M slices, G groups, P permutations.
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from segscope.evaluation.bootstrap import Bootstrap
-from segscope.labels.metadata import describe
+from segscope.labels.metadata import describe, numbers
 
 OPERATORS = {">=": operator.ge, "<=": operator.le, "<": operator.lt, "==": operator.eq}
 QUANTILES = (0.1, 0.25, 0.75, 0.9)
@@ -43,7 +44,8 @@ class Condition:
         if self.value is True:
             return name
         if isinstance(self.value, str):
-            return f"{name} {self.value}"
+            since = {">=": "from ", "<=": "until "}.get(self.operator, "")
+            return f"{name} {since}{self.value}"
         sign = {">=": "at least", "<=": "at most", "<": "less than", "==": "exactly"}[self.operator]
         if name.startswith("number of "):
             return f"{sign} {self.value:g} {name.removeprefix('number of ')}"
@@ -72,7 +74,8 @@ def conditions(samples: pd.DataFrame, fewest: int) -> list[Condition]:
     """Conditions that `fewest` of the N images or more meet, and at most half of them.
 
     Of a truth value that it is true, of a name that it is the image's, of a number that it lies in the lowest or
-    highest tenth or quarter, of a count also that it is not 0. Of conditions that the same images meet, the first.
+    highest tenth or quarter, of a count also that it is not 0, of a date as of a number. Of conditions that the same
+    images meet, the first.
     """
     found: dict[bytes, Condition] = {}
     for condition in _candidates(samples):
@@ -90,16 +93,30 @@ def _candidates(samples: pd.DataFrame) -> Iterator[Condition]:
             continue
         if pd.api.types.is_bool_dtype(column):
             yield Condition(name, "==", True)
-        elif not pd.api.types.is_numeric_dtype(column):
+        elif not pd.api.types.is_numeric_dtype(numbers(column)):
             yield from (Condition(name, "==", value) for value in sorted(column.dropna().unique()))
         elif column.notna().any():
-            whole = pd.api.types.is_integer_dtype(column)
-            if whole:
+            if pd.api.types.is_integer_dtype(column):
                 yield Condition(name, ">=", 1)
             for quantile in QUANTILES:
-                # Rounded, so that the sentence, the query and the choice are the same.
-                value = float(f"{column.quantile(quantile):.2g}")
-                yield Condition(name, "<=" if quantile < 0.5 else ">=", round(value) if whole else value)
+                edge = readable(column, numbers(column).quantile(quantile))
+                yield Condition(name, "<=" if quantile < 0.5 else ">=", edge)
+
+
+def readable(column: pd.Series, edge: float) -> float | str:
+    """A value of `numbers` of a column, rounded, so that sentence, query and choice are the same; a date as text.
+
+    To two digits, or as many as tell a hundredth of the column's spread.
+    """
+    if pd.api.types.is_datetime64_any_dtype(column):
+        return str(pd.Timestamp(edge, unit="D").date())
+    rounded = float(f"{edge:.2g}")
+    spread = float(column.quantile(0.9) - column.quantile(0.1))
+    if 0 < spread < abs(edge):
+        step = 10.0 ** (math.floor(math.log10(spread)) - 1)
+        finer = float(f"{round(edge / step) * step:.12g}")
+        rounded = finer if abs(finer - edge) < abs(rounded - edge) else rounded
+    return round(rounded) if pd.api.types.is_integer_dtype(column) else rounded
 
 
 def find_slices(

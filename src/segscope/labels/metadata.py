@@ -10,6 +10,7 @@ import pandas as pd
 from PIL import Image, ImageChops
 
 from segscope.artefacts.images import to_rgb
+from segscope.artefacts.schemas import USER
 from segscope.taxonomy import IGNORE
 
 LOW_LIGHT_BRIGHTNESS = 50.0
@@ -162,8 +163,17 @@ def content(
 
 def describe(column: str) -> str:
     """A column of samples.parquet, or one derived from it, in words."""
+    if column.startswith(USER):
+        return column.removeprefix(USER)
     prefix, _, group = column.partition(".")
     if prefix not in _PREFIXES:
         return _NAMES.get(column, column)
     name = f"{group.removeprefix('super.')} (all kinds)" if group.startswith("super.") else group
     return _PREFIXES[prefix].format(name)
+
+
+def numbers(column: pd.Series) -> pd.Series:
+    """A column of dates as days since 1970, float64; any other column as it is."""
+    if not pd.api.types.is_datetime64_any_dtype(column):
+        return column
+    return (column - pd.Timestamp(0)) / pd.Timedelta(days=1)

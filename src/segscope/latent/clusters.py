@@ -5,7 +5,7 @@ The point that is clustered, and the unit that is counted, is the group: near co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -16,9 +16,10 @@ from sklearn.metrics import adjusted_rand_score
 from tqdm import tqdm
 
 from segscope.artefacts.measures import Measure
-from segscope.artefacts.schemas import CLUSTER_PROFILES
+from segscope.artefacts.schemas import CLUSTER_PROFILES, USER
 from segscope.evaluation.bootstrap import Bootstrap
 from segscope.evaluation.groups import SMALLEST_P, compare, corrected
+from segscope.labels.metadata import describe, numbers
 from segscope.latent.facts import STABLE, enriched
 from segscope.latent.projection import map_of
 from segscope.params import Cluster
@@ -31,6 +32,7 @@ MIXED = "mixed"
 UNSTABLE = "not stable"
 SUBSAMPLE = 0.8
 PERMUTATIONS = 200
+MOST_VALUES = 20  # of one of the user's columns
 
 NUMERIC = (
     "brightness",
@@ -150,7 +152,26 @@ def binary_features(samples: pd.DataFrame, categories: pd.DataFrame) -> pd.DataF
             # A super-category of one category says nothing new.
             if shown.any() and not (group and name in set(categories["name"])):
                 facts[name] = shown
+    for name, holds in _own_facts(samples):
+        facts.setdefault(name, holds)
     return pd.DataFrame(facts).astype(bool)
+
+
+def _own_facts(samples: pd.DataFrame) -> Iterator[tuple[str, pd.Series]]:
+    """Of the user's columns: those of truth values, and the most frequent values of those of names."""
+    for name in [name for name in samples if name.startswith(USER)]:
+        if pd.api.types.is_bool_dtype(samples[name]):
+            yield describe(name), samples[name]
+        elif not pd.api.types.is_numeric_dtype(numbers(samples[name])):
+            for value in samples[name].value_counts().index[:MOST_VALUES]:
+                yield f"{describe(name)} {value}", samples[name] == value
+
+
+def numeric_columns(samples: pd.DataFrame) -> pd.DataFrame:
+    """The numbers that clusters are compared by, float N × M: of metadata, and the user's own."""
+    own = [name for name in samples if name.startswith(USER)]
+    columns = {name: numbers(samples[name]) for name in (*NUMERIC, *own)}
+    return pd.DataFrame({n: c.astype(float) for n, c in columns.items() if pd.api.types.is_numeric_dtype(c)})
 
 
 def majority(flags: np.ndarray, group: np.ndarray) -> np.ndarray:

@@ -61,7 +61,7 @@ def write_columns(points: pd.DataFrame, scores: Collection[str], folder: Path) -
         columns.append(
             {
                 "name": name,
-                "label": label_of(name),
+                "label": label_of(name) + (" (year)" * pd.api.types.is_datetime64_any_dtype(points[name])),
                 "kind": kind,
                 "group": _group(name, scores),
                 "file": None if own else f"data/columns/{number}",
@@ -74,9 +74,7 @@ def write_columns(points: pd.DataFrame, scores: Collection[str], folder: Path) -
 def label_of(name: str) -> str:
     """A column in words."""
     prefix, _, rest = name.partition(".")
-    return {"iou": f"IoU of {rest}", "confidence": f"confidence of {rest}", "user": rest}.get(
-        prefix if rest else "", describe(name)
-    )
+    return {"iou": f"IoU of {rest}", "confidence": f"confidence of {rest}"}.get(prefix if rest else "", describe(name))
 
 
 def _group(name: str, scores: Collection[str]) -> str:
@@ -109,9 +107,20 @@ def _values(name: str, column: pd.Series) -> tuple[str, np.ndarray, list[str]]:
         return "name", column.to_numpy(), []
     if pd.api.types.is_bool_dtype(column) and not column.isna().any():
         return "truth", column.to_numpy(bool), []
+    if pd.api.types.is_datetime64_any_dtype(column):
+        return "number", _years(column), []
     if pd.api.types.is_numeric_dtype(column):
         whole = pd.api.types.is_integer_dtype(column) and not column.isna().any()
         return "number", column.to_numpy() if whole else column.to_numpy(np.float32, na_value=np.nan), []
     text = column.astype(object).where(column.notna(), "–").astype(str)
     levels = sorted(text.unique())
     return "name", pd.Categorical(text, categories=levels).codes, levels
+
+
+def _years(dates: pd.Series) -> np.ndarray:
+    """Dates as years and parts of them, float64: an axis of them reads like any other."""
+    year = dates.dt.year
+    days = np.where(dates.dt.is_leap_year, 366, 365)
+    return (year + (dates.dt.dayofyear - 1 + (dates - dates.dt.normalize()) / pd.Timedelta(days=1)) / days).to_numpy(
+        float
+    )

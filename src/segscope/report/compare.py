@@ -32,6 +32,7 @@ APART = {
     "cluster stability": ("stability.seeds", ""),
     "cluster purity above chance": ("above_chance.purity", ""),
 }
+SAME_LABELS = 0.02  # of the image: labels measured at two resolutions differ by no more at their outlines
 COLUMNS = ["image_id", "split", "loss", "counts", "boundary", "errors", "mask"]
 
 
@@ -40,7 +41,8 @@ class RunOf:
     """A revision's run.
 
     index: image_id, path, sha256, exif (as of `open_image`). predictions: of val, by image_id. repeats: the same
-    without masks, of each other seed. groups: by image_id. points: image_id, x, y, cluster.
+    without masks, of each other seed. groups: by image_id. points: image_id, x, y, cluster. resolution: of what metrics
+    are measured.
     """
 
     name: str
@@ -52,6 +54,15 @@ class RunOf:
     groups: pd.Series
     points: pd.DataFrame
     measures: Measures
+    resolution: str
+
+    @cached_property
+    def labels(self) -> pd.DataFrame:
+        """Each category's share of the pixels that count of each val image, by image_id and category."""
+        shape = len(self.taxonomy.class_names), len(self.taxonomy.category_names)
+        pixels = np.stack(self.predictions["counts"].to_numpy()).reshape(-1, *shape).sum(1)
+        total = np.maximum(pixels.sum(1, keepdims=True), 1)
+        return pd.DataFrame(pixels / total, self.predictions.index, self.taxonomy.category_names)
 
     @cached_property
     def images(self) -> pd.MultiIndex:
@@ -123,6 +134,7 @@ def run_of(run: Run, name: str) -> RunOf:
         run.table("groups").set_index("image_id")["group"],
         points,
         run.measures("predict", "embed", "cluster"),
+        f"{run.params.predict.resolution} {run.params.data.image_size}",
     )
 
 
@@ -131,9 +143,9 @@ class Comparison:
     """metrics: metric, a, b, difference, low, high, p_value, adjusted, changed (bool), over the common val images.
 
     NaN where there is none. apart: metric, a, b, lists of what each run measured of itself. images: image_id, a, b,
-    change, the most improved first, by `score`. trainings: of each side. matched: val images of each side, and common.
-    yardsticks: the groups of categories that both are measured by; by: the classes by which each side finds them, where
-    these differ.
+    change, the most improved first, by `score`. trainings: of each side. matched: val images of each side, and
+    compared; relabelled: how many others both have, of other labels. yardsticks: the groups of categories that both are
+    measured by; by: the classes by which each side finds them, where these differ.
     """
 
     metrics: pd.DataFrame
@@ -142,6 +154,7 @@ class Comparison:
     score: str
     trainings: tuple[int, int]
     matched: tuple[int, int, int]
+    relabelled: int
     yardsticks: Sequence[str]
     by: Mapping[str, tuple[str, str]]
     same_question: bool
@@ -152,6 +165,11 @@ class Comparison:
         a, b, common = self.matched
         images = f"Compared are the {common} val images that both judged, the same by id and by bytes"
         images += "." if a == b == common else f"; A judged {a}, B {b}."
+        if self.relabelled:
+            images += (
+                f" {self.relabelled} more, which both have, are labelled otherwise in A than in B, and left out: what "
+                "other labels do to the figures is no change of the model."
+            )
         if self.trainings == (1, 1):
             spread = (
                 "Of two single trainings: intervals are over images alone, another seed of the same configuration "
@@ -171,7 +189,7 @@ class Comparison:
 
 def compare_sides(a: Side, b: Side) -> Comparison:
     """Compare two sides by the val images that all their runs judged. Raises SegscopeError if there are none."""
-    ids = _common_images(a, b)
+    ids, relabelled = _common_images(a, b)
     shared = yardsticks(a.first.taxonomy, b.first.taxonomy)
     tables = [[table.loc[ids] for table in side.trainings] for side in (a, b)]
     taxonomies = a.first.taxonomy, b.first.taxonomy
@@ -194,13 +212,15 @@ def compare_sides(a: Side, b: Side) -> Comparison:
         "loss" if same else "IoU",
         (len(a.trainings), len(b.trainings)),
         (len(a.first.images), len(b.first.images), len(ids)),
+        relabelled,
         list(shared),
         {name: (x, y) for name, (x, y) in by.items() if x != y},
         same,
     )
 
 
-def _common_images(a: Side, b: Side) -> pd.Index:
+def _common_images(a: Side, b: Side) -> tuple[pd.Index, int]:
+    """The images that are compared, and how many more there are whose labels differ."""
     runs = (*a.runs, *b.runs)
     common = runs[0].images
     for run in runs[1:]:
@@ -209,7 +229,21 @@ def _common_images(a: Side, b: Side) -> pd.Index:
         alike = set(a.first.predictions.index) & set(b.first.predictions.index)
         why = f"{len(alike)} have the same id, and other bytes" if alike else "no id is in both"
         raise SegscopeError(f"{a.name} and {b.name} have no val image in common ({why}): there is nothing to compare")
-    return common.get_level_values(0)
+    ids = common.get_level_values(0)
+    same = np.logical_and.reduce([_labelled_alike(runs[0], run, ids) for run in runs])
+    if not same.any():
+        raise SegscopeError(
+            f"all {len(ids)} val images that {a.name} and {b.name} have in common are labelled otherwise in one than "
+            "in the other: there is nothing to compare"
+        )
+    return ids[same], int((~same).sum())
+
+
+def _labelled_alike(a: RunOf, b: RunOf, ids: pd.Index) -> np.ndarray:
+    """Of which images both runs have the same labels, bool[N], by the pixels of each category."""
+    x, y = a.labels.loc[ids].align(b.labels.loc[ids], fill_value=0.0)
+    allowed = 1e-9 if a.resolution == b.resolution else SAME_LABELS
+    return (np.abs(x.to_numpy() - y.to_numpy()) <= allowed).all(1)
 
 
 def _metrics(found: Sequence[Difference]) -> pd.DataFrame:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -35,6 +36,43 @@ def near_misses(paths: Iterable[str], root: Path) -> dict[str, list[str]]:
                 if (key := _key(name)) in found:
                     found[key].append(Path(where, name))
     return {path: [_said(Path(path), found[key])] for path, key in wanted.items() if found[key]}
+
+
+def by_file_name(names: Iterable[str | None], paths: Sequence[str]) -> list[list[int]]:
+    """The places among `paths` that each name may mean, of any spelling of Unicode and slashes.
+
+    A relative name means the paths that end with it; an absolute one, of another machine maybe, those that have most
+    folders at the end in common with it, and the file's own name at least.
+    """
+    called: dict[str, list[int]] = defaultdict(list)
+    parts = [_parts(path) for path in paths]
+    for place, of in enumerate(parts):
+        called[of[-1]].append(place)
+    return [_meant(name, called, parts) for name in names]
+
+
+def _meant(name: str | None, called: dict[str, list[int]], parts: Sequence[Sequence[str]]) -> list[int]:
+    if not name or not (wanted := _parts(name)):
+        return []
+    common = {place: _common(wanted, parts[place]) for place in called.get(wanted[-1], [])}
+    absolute = name.startswith(("/", "\\")) or name[1:2] == ":"
+    least = max(common.values(), default=0) if absolute else len(wanted)
+    return [place for place, n in common.items() if n >= least]
+
+
+def _parts(name: str) -> list[str]:
+    parts = unicodedata.normalize("NFC", name).replace("\\", "/").split("/")
+    return [part for part in parts if part not in ("", ".")]
+
+
+def _common(a: Sequence[str], b: Sequence[str]) -> int:
+    """How many parts, from the end on, two paths have in common."""
+    n = 0
+    for x, y in zip(reversed(a), reversed(b), strict=False):
+        if x != y:
+            break
+        n += 1
+    return n
 
 
 def _said(path: Path, found: list[Path]) -> str:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
 
 from segscope.artefacts.files import atomic_path
 from segscope.artefacts.images import decode_png
-from segscope.artefacts.rle import encode_rle
+from segscope.artefacts.rle import decode_rle, encode_rle
 from segscope.artefacts.tables import for_spreadsheet
 from segscope.labels.masks import compose_mask, resize_mask
+from segscope.sources.corrections import PROPOSED
 from segscope.sources.ids import own_id
-from segscope.taxonomy import Taxonomy
+from segscope.sources.label_studio import encode_brush, region_id
+from segscope.taxonomy import IGNORE, Taxonomy
 
 
 def as_csv(issues: pd.DataFrame, index: pd.DataFrame) -> pd.DataFrame:
@@ -28,69 +32,116 @@ def as_csv(issues: pd.DataFrame, index: pd.DataFrame) -> pd.DataFrame:
     return table[[*first, *table.columns.difference(first, sort=False)]]
 
 
-def as_coco(
+def labels_to_review(
     issues: pd.DataFrame,
     index: pd.DataFrame,
     instances: pd.DataFrame,
+    known: pd.DataFrame,
     predictions: pd.DataFrame,
     taxonomy: Taxonomy,
-) -> dict[str, Any]:
-    """A COCO instances document of the suspects' images; what segscope says is in each annotation's `segscope`.
+) -> pd.DataFrame:
+    """All labels of the suspects' images, and what is proposed for those that are missing.
 
-    A suspect annotation keeps its mask and category. A missing one gets the predicted region and the suggested class's
-    first category, and an id after all others; so does any annotation whose id another suspect has.
+    issues: rows of label_issues.parquet. index: of index.parquet. instances: of instances.parquet. known: image_id,
+    annotation_id, category_id of annotations.parquet, which an excluded annotation still has. predictions: image_id and
+    mask.
+
+    image_id, annotation_id, name (of the category; `proposed: …` where the model alone sees it, inside the suspect's
+    box), iscrowd, area (pixels), bbox, height, width, rle (compressed counts), and of a suspect kind, score, labelled,
+    suggested and evidence, else None.
     """
-    images = index[index["image_id"].isin(issues["image_id"])].set_index("image_id")
-    own = instances.set_index(["image_id", "annotation_id"])
-    by_image = dict(list(instances[instances["image_id"].isin(images.index)].groupby("image_id")))
+    said = issues[["image_id", "annotation_id", "kind", "score", "labelled", "suggested", "evidence"]]
+    names = taxonomy.categories.set_index("category_id")["name"]
+    rows = instances[instances["image_id"].isin(issues["image_id"])]
+    own = known.set_index(["image_id", "annotation_id"])["category_id"]
+    place = own.index.get_indexer(pd.MultiIndex.from_frame(rows[["image_id", "annotation_id"]]))
+    before = own.reset_index(drop=True).reindex(place).set_axis(rows.index)
+    rows = rows.assign(name=rows["category_id"].where(rows["category_id"] != IGNORE, before).map(names))
+    rows = rows[rows["name"].notna()]
+    by_image = dict(list(rows.groupby("image_id")))
+    sizes = index.set_index("image_id")[["height", "width"]]
     predicted = predictions.set_index("image_id")["mask"]
-    free = int(instances["annotation_id"].max()) + 1 if len(instances) else 1
-    source = taxonomy.categories.set_index("category_id")["source_id"]
-    rows, taken = [], set[int]()
-    for issue in issues.to_dict("records"):
-        height, width = (int(images.loc[issue["image_id"], side]) for side in ("height", "width"))
-        if pd.isna(issue["annotation_id"]):
-            k = taxonomy.class_names.index(issue["suggested"])
-            labelled = compose_mask(by_image.get(issue["image_id"], instances[:0]), height, width)
-            region = _region(decode_png(predicted[issue["image_id"]]) == k, issue["bbox"], height, width)
-            region &= labelled == 0
-            row: dict[str, Any] = {
-                "id": free,
-                "category_id": taxonomy.category_ids[issue["suggested"]][0],
-                "rle": encode_rle(region),
-            }
-            row |= {"area": int(region.sum()), "bbox": issue["bbox"]}
-            free += 1
-        else:
-            found = own.loc[(issue["image_id"], issue["annotation_id"])]
-            row = {"id": int(issue["annotation_id"]), "category_id": int(found["category_id"]), "rle": found["rle"]}
-            row |= {"area": int(found["area"]), "bbox": found["bbox"]}
-            if row["id"] in taken:  # ids may be unique in their image only
-                row["id"], free = free, free + 1
-            taken.add(row["id"])
-        rows.append(
-            {
-                "id": row["id"],
-                "image_id": int(issue["image_id"]),
-                "category_id": own_id(source[row["category_id"]]),
-                "iscrowd": 0,
-                "area": row["area"],
-                "bbox": [round(float(v), 2) for v in row["bbox"]],
-                "segmentation": {"size": [height, width], "counts": row["rle"]},
-                "segscope": {key: _plain(issue[key]) for key in ("kind", "score", "labelled", "suggested", "evidence")},
-            }
-        )
+    missing = []
+    for issue in issues[issues["annotation_id"].isna()].to_dict("records"):
+        i, k = issue["image_id"], taxonomy.class_names.index(issue["suggested"])
+        height, width = sizes.loc[i]
+        region = _region(decode_png(predicted[i]) == k, issue["bbox"], height, width)
+        region &= compose_mask(by_image.get(i, rows[:0]), height, width) == 0
+        name = PROPOSED + names[taxonomy.category_ids[issue["suggested"]][0]]
+        shape = {"area": int(region.sum()), "bbox": issue["bbox"], "rle": encode_rle(region)}
+        row = {"image_id": i, "annotation_id": None, "name": name, "iscrowd": False, "height": height, "width": width}
+        missing.append(row | shape | {column: issue[column] for column in said.columns[2:]})
+    merged = rows.merge(said[said["annotation_id"].notna()], on=["image_id", "annotation_id"], how="left")
+    columns = ["image_id", "annotation_id", "name", "iscrowd", "area", "bbox", "height", "width", "rle"]
+    table = pd.concat([merged, pd.DataFrame(missing)], ignore_index=True)[[*columns, *said.columns[2:]]]
+    return table.sort_values(["image_id", "annotation_id"], ignore_index=True, kind="stable")
+
+
+def as_coco(labels: pd.DataFrame, index: pd.DataFrame, categories: pd.DataFrame, source: str) -> dict[str, Any]:
+    """A COCO instances document of labels to review, which `data.corrections` reads when it comes back.
+
+    labels: of `labels_to_review`. index: of the run, also of other images. source: `Data.origin`. What is known of a
+    suspect is in its annotation's `segscope`. Annotations of one id, which may be unique in their image only, but for
+    the first get ids after all others, and so does what is proposed.
+    """
+    ids = labels["annotation_id"].where(~labels["annotation_id"].duplicated())
+    free = int(ids.max()) + 1 if ids.notna().any() else 1
+    ids = ids.where(ids.notna(), free + ids.isna().cumsum() - 1).astype("int64")
+    number, listed = _numbered(categories, labels["name"])
+    names = relative_names(index)
+    images = index[index["image_id"].isin(labels["image_id"])]
     return {
+        "info": {"description": "labels to review", "segscope_source": source},
         "images": [
-            {"id": int(i), "file_name": Path(row.path).name, "width": int(row.width), "height": int(row.height)}
-            for i, row in zip(images.index, images.itertuples(), strict=True)
+            {
+                "id": int(row.image_id),
+                "file_name": names[row.image_id],
+                "width": int(row.width),
+                "height": int(row.height),
+            }
+            for row in images.itertuples()
         ],
-        "annotations": rows,
-        "categories": [
-            {"id": own_id(row.source_id), "name": row.name, "supercategory": row.supercategory}
-            for row in taxonomy.categories.itertuples(index=False)
+        "annotations": [
+            {
+                "id": int(own),
+                "image_id": int(row["image_id"]),
+                "category_id": number[row["name"]],
+                "iscrowd": int(row["iscrowd"]),
+                "area": int(row["area"]),
+                "bbox": [round(float(v), 2) for v in row["bbox"]],
+                "segmentation": {"size": [int(row["height"]), int(row["width"])], "counts": row["rle"]},
+            }
+            | _said(row)
+            for own, row in zip(ids, labels.to_dict("records"), strict=True)
         ],
+        "categories": listed,
     }
+
+
+def _said(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What is known of a suspect, under `segscope`; of another label nothing."""
+    if not isinstance(row["kind"], str):
+        return {}
+    return {"segscope": {key: _plain(row[key]) for key in ("kind", "score", "labelled", "suggested", "evidence")}}
+
+
+def _numbered(categories: pd.DataFrame, names: pd.Series) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The id of each category, the source's own, and COCO's rows; what is proposed has ids after all others."""
+    rows = [
+        {"id": own_id(row.source_id), "name": row.name, "supercategory": row.supercategory}
+        for row in categories.itertuples(index=False)
+    ]
+    free = max([int(row["id"]) for row in rows if isinstance(row["id"], int)], default=0)
+    for name in sorted({name for name in names if name.startswith(PROPOSED)}):
+        free += 1
+        rows.append({"id": free, "name": name, "supercategory": name})
+    return {row["name"]: row["id"] for row in rows}, rows
+
+
+def relative_names(index: pd.DataFrame) -> dict[int, str]:
+    """Each image's path below the folder that holds all of them, by image_id."""
+    top = os.path.commonpath([os.path.dirname(path) for path in index["path"]]) if len(index) else ""
+    return {i: os.path.relpath(path, top or ".") for i, path in zip(index["image_id"], index["path"], strict=True)}
 
 
 def _region(mask: np.ndarray, box: Sequence[float], height: int, width: int) -> np.ndarray:
@@ -105,59 +156,61 @@ def _region(mask: np.ndarray, box: Sequence[float], height: int, width: int) -> 
     return region
 
 
-def as_label_studio(issues: pd.DataFrame, index: pd.DataFrame) -> list[dict[str, Any]]:
-    """Tasks with the suspects as pre-annotated boxes, labelled with the suggested class; `meta` has kind and evidence.
+def as_label_studio(labels: pd.DataFrame, index: pd.DataFrame, source: str) -> list[dict[str, Any]]:
+    """Tasks with all labels as brushed masks to correct, of which the suspects say what is suspect, the worst first.
 
-    For a labelling configuration of `<Image name="image" value="$image"/>` and
-    `<RectangleLabels name="label" toName="image">`.
+    labels, index, source: as of `as_coco`. Images are local files below the folder that holds all of them, which Label
+    Studio serves if that is its LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT; for `labelling_config`.
     """
-    size = index.set_index("image_id")[["path", "width", "height"]]
-    tasks = []
-    for image_id, rows in issues.groupby("image_id", sort=False):
-        path, width, height = size.loc[image_id]
+    names, tasks = relative_names(index), []
+    for image_id, rows in labels.groupby("image_id", sort=False):
         result = [
             {
-                "id": f"{image_id}-{n}",
-                "type": "rectanglelabels",
-                "from_name": "label",
+                "id": f"proposed-{n}" if pd.isna(own := row["annotation_id"]) else region_id(int(own), row["iscrowd"]),
+                "type": "brushlabels",
+                "from_name": "brush",
                 "to_name": "image",
-                "original_width": int(width),
-                "original_height": int(height),
+                "original_width": int(row["width"]),
+                "original_height": int(row["height"]),
                 "image_rotation": 0,
-                "score": _plain(row["score"]),
-                "value": {**_percent(row["bbox"], width, height), "rectanglelabels": [row["suggested"]]},
-                "meta": {"text": [f"{row['kind']}, labelled {row['labelled']}: {row['evidence']}"]},
+                "value": {
+                    "format": "rle",
+                    "rle": encode_brush(decode_rle(row["rle"], row["height"], row["width"])),
+                    "brushlabels": [row["name"]],
+                },
             }
+            | _noted(row)
             for n, row in enumerate(rows.to_dict("records"))
         ]
-        tasks.append(
-            {
-                "data": {"image": path, "image_id": int(image_id)},
-                "predictions": [{"model_version": "segscope", "score": _plain(rows["score"].max()), "result": result}],
-            }
-        )
-    return tasks
+        data = {"image": f"/data/local-files/?d={quote(names[image_id])}", "image_id": int(image_id), "source": source}
+        score = _plain(rows["score"].max())
+        tasks.append({"data": data, "predictions": [{"model_version": "segscope", "score": score, "result": result}]})
+    return sorted(tasks, key=lambda task: -task["predictions"][0]["score"])
 
 
-def _percent(box: Sequence[float], width: int, height: int) -> dict[str, float]:
-    left, top, wide, tall = (float(v) for v in box)
-    return {
-        "x": 100 * left / width,
-        "y": 100 * top / height,
-        "width": 100 * wide / width,
-        "height": 100 * tall / height,
-        "rotation": 0,
-    }
+def _noted(row: Mapping[str, Any]) -> dict[str, Any]:
+    if not isinstance(row["kind"], str):
+        return {}
+    text = f"{row['kind']}, labelled {row['labelled']}, {row['suggested']} suggested: {row['evidence']}"
+    return {"score": _plain(row["score"]), "meta": {"text": [text]}}
+
+
+def labels_of_tasks(labels: pd.DataFrame, taxonomy: Taxonomy) -> list[str]:
+    """What a label in Label Studio may be: the classes' categories, what the images show, and what is proposed."""
+    names = taxonomy.categories.set_index("category_id")["name"]
+    own = [names[i] for ids in taxonomy.category_ids.values() for i in ids]
+    return list(dict.fromkeys([*own, *sorted(labels["name"])]))
 
 
 def _plain(value: Any) -> Any:
     return round(float(value), 4) if isinstance(value, float | np.floating) else value
 
 
-def write_export(path: Path, document: pd.DataFrame | Mapping | Sequence) -> None:
-    """Write a table as CSV, anything else as JSON."""
+def write_export(path: Path, document: pd.DataFrame | Mapping | Sequence | str) -> None:
+    """Write a table as CSV, text as it is, anything else as JSON."""
     with atomic_path(path) as temporary:
         if isinstance(document, pd.DataFrame):
             document.map(for_spreadsheet).to_csv(temporary, index=False)
         else:
-            temporary.write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
+            text = document if isinstance(document, str) else json.dumps(document, ensure_ascii=False)
+            temporary.write_text(text, encoding="utf-8")

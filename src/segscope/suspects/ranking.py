@@ -38,6 +38,13 @@ def ranking_quality(found: pd.DataFrame, truth: pd.DataFrame) -> dict[str, dict[
     return quality
 
 
+def still_planted(truth: pd.DataFrame, corrections: pd.DataFrame) -> pd.DataFrame:
+    """The rows of truth.parquet but those of annotations that corrections.parquet has: a fault is one no more."""
+    pairs = pd.MultiIndex.from_frame(corrections[["image_id", "annotation_id"]].astype("float64"))
+    own = pd.MultiIndex.from_frame(truth[["image_id", "annotation_id"]].astype("float64"))
+    return truth[truth["annotation_id"].isna().to_numpy() | ~own.isin(pairs)]
+
+
 def suspect_measures(found: pd.DataFrame, truth: pd.DataFrame, split: str) -> list[Measure]:
     """suspects.KIND of a split: how many; where faults were planted, found.KIND: the average precision, and more.
 

@@ -1,0 +1,197 @@
+"""Corrected labels: data.corrections, a COCO file or Label Studio's export, as tables of this run's images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pandas as pd
+
+from segscope.artefacts.skipped import explain
+from segscope.errors import SegscopeError
+from segscope.limits import MAX_ANNOTATION_BYTES
+from segscope.sources.categories import some
+from segscope.sources.coco import CocoSplit, parse_coco
+from segscope.sources.ids import id_number, id_text
+from segscope.sources.json_text import decode
+from segscope.sources.label_studio import is_label_studio, read_label_studio
+from segscope.sources.labelled import as_coco
+from segscope.sources.names import by_file_name
+from segscope.taxonomy import resolve_categories
+
+PROPOSED = "proposed: "  # before the category of what an export suggests, until somebody takes it away
+ANNOTATION_COLUMNS = ["image_id", "annotation_id", "category_id", "iscrowd", "segmentation"]
+_EDIT = {"image_id": "int64", "annotation_id": "int64", "category_id": "Int64"}
+
+
+class _Info(msgspec.Struct):
+    segscope_source: str | None = None
+
+
+class _Edit(msgspec.Struct):
+    image_id: int | float | str | None = None
+    id: int | float | str | None = None
+    category_id: int | float | str | None = None
+    removed: bool = False
+    segmentation: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def is_edit(self) -> bool:
+        return self.removed or self.segmentation is msgspec.UNSET
+
+
+class _Document(msgspec.Struct):
+    images: list[msgspec.Raw] = []
+    annotations: list[msgspec.Raw] = []
+    categories: list[msgspec.Raw] = []
+    info: _Info | None = None
+
+
+def read_corrections(
+    path: Path | str, source: str, index: pd.DataFrame, categories: pd.DataFrame
+) -> tuple[list[int], pd.DataFrame, pd.DataFrame, list[str]]:
+    """What a file of corrected labels says of this run's images.
+
+    An image of the file gets the labels that the file has of it, in place of all that it had. But where none of them
+    has an outline they are single edits: of the annotation of that id another `category_id`, or `removed: true`.
+    Images are found by `file_name`; by `id` in a file whose `info.segscope_source` says that it is of `source`
+    (`Data.origin`). A category is found by its name; what is still called `proposed: …` is left out. index: rows of
+    index.parquet. categories: of categories.parquet.
+
+    Returns the images whose labels are replaced, the new rows of annotations.parquet, the edits (image_id,
+    annotation_id, category_id or NA: removed), and what a person should know. Raises SegscopeError if the file cannot
+    be read as a whole, is of another source, or names images of other sizes.
+    """
+    path = Path(path)
+    where = f"data.corrections: {path}"
+    try:
+        if path.stat().st_size > MAX_ANNOTATION_BYTES:
+            raise SegscopeError(f"{where} is larger than {MAX_ANNOTATION_BYTES} bytes")
+        text = path.read_bytes()
+    except OSError as error:
+        raise SegscopeError(f"{where} cannot be read: {error.strerror}") from error
+    try:
+        split, edits, sources = _parse(text, path)
+    except SegscopeError as error:
+        raise SegscopeError(f"data.corrections: {error}") from error
+    except (msgspec.ValidationError, RecursionError) as error:
+        raise SegscopeError(f"{where} is neither COCO nor Label Studio's export: {error}") from error
+    if sources - {source}:
+        raise SegscopeError(
+            f"{where} is of source {some(sorted(sources - {source}))}, and this run's is {source!r}: name another file"
+        )
+    if len(split.skipped):
+        raise SegscopeError(
+            f"{where} has rows that cannot be read, and a correction must not lose any: {explain(split.skipped)}"
+        )
+    ids, unknown = _images(split.images, index, bool(sources), where)
+    notes = list(split.notes)
+    if unknown:
+        notes.append(f"{path}: {len(unknown)} of {len(split.images)} images are not in this run: {some(unknown, 3)}")
+    proposed = [row.category_id for row in split.categories.itertuples() if row.name.startswith(PROPOSED)]
+    left = split.annotations["category_id"].isin(proposed)
+    if left.any():
+        notes.append(f"{path}: {left.sum()} annotations are still called {PROPOSED!r}…, and left out")
+    rows, edited = (
+        table[table["image_id"].isin(ids)].assign(image_id=lambda each: each["image_id"].map(ids))
+        for table in (split.annotations[~left], edits)
+    )
+    category = _categories(split.categories, {*rows["category_id"], *edited["category_id"].dropna()}, categories, where)
+    rows, edited = (
+        table.assign(category_id=table["category_id"].map(category).astype("Int64")) for table in (rows, edited)
+    )
+    whole = set(ids.values()) - (set(edited["image_id"]) - set(rows["image_id"]))
+    if mixed := set(edited["image_id"]) & set(rows["image_id"]):
+        raise SegscopeError(
+            f"{where}: of image {min(mixed)} some annotations have an outline and some have none: give all of the "
+            "image's labels, or only what is changed or removed"
+        )
+    new = rows[ANNOTATION_COLUMNS].astype({"image_id": "int64", "category_id": "int64"})
+    new["segmentation"] = new["segmentation"].map(bytes)
+    return sorted(whole), new.reset_index(drop=True), edited.reset_index(drop=True).astype(_EDIT), notes
+
+
+def _parse(text: bytes, path: Path) -> tuple[CocoSplit, pd.DataFrame, set[str]]:
+    """The file's labels, its edits of single annotations, and the sources that it says it is of."""
+    if text.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"[":
+        tasks, _ = decode(text, list[Any], path)
+        if is_label_studio(tasks):
+            found, sources = read_label_studio(tasks, path)
+            return as_coco(found), _edits([], path), sources
+    coco, _ = decode(text, _Document, path)
+    decoder = msgspec.json.Decoder(_Edit)
+    rows = [(raw, decoder.decode(raw)) for raw in coco.annotations]
+    whole = {
+        "images": coco.images,
+        "annotations": [raw for raw, row in rows if not row.is_edit],
+        "categories": coco.categories,
+    }
+    stamp = coco.info.segscope_source if coco.info else None
+    return (
+        parse_coco(msgspec.json.encode(whole), path),
+        _edits([row for _, row in rows if row.is_edit], path),
+        {stamp} if stamp else set(),
+    )
+
+
+def _edits(edits: Sequence[_Edit], path: Path) -> pd.DataFrame:
+    rows = []
+    for edit in edits:
+        image, own, category = (id_text(value) for value in (edit.image_id, edit.id, edit.category_id))
+        if image is None or own is None or (category is None and not edit.removed):
+            raise SegscopeError(
+                f"{path}: an annotation without outline needs image_id, id, and category_id or `removed: true`: {edit}"
+            )
+        number = None if edit.removed else id_number(str(category))
+        rows.append((id_number(image), id_number(own), number))
+    return pd.DataFrame(rows, columns=list(_EDIT)).astype(_EDIT)
+
+
+def _images(images: pd.DataFrame, index: pd.DataFrame, stamped: bool, where: str) -> tuple[dict[int, int], list[str]]:
+    """The run's image_id of each of the file's, and the names of those that the run does not have."""
+    paths, own = index["path"].tolist(), index["image_id"].tolist()
+    place = {image_id: n for n, image_id in enumerate(own)}
+    size = list(zip(index["width"].tolist(), index["height"].tolist(), strict=True))
+    ids: dict[int, int] = {}
+    unknown = []
+    for row, found in zip(images.itertuples(), by_file_name(images["file_name"], paths), strict=True):
+        known = place.get(row.image_id) if stamped else None
+        if known is not None and (known in found or not row.file_name):
+            found = [known]
+        if len(found) > 1:
+            raise SegscopeError(
+                f"{where}: file_name {row.file_name!r} may mean {some([paths[n] for n in found], 3)}: write more of it"
+            )
+        if not found:
+            unknown.append(row.file_name)
+            continue
+        (n,) = found
+        if row.width and (row.width, row.height) != size[n]:
+            raise SegscopeError(
+                f"{where}: image {row.file_name!r} is of {row.width}×{row.height} pixels, and {paths[n]} of "
+                f"{size[n][0]}×{size[n][1]}: it is another image, or was scaled"
+            )
+        if own[n] in ids.values():
+            raise SegscopeError(f"{where}: image {paths[n]} is listed twice")
+        ids[row.image_id] = own[n]
+    if unknown and not ids:
+        raise SegscopeError(
+            f"{where}: none of its {len(images)} images is in this run ({some(unknown, 3)}): is it another source's?"
+        )
+    return ids, unknown
+
+
+def _categories(theirs: pd.DataFrame, used: set[int], categories: pd.DataFrame, where: str) -> dict[int, int]:
+    """The run's category_id of each of the file's that is used, by name."""
+    found = {}
+    for row in theirs[theirs["category_id"].isin(used)].itertuples():
+        named = categories[["category_id", "name"]].assign(supercategory="")
+        try:
+            (found[row.category_id],) = set(resolve_categories([row.name], named))
+        except (SegscopeError, ValueError) as error:
+            raise SegscopeError(
+                f"{where}: category {row.name!r} is not one of the data's: {some(categories['name'].tolist(), 100)}"
+            ) from error
+    return found

@@ -1,0 +1,195 @@
+import contextlib
+import json
+from xml.etree import ElementTree
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from segscope.artefacts.rle import decode_rle
+from segscope.errors import SegscopeError
+from segscope.sources.corrections import read_corrections
+from segscope.sources.label_studio import decode_brush, encode_brush, file_name_of, labelling_config
+
+SOURCE = "directory data/coco"
+INDEX = pd.DataFrame(
+    {
+        "image_id": [1, 2, 1001],
+        "split": ["train", "train", "val"],
+        "path": ["data/coco/train/a.jpg", "data/coco/train/b.jpg", "data/coco/val/a.jpg"],
+        "width": [20, 20, 10],
+        "height": [10, 10, 10],
+    }
+)
+CATEGORIES = pd.DataFrame({"category_id": [1, 3], "name": ["person", "car"], "supercategory": ["person", "vehicle"]})
+SMALL = encode_brush(np.ones((3, 3), bool))
+SQUARE = [[2, 2, 6, 2, 6, 6, 2, 6]]
+
+
+@pytest.fixture
+def read(tmp_path):
+    def reader(document: object, source: str = SOURCE):
+        (tmp_path / "c.json").write_text(json.dumps(document))
+        return read_corrections(tmp_path / "c.json", source, INDEX, CATEGORIES)
+
+    return reader
+
+
+def coco(images: list, annotations: list, source: str | None = None) -> dict:
+    """As a tool writes it: its own numbers of images and categories."""
+    categories = [{"id": 7, "name": "Car"}, {"id": 8, "name": "person"}, {"id": 9, "name": "proposed: car"}]
+    info = {"info": {"segscope_source": source}} if source else {}
+    return info | {"images": images, "annotations": annotations, "categories": categories}
+
+
+def full(image_id: object, category_id: int, **other: object) -> dict:
+    return {"image_id": image_id, "category_id": category_id, "segmentation": SQUARE} | other
+
+
+def test_the_file_that_comes_with_the_project_corrects_nothing(read):
+    images, rows, edits, notes = read({"images": [], "annotations": [], "categories": []})
+    assert (images, len(rows), len(edits), notes) == ([], 0, 0, [])
+
+
+def test_an_image_of_another_tools_file_gets_its_labels(read):
+    listed = [{"id": "x", "file_name": "train/a.jpg", "width": 20, "height": 10}, {"id": "y", "file_name": "b.jpg"}]
+    images, rows, edits, notes = read(coco(listed, [full("x", 7, id=5), full("x", 8, id=6, iscrowd=1)]))
+    assert images == [1, 2]  # of the second all labels are taken away
+    assert rows[["image_id", "annotation_id", "category_id", "iscrowd"]].values.tolist() == [
+        [1, 5, 3, False],
+        [1, 6, 1, True],
+    ]
+    assert (len(edits), notes) == (0, [])
+
+
+def test_edits_of_single_annotations_leave_the_others(read):
+    edits = [{"id": 5, "image_id": 1, "category_id": 8}, {"id": 6, "image_id": 1, "removed": True}]
+    images, rows, found, _ = read(coco([{"id": 1, "file_name": "a.jpg"}], edits, SOURCE))
+    assert (images, len(rows)) == ([], 0)
+    assert found.fillna(0).values.tolist() == [[1, 5, 1], [1, 6, 0]]
+
+
+def test_ids_count_only_where_the_file_is_of_this_source(read):
+    listed = [{"id": 1001, "file_name": "a.jpg"}]
+    assert read(coco(listed, [full(1001, 7)], SOURCE))[0] == [1001]
+    with pytest.raises(SegscopeError, match=r"'a\.jpg' may mean data/coco/train/a\.jpg, data/coco/val/a\.jpg"):
+        read(coco(listed, [full(1001, 7)]))
+    with pytest.raises(SegscopeError, match=r"is of source directory other, and this run's is 'directory data/coco'"):
+        read(coco(listed, [], "directory other"))
+
+
+def test_what_is_still_called_proposed_is_left_out(read):
+    images, rows, _, notes = read(coco([{"id": 2, "file_name": "b.jpg"}], [full(2, 9), full(2, 7)]))
+    assert (images, rows["category_id"].tolist()) == ([2], [3])
+    assert "1 annotations are still called 'proposed: '" in notes[-1]
+
+
+@pytest.mark.parametrize(
+    ("images", "annotations", "said"),
+    [
+        ([{"id": 2, "file_name": "b.jpg", "width": 40, "height": 20}], [], "of 40×20 pixels, and .*b.jpg of 20×10"),
+        ([{"id": 2, "file_name": "z.jpg"}], [], "none of its 1 images is in this run"),
+        ([{"id": 2, "file_name": "b.jpg"}], [full(3, 7)], "must not lose any: 1 unknown_image"),
+        ([{"id": 2, "file_name": "b.jpg"}], [full(2, 7), {"id": 1, "image_id": 2, "removed": True}], "some have none"),
+        ([{"id": 2, "file_name": "b.jpg"}], [{"image_id": 2, "id": 4}], "needs image_id, id, and category_id"),
+        ([{"id": 2, "file_name": "b.jpg"}, {"id": 3, "file_name": "b.jpg"}], [], "listed twice"),
+    ],
+)  # fmt: skip
+def test_what_would_lose_labels_is_an_error(read, images, annotations, said):
+    with pytest.raises(SegscopeError, match=said):
+        read(coco(images, annotations))
+
+
+def test_a_category_that_the_data_lack_is_an_error(read):
+    document = coco([{"id": 2, "file_name": "b.jpg"}], [full(2, 7)])
+    document["categories"][0]["name"] = "cart"
+    with pytest.raises(SegscopeError, match="category 'cart' is not one of the data's: person, car"):
+        read(document)
+
+
+def task(result: list, image: str = "/data/local-files/?d=train/a.jpg", **data: object) -> dict:
+    annotations = [{"was_cancelled": True, "result": []}, {"result": result}]
+    return {"id": 1, "data": {"image": image} | data, "annotations": annotations}
+
+
+def region(kind: str, value: dict, **other: object) -> dict:
+    sizes = {"original_width": 20, "original_height": 10}
+    return {"id": "r", "type": kind, "value": value} | sizes | other
+
+
+def test_label_studios_polygons_and_masks_are_read(read):
+    mask = np.zeros((10, 20), bool)
+    mask[3:5, 4:9] = True
+    points = [[10, 20], [30, 20], [30, 60], [10, 60]]  # per cent
+    result = [
+        region("polygonlabels", {"points": points, "polygonlabels": ["person"]}),
+        region("brushlabels", {"format": "rle", "rle": encode_brush(mask), "brushlabels": ["car"]}, id="12-crowd"),
+        {"type": "choices", "value": {"choices": ["good"]}},
+    ]
+    images, rows, _, _ = read([task(result)])
+    assert images == [1]
+    rows = rows.set_index("category_id")
+    assert json.loads(rows["segmentation"][1]) == [[2, 2, 6, 2, 6, 6, 2, 6]]
+    assert (rows["annotation_id"][3], rows["iscrowd"].tolist()) == (12, [True, False])
+    assert (decode_rle(json.loads(rows["segmentation"][3])["counts"], 10, 20) == mask).all()
+
+
+def test_a_task_that_nobody_annotated_changes_nothing(read):
+    assert read([{"id": 1, "data": {"image": "b.jpg"}, "annotations": []}, task([], "x/train/b.jpg".lstrip("x/"))])[
+        0
+    ] == [2]
+
+
+@pytest.mark.parametrize(
+    ("tasks", "said"),
+    [
+        ([task([region("rectanglelabels", {"rectanglelabels": ["car"]})])], "rectangle is no outline: draw it with"),
+        ([task([], source="directory other")], "is of source directory other"),
+        ([task([region("brushlabels", {"rle": [1, 2], "brushlabels": ["car"]})])], "region r: its brushed mask is cut"),
+        ([task([region("brushlabels", {"rle": SMALL, "brushlabels": ["car"]})])], "not of 20×10"),
+        ([task([region("polygonlabels", {"points": [], "polygonlabels": ["car", "person"]})])], "has 2 labels"),
+        ([{"data": {}, "annotations": [{"result": []}]}], "not as Label Studio exports it as JSON"),
+    ],
+)  # fmt: skip
+def test_what_is_no_outline_is_an_error(read, tasks, said):
+    with pytest.raises(SegscopeError, match=said):
+        read(tasks)
+
+
+@given(arrays(bool, st.tuples(st.integers(1, 40), st.integers(1, 40))))
+def test_a_brushed_mask_is_itself_again(mask):
+    assert (decode_brush(encode_brush(mask), *mask.shape) == mask).all()
+
+
+def test_a_brushed_mask_of_label_studio():
+    # By label_studio_sdk.converter.brush.encode_rle, 2.1.2: sizes of 3, 4, 8 and 16 bits.
+    code = [0, 0, 0, 60, 57, 27, 254, 23, 0, 183, 255, 108, 2, 63, 249, 192, 0]
+    assert decode_brush(code, 3, 5).astype(int).tolist() == [[0, 0, 0, 0, 0], [0, 1, 1, 1, 0], [0, 0, 1, 0, 0]]
+
+
+@given(st.lists(st.integers(0, 255), max_size=60))
+def test_any_other_numbers_are_an_error_or_a_mask(code):
+    with contextlib.suppress(SegscopeError):
+        assert decode_brush([0, 0, 0, 60, *code], 3, 5).shape == (3, 5)
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("/data/local-files/?d=val%20a/x%20y.jpg", "val a/x y.jpg"),
+        ("/data/upload/3/0a1b2c3d-photo.jpg", "photo.jpg"),
+        ("https://host/bucket/photo.jpg?sig=1", "photo.jpg"),
+        ("val/photo.jpg", "val/photo.jpg"),
+    ],
+)
+def test_an_address_means_a_file(address, name):
+    assert file_name_of(address) == name
+
+
+def test_the_labelling_interface_quotes_its_labels():
+    labels = ['a&"<', "b"]
+    found = ElementTree.fromstring(labelling_config(labels))
+    assert [[each.get("value") for each in kind] for kind in (found[1], found[2])] == [labels, labels]

@@ -1,0 +1,139 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from segscope.errors import SegscopeError
+from segscope.sources.names import by_file_name
+from segscope.sources.user_table import read_user_table
+
+INDEX = pd.DataFrame(
+    {
+        "image_id": [1, 2, 1001, 4],
+        "source_id": ["1", "2", "1", "cat 4"],
+        "split": ["train", "train", "val", "val"],
+        "path": ["data/train/a.jpg", "data/train/b.jpg", "data/val/a.jpg", "data/val/ü.jpg"],
+    }
+)
+
+
+@pytest.fixture
+def read(tmp_path):
+    def reader(text: str | bytes, index: pd.DataFrame = INDEX):
+        (tmp_path / "table").write_bytes(text if isinstance(text, bytes) else text.encode())
+        return read_user_table(tmp_path / "table", index)
+
+    return reader
+
+
+def test_a_table_of_names_alone_says_nothing(read):
+    table, notes = read("file_name\n")
+    assert (table.shape, notes) == ((4, 0), [])
+
+
+def test_columns_are_numbers_truth_values_dates_and_names(read):
+    table, notes = read(
+        "file_name,altitude,count,flash,taken,weather,gap\n"
+        "train/a.jpg,12.5,3,yes,2021-03-05,sun,true\n"
+        "b.jpg,n/a,4,no,2021:03:05 12:00:00, rain ,\n"
+        "val\\a.jpg,-1e3,5,no,2022-01-01T00:00:00+02:00,,false\n"
+        "./val/ü.jpg,7,6,yes,,sun,true\n"
+    )
+    assert notes == []
+    assert {name: str(table[name].dtype.kind) for name in table} == {
+        "user.altitude": "f",
+        "user.count": "i",
+        "user.flash": "b",
+        "user.taken": "M",
+        "user.weather": "O",
+        "user.gap": "O",
+    }
+    assert table["user.altitude"].tolist()[2:] == [-1000.0, 7.0]
+    assert np.isnan(table["user.altitude"][1])
+    assert table["user.flash"].tolist() == [True, False, False, True]
+    assert table["user.taken"].tolist()[:3] == [
+        pd.Timestamp(2021, 3, 5), pd.Timestamp(2021, 3, 5, 12), pd.Timestamp(2021, 12, 31, 22),
+    ]  # fmt: skip
+    assert pd.isna(table["user.taken"][3])
+    assert table["user.weather"].tolist() == ["sun", "rain", None, "sun"]
+    assert table["user.gap"].tolist() == ["yes", None, "no", "yes"]  # a truth value that is not known of all
+
+
+def test_rows_without_image_and_images_without_row_are_counted(read):
+    table, notes = read("image_id;season\n0002;summer\ncat 4;winter\n77;spring\n")
+    assert table["user.season"].tolist() == [None, "summer", None, "winter"]
+    assert [note.split(": ")[1] for note in notes] == [
+        "2 of 4 images have no row",
+        "1 of 3 rows are of no image of this run",
+    ]
+
+
+def test_an_id_of_both_splits_is_told_apart_by_its_split(read):
+    table, _ = read("image_id\tsplit\tx\n1\ttrain\t10\n1\tval\t20\n")
+    assert table["user.x"].tolist()[:3:2] == [10.0, 20.0]
+    with pytest.raises(SegscopeError, match=r"image_id 1 is that of 2 images; a column split"):
+        read("image_id,x\n1,10\n")
+
+
+@pytest.mark.parametrize(
+    "rows", [b"", "file_name,x\ntrain/a.jpg,1\na.jpg,2\n", "file_name,x\ntrain/a.jpg,1\ntrain/a.jpg,2\n"]
+)
+def test_what_says_two_things_or_nothing_is_an_error(read, rows):
+    with pytest.raises(SegscopeError, match=r"^data\.metadata: .*(empty|write more of its path|different things)"):
+        read(rows)
+
+
+def test_a_row_that_is_there_twice_is_one(read):
+    table, _ = read("file_name,x\ntrain/a.jpg,1\ntrain/a.jpg,1\n")
+    assert table["user.x"].tolist()[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("name,x\na,1\n", "no column file_name or image_id to find the images by; it has name, x"),
+        (b"file_name,x\n\xff\xfe,1\n", "neither CSV in UTF-8 nor Parquet"),
+        (b"PAR1 and no more", "neither CSV in UTF-8 nor Parquet"),
+        ("file_name,x,x \na,1,2\n", "or two have one"),
+        ("file_name," + ",".join(map(str, range(201))) + "\n", "201 columns, and at most 200"),
+    ],
+)
+def test_what_is_no_such_table_is_an_error(read, text, said):
+    with pytest.raises(SegscopeError, match=said):
+        read(text)
+
+
+def test_parquet_keeps_its_types_and_lists_are_an_error(tmp_path):
+    frame = pd.DataFrame(
+        {
+            "file_name": INDEX["path"],
+            "n": pd.array([1, 2, 3, 4], "Int32"),
+            "ok": [True, False, True, False],
+            "when": pd.to_datetime(["2020-01-01", None, "2020-01-03", "2020-01-04"]),
+            "kind": pd.Categorical(["a", "b", "a", "b"]),
+        }
+    )
+    frame.to_parquet(tmp_path / "t.parquet")
+    table, notes = read_user_table(tmp_path / "t.parquet", INDEX)
+    assert notes == []
+    assert [table[name].dtype.kind for name in table] == ["i", "b", "M", "O"]
+    frame.assign(boxes=[[1, 2]] * 4).to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(SegscopeError, match="boxes hold lists"):
+        read_user_table(tmp_path / "t.parquet", INDEX)
+
+
+@pytest.mark.parametrize(
+    ("name", "places"),
+    [
+        ("a.jpg", [0, 2]),
+        ("val/a.jpg", [2]),
+        ("test/a.jpg", []),
+        ("C:\\home\\me\\train\\a.jpg", [0]),  # of another machine: what is most like it
+        ("/elsewhere/val/a.jpg", [2]),
+        ("/elsewhere/a.jpg", [0, 2]),
+        ("u\u0308.jpg", [3]),
+        ("jpg", []),
+        (None, []),
+    ],
+)
+def test_a_file_name_means_the_paths_that_end_with_it(name, places):
+    assert by_file_name([name], INDEX["path"].tolist()) == [places]
