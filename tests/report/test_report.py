@@ -148,7 +148,7 @@ def findings(tmp_path) -> Findings:
             }
         ),
         heavy=np.array([1, -1]),
-        index=pd.DataFrame({"image_id": ids, "path": paths, "width": 40, "height": 30}),
+        index=pd.DataFrame({"image_id": ids, "source_id": [HOSTILE, "2"], "path": paths, "width": 40, "height": 30}),
         instances=instances.assign(image_id=1),
         predictions=predictions,
         scores=scores,

@@ -36,20 +36,32 @@ export function address() {
         .map((i) => base.image_id[i])
         .join("_"),
     );
-  const path =
-    state.view === "image" ? `image/${base.image_id[state.image]}` : state.view + (state.sub ? `/${state.sub}` : "");
   const query = parts.toString();
-  return `#${path}${query ? `?${query}` : ""}`;
+  return `${pathNow()}${query ? `?${query}` : ""}`;
 }
+
+/** Its part that names the view. */
+const pathNow = () =>
+  `#${state.view === "image" ? `image/${base.image_id[state.image]}` : state.view + (state.sub ? `/${state.sub}` : "")}`;
 
 let written = "";
 let place = "";
 
 /** Write the state into the address; another view or image is a step of its own for Back. */
 export function writeAddress() {
+  if (pathNow() !== place) write();
+  else if (!waiting) {
+    waiting = true;
+    setTimeout(write); // after the frame is drawn: nobody waits for it
+  }
+}
+
+let waiting = false;
+function write() {
+  waiting = false;
   const hash = address();
   if (hash === written) return;
-  const here = hash.split("?")[0];
+  const here = pathNow();
   if (here !== place && written) history.pushState(null, "", hash);
   else history.replaceState(null, "", hash);
   [written, place] = [hash, here];

@@ -42,16 +42,58 @@ export function listen() {
   /** @type {any} */ (window).segscope = (name, content) => loading.get(name)?.resolve(content);
 }
 
+async function inflate(data) {
+  const bytes = Uint8Array.from(atob(data), (character) => character.charCodeAt(0));
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate")));
+}
+
 /** An array as Python packed it. @param {{type: string, data: string}} packed */
 export async function unpack({ type, data }) {
-  const bytes = Uint8Array.from(atob(data), (character) => character.charCodeAt(0));
-  const inflated = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
-  return new TYPES[type](await new Response(inflated).arrayBuffer());
+  return new TYPES[type](await (await inflate(data)).arrayBuffer());
+}
+
+const texts = async (packed) => (packed === null ? null : (await inflate(packed)).json());
+
+/** @type {string[]} by place: the image's path below the source's folder */
+let paths = [];
+/** @type {string[] | null} by place: the source's own ids; null where they are the image's */
+let sourceIds = null;
+/** @param {number} i */
+export const pathOf = (i) => paths[i] ?? "";
+/** An image's file name. @param {number} i */
+export const fileOf = (i) => pathOf(i).split("/").at(-1) ?? "";
+/** What the source calls an image. @param {number} i */
+export const sourceIdOf = (i) => sourceIds?.[i] ?? String(base.image_id[i]);
+/** An image by all its names, in a line. @param {number} i */
+export const namesOf = (i) =>
+  `${pathOf(i)}, image ${base.image_id[i]}${sourceIds ? `, in its source ${sourceIdOf(i)}` : ""}`;
+
+/** The images that have a text in their path, or are called so by their source. @param {string} text */
+export function named(text) {
+  const wanted = text.toLowerCase();
+  const rows = [];
+  for (let i = 0; i < n; i++) if (sourceIds?.[i] === text || paths[i].toLowerCase().includes(wanted)) rows.push(i);
+  const exact = rows.filter((i) => sourceIds?.[i] === text || paths[i] === text || fileOf(i) === text);
+  return exact.length ? exact : rows;
+}
+
+/** What is known of one image, without loading whole columns: value and hundredths of the images that have less. @param {number} i */
+export async function rowOf(i) {
+  const script = `data/rows/${String(Math.floor(base.slot[i] / run.sheet)).padStart(5, "0")}`;
+  const content = await load(script);
+  content.unpacked ??= Promise.all([unpack(content.numbers), unpack(content.percent)]);
+  const [numbers, percent] = await content.unpacked;
+  const own = base.slot[i] % run.sheet;
+  return run.columns.map((meta, k) => {
+    const at = own * run.columns.length + k;
+    return { meta, value: content.words[meta.name]?.[own] ?? numbers[at], percent: percent[at] };
+  });
 }
 
 /** Load what every view needs. */
 export async function loadRun() {
-  const [content, packed] = await Promise.all([load("data/run"), load("data/base")]);
+  const [content, packed, called] = await Promise.all([load("data/run"), load("data/base"), load("data/names")]);
+  [paths, sourceIds] = await Promise.all([called.paths, called.ids].map(texts));
   const names = Object.keys(packed);
   const arrays = await Promise.all(names.map((name) => unpack(packed[name])));
   base = Object.fromEntries(names.map((name, i) => [name, arrays[i]]));

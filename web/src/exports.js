@@ -1,6 +1,6 @@
 // What the page hands out: ids, tables, queries, charts.
 
-import { base, column, run, valueOf } from "./data.js";
+import { base, column, pathOf, run, sourceIdOf, valueOf } from "./data.js";
 import { quoted } from "./query.js";
 
 /** Save text as a file. @param {string} text @param {string} name */
@@ -32,9 +32,11 @@ export async function csvText(rows) {
   const columns = await Promise.all(run.columns.map((meta) => column(meta.name)));
   const lines = rows.map((i) => [
     base.image_id[i],
+    pathOf(i),
+    sourceIdOf(i),
     ...columns.map((of) => (of.name === "cluster" ? of.values[i] : valueOf(of, i))),
   ]);
-  return csvOf([["image_id", ...columns.map((of) => of.name)], ...lines]);
+  return csvOf([["image_id", "path", "source_id", ...columns.map((of) => of.name)], ...lines]);
 }
 
 /** A query for pandas that selects them. */

@@ -1,17 +1,17 @@
 // What every view is framed by: the head with search and theme, the rail, the selection's bar, the keys.
 
-import { base, columnNow, group, groupCount, measure, n, placeOf, run, valMask } from "./data.js";
+import { base, columnNow, group, groupCount, measure, n, named, placeOf, run, valMask } from "./data.js";
 import { button, h, icon, link, say, replace } from "./dom.js";
 import { csvText, idsText, queryText, save } from "./exports.js";
 import { fixed, plural } from "./format.js";
 import { contrast } from "./stats.js";
-import { clear, openImage, selectBy, selectedRows, setState, state } from "./store.js";
+import { clear, openImage, select, selectBy, selectedRows, setState, state } from "./store.js";
 import { forgetColors } from "./map.js";
 import { nextTheme, readTheme } from "./theme.js";
 import { brandMark } from "./brand.js";
 
 const KEYS = [
-  ["/", "find an image by its id, or select by a query"],
+  ["/", "find an image by its id or file name, or select by a query"],
   ["g then o e c b r p f d", "go to Overview, Explore, Clusters, oBjects, Review, Performance, conFusion, Duplicates"],
   ["Esc", "close what is open, then clear the selection"],
   ["?", "these keys"],
@@ -91,6 +91,7 @@ function facts() {
   return h(
     "div.run",
     {},
+    h("b", { title: run.origin }, run.folder),
     h("b", {}, run.variant),
     run.source === "sample" &&
       h("span.pill", { title: "These images are drawn; the figures say nothing about photographs." }, "drawn sample"),
@@ -107,8 +108,8 @@ const foot = () => h("div.foot", {}, h("a", { href: "licences.txt" }, "Licences"
 function searchBox() {
   const input = h("input", {
     type: "text",
-    "aria-label": "Open an image by its id, or select by a query",
-    placeholder: "Image id or query",
+    "aria-label": "Open an image by its id or file name, or select by a query",
+    placeholder: "Id, file or query",
     autocomplete: "off",
     spellcheck: "false",
     id: "find",
@@ -123,11 +124,13 @@ function searchBox() {
     const place = placeOf.get(text);
     try {
       if (place !== undefined) openImage(place);
-      else if (/^-?\d+$/.test(text)) throw new Error(`there is no image ${text}`);
       else {
-        const found = await selectBy(text);
-        if (!found) throw new Error("no image is so");
-        if (!["explore", "performance"].includes(state.view)) setState({ view: "explore" });
+        const called = named(text);
+        if (called.length === 1) openImage(called[0]);
+        else if (called.length) select(called, `“${text}” in their path`);
+        else if (/^-?\d+$/.test(text)) throw new Error(`there is no image ${text}`);
+        else if (!(await selectBy(text))) throw new Error("no image is so");
+        if (called.length !== 1 && !["explore", "performance"].includes(state.view)) setState({ view: "explore" });
       }
       input.blur();
     } catch (error) {
@@ -199,9 +202,11 @@ function makeBar() {
     const hidden = !state.count || state.view === "review";
     document.documentElement.classList.toggle("no-bar", hidden);
     bar.hidden = hidden;
-    if (changed.has("selected") && state.count) say(spoken());
-    if (hidden) return;
+    if (!state.count) return;
     const [inside, rest] = losses();
+    if (changed.has("selected"))
+      say(`${plural(state.count, "image")} selected, loss ${fixed(inside, 2)} against ${fixed(rest, 2)}`);
+    if (hidden) return;
     replace(
       bar,
       h("i.dotmark"),
@@ -234,10 +239,6 @@ function losses() {
   const among = valMask.includes(1) ? valMask : new Uint8Array(n).fill(1);
   const { inside, rest } = contrast(base.loss, state.selected ?? new Uint8Array(n), among, group, groupCount);
   return [inside, rest];
-}
-function spoken() {
-  const [inside, rest] = losses();
-  return `${plural(state.count, "image")} selected, loss ${fixed(inside, 2)} against ${fixed(rest, 2)}`;
 }
 
 function exportMenu() {

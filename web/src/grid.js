@@ -1,12 +1,13 @@
 // A grid of images that the keyboard goes through: arrows move, Enter opens, x selects.
 
-import { base, columnNow } from "./data.js";
-import { h, icon, replace } from "./dom.js";
+import { base, columnNow, namesOf } from "./data.js";
+import { h, icon, replace, setStyle } from "./dom.js";
 import { fixed } from "./format.js";
 import { layer, thumb } from "./images.js";
 import { openImage, state, toggle } from "./store.js";
 
-const AT_ONCE = 60;
+const AT_ONCE = 18; // before it is known how many are on the screen
+const SPARE = 3; // rows above and below the screen
 
 /**
  * A button with an image that opens it.
@@ -19,7 +20,12 @@ export function imageButton(i, { queue, note, overlay = "", caption } = {}) {
   const picture = thumb(i);
   const made = h(
     "button.thumb",
-    { type: "button", data: { place: i, image: base.image_id[i] }, onclick: () => openImage(i, queue?.()) },
+    {
+      type: "button",
+      title: namesOf(i),
+      data: { place: i, image: base.image_id[i] },
+      onclick: () => openImage(i, queue?.()),
+    },
     picture,
     h("span.c", {}, caption ?? [h("span.id", {}, String(base.image_id[i])), h("b.num", {}, note ?? fixed(loss, 2))]),
   );
@@ -52,25 +58,55 @@ function cover(canvas, i) {
   return canvas;
 }
 
-/** A grid, more of which is made as one scrolls. @param {string} label */
+/**
+ * A grid of which only the rows that are on the screen, and a few more, are made.
+ * @param {string} label
+ */
 export function makeGrid(label) {
-  const root = h("div.g3.grid", { role: "group", "aria-label": label });
-  const end = h("div.end");
-  let rows = [];
-  let made = 0;
+  const root = h("div.g3.grid", { role: "group", "aria-label": label, tabindex: -1 });
+  const room = h("div.room", {}, root); // as tall as all rows
+  let rows = /** @type {number[]} */ ([]);
+  let from = 0; // the place of the first that is made
+  let across = 3;
+  let tall = 0; // a row's pixels, 0 while they are unknown
   let note = (_i) => /** @type {string | undefined} */ (undefined);
 
-  function more() {
-    const next = rows.slice(made, made + AT_ONCE);
-    root.append(
-      ...next.map((i) => {
-        const item = imageButton(i, { queue: () => rows, note: note(i) });
-        item.append(h("span.ck", { "aria-hidden": "true" }, icon("check", 12)));
-        return item;
-      }),
+  function make(i) {
+    const item = imageButton(i, { queue: () => rows, note: note(i) });
+    item.append(h("span.ck", { "aria-hidden": "true" }, icon("check", 12)));
+    return item;
+  }
+  /** Make the images from one place to another, which is left out; those that are there already stay. */
+  function fill(first, last) {
+    const focused = root.contains(document.activeElement) ? document.activeElement?.getAttribute("data-place") : null;
+    const known = new Map([...root.children].map((item) => [item.dataset.place, item]));
+    from = first;
+    replace(
+      root,
+      rows.slice(first, last).map((i) => known.get(String(i)) ?? make(i)),
     );
-    made += next.length;
+    setStyle(root, { transform: `translateY(${Math.floor(first / across) * tall}px)` });
     mark();
+    if (focused === null || focused === undefined) return;
+    (root.querySelector(`[data-place="${focused}"]`) ?? root).focus({ preventScroll: true });
+  }
+  /** Make what has come near the screen. */
+  function follow() {
+    if (!tall) return;
+    const top = room.getBoundingClientRect().top;
+    const first = Math.max(0, Math.floor(-top / tall) - SPARE);
+    const last = Math.ceil((innerHeight - top) / tall) + SPARE;
+    const [start, end] = [Math.min(rows.length, first * across), Math.min(rows.length, last * across)];
+    if (start < from || end > from + root.children.length) fill(start, Math.max(end, start));
+  }
+  function measure() {
+    const item = root.firstElementChild;
+    if (!item?.isConnected) return;
+    const style = getComputedStyle(root);
+    across = style.gridTemplateColumns.split(" ").length;
+    tall = item.getBoundingClientRect().height + Number.parseFloat(style.rowGap || "0");
+    setStyle(room, { height: `${Math.ceil(rows.length / across) * tall}px` });
+    follow();
   }
   function mark() {
     for (const item of root.children) {
@@ -79,12 +115,9 @@ export function makeGrid(label) {
       item.setAttribute("aria-description", chosen ? "selected; x takes it away" : "x selects it");
     }
   }
-  new IntersectionObserver(
-    (entries) => {
-      if (entries.some((entry) => entry.isIntersecting) && made < rows.length) more();
-    },
-    { rootMargin: "400px" },
-  ).observe(end);
+  const resized = new ResizeObserver(measure);
+  resized.observe(root);
+  document.addEventListener("scroll", follow, { capture: true, passive: true });
   root.addEventListener("keydown", (event) => {
     const item = event.target.closest(".thumb");
     if (!item) return;
@@ -93,24 +126,30 @@ export function makeGrid(label) {
       event.preventDefault();
       return;
     }
-    const items = [...root.children];
-    const across = getComputedStyle(root).gridTemplateColumns.split(" ").length;
     const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -across, ArrowDown: across }[event.key];
     if (!step) return;
-    items[items.indexOf(item) + step]?.focus();
     event.preventDefault();
+    const next = from + [...root.children].indexOf(item) + step;
+    if (next < 0 || next >= rows.length) return;
+    const start = Math.max(0, Math.floor(next / across) - 2 * SPARE) * across;
+    if (next < from || next >= from + root.children.length) fill(start, start + 6 * SPARE * across);
+    root.children[next - from].focus();
   });
 
   return {
-    element: h("div", {}, root, end),
+    element: room,
     /** Show other images. @param {number[]} places @param {(i: number) => string | undefined} [noteOf] */
     show(places, noteOf) {
       if (noteOf) note = noteOf;
       rows = places;
-      made = 0;
-      replace(root);
-      more();
+      replace(root); // their notes may be others
+      fill(0, AT_ONCE);
+      setStyle(room, { height: tall ? `${Math.ceil(rows.length / across) * tall}px` : "auto" });
     },
     mark,
+    stop() {
+      resized.disconnect();
+      document.removeEventListener("scroll", follow, { capture: true });
+    },
   };
 }

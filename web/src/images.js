@@ -1,6 +1,6 @@
 // Pictures: thumbnails cut from sheets, photographs, and the layers laid over them, painted here from their levels.
 
-import { base, load, n, run } from "./data.js";
+import { base, fileOf, load, run, unpack } from "./data.js";
 import { h, setStyle } from "./dom.js";
 
 const HEAT = [
@@ -48,7 +48,7 @@ const near = new IntersectionObserver(
  * @param {{whole?: boolean}} [options] whole: nothing is cut off
  */
 export function thumb(i, { whole = false } = {}) {
-  const made = h("span.pic", { role: "img", "aria-label": `Image ${base.image_id[i]}` });
+  const made = h("span.pic", { role: "img", "aria-label": `Image ${base.image_id[i]}, ${fileOf(i)}` });
   made.fill = () => paintThumb(made, i, whole);
   near.observe(made);
   return made;
@@ -91,7 +91,7 @@ export function photograph(i) {
   const file = `photos/${base.image_id[i]}.webp`;
   const frame = h("span.photo", {});
   setStyle(frame, { "aspect-ratio": `${base.width[i]} / ${base.height[i]}` });
-  const image = h("img", { alt: `Photograph of image ${base.image_id[i]}`, draggable: "false" });
+  const image = h("img", { alt: `Photograph of image ${base.image_id[i]}, ${fileOf(i)}`, draggable: "false" });
   image.onerror = () => {
     const small = thumb(i, { whole: true });
     small.append(h("span.tag", {}, "thumbnail: the report has no photograph of this image"));
@@ -243,8 +243,10 @@ function surroundings([left, top, width, height], aspect) {
   return [start(left + width / 2, wide), start(top + height / 2, wide * tall), wide, wide * tall];
 }
 
-/** The images nearest to one, nearest first. @param {number} i @param {{each: number}} table @param {Int32Array} places */
-export function nearest(i, table, places) {
-  if (i < 0 || i >= n) return [];
+/** The images nearest to one, nearest first. @param {number} i */
+export async function nearest(i) {
+  const table = await load("data/neighbors");
+  table.unpacked ??= unpack(table);
+  const places = await table.unpacked;
   return [...places.slice(i * table.each, (i + 1) * table.each)].filter((j) => j >= 0);
 }

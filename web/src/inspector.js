@@ -1,11 +1,24 @@
 // What is beside an opened image.
 
-import { base, column, columnNow, isVal, levelOf, load, n, run, valueOf } from "./data.js";
+import {
+  base,
+  clusterName,
+  column,
+  columnNow,
+  isVal,
+  levelOf,
+  load,
+  metaOf,
+  pathOf,
+  rowOf,
+  run,
+  sourceIdOf,
+} from "./data.js";
 import { bars } from "./charts.js";
 import { button, h, replace, setStyle } from "./dom.js";
 import { capital, fixed, short } from "./format.js";
 import { layersOf } from "./images.js";
-import { whenLoaded } from "./parts.js";
+import { copyButton, whenLoaded } from "./parts.js";
 import { extent, histogram } from "./stats.js";
 import { setState, state } from "./store.js";
 
@@ -15,24 +28,46 @@ export function inspect(place, i) {
     suspectsOf(content, i),
   );
   const objects = whenLoaded(h("section", { id: "sample-objects" }), layersOf(i), (own) => objectsOf(own.objects));
-  const metadata = whenLoaded(
-    h("section", { id: "sample-metadata" }),
-    Promise.all(run.columns.map((meta) => column(meta.name))),
-    (columns) => metadataOf(columns, i),
-  );
+  const metadata = whenLoaded(h("section", { id: "sample-metadata" }), rowOf(i), (row) => metadataOf(row, i));
   replace(place, scores(place, i), suspects, objects, metadata);
+}
+
+const BINS = 28;
+/** Of a column and split: the range, the bins, the known values in order; found once. @type {WeakMap<any, Map<boolean, any>>} */
+const spreads = new WeakMap();
+function spreadOf({ values }, val) {
+  if (!spreads.has(values)) spreads.set(values, new Map());
+  const own = spreads.get(values);
+  if (!own.has(val)) {
+    const same = (j) => isVal(j) === val;
+    const range = extent(values, same);
+    const sorted = Float64Array.from(values)
+      .filter((value, j) => same(j) && !Number.isNaN(value))
+      .sort();
+    own.set(val, { range, bins: histogram(values, range, BINS, same), sorted });
+  }
+  return own.get(val);
+}
+
+/** How many of ascending values are greater. */
+function greater(sorted, value) {
+  let [low, high] = [0, sorted.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (sorted[middle] > value) high = middle;
+    else low = middle + 1;
+  }
+  return sorted.length - low;
 }
 
 function scores(place, i) {
   const names = [...run.scores, "pixel_accuracy", "confidence"].filter((name) => columnNow(name));
-  const others = ["pixel_accuracy", "confidence"].filter(
-    (name) => run.columns.some((meta) => meta.name === name) && !columnNow(name),
-  );
+  const others = ["pixel_accuracy", "confidence"].filter((name) => metaOf(name) && !columnNow(name));
   if (others.length)
     Promise.all(others.map((name) => column(name))).then(
       () => state.image === i && place.firstChild?.replaceWith(scores(place, i)),
+      () => {}, // the metadata say what cannot be loaded
     );
-  const same = (j) => isVal(j) === isVal(i);
   const of = isVal(i) ? "val" : (levelOf("split", i) ?? "all");
   const rows = names.map((name) => {
     const column = columnNow(name);
@@ -40,18 +75,10 @@ function scores(place, i) {
     const value = column.values[i];
     if (Number.isNaN(value))
       return [h("span", {}, capital(column.label)), h("span.v.soft", {}, "–"), h("span.soft", {}, "not in the image")];
-    const range = extent(column.values, same);
-    const all = histogram(column.values, range, 28, same);
+    const { range, bins: all, sorted } = spreadOf(column, isVal(i));
     const own = all.map(() => 0);
-    const bin = Math.min(27, Math.floor(((value - range[0]) / (range[1] - range[0] || 1)) * 28));
-    own[bin] = Math.max(...all);
-    let [known, above] = [0, 0];
-    for (let j = 0; j < n; j++) {
-      if (!same(j) || Number.isNaN(column.values[j])) continue;
-      known += 1;
-      if (column.values[j] > value) above += 1;
-    }
-    const words = `rank ${above + 1} of ${known}`;
+    own[Math.min(BINS - 1, Math.floor(((value - range[0]) / (range[1] - range[0] || 1)) * BINS))] = Math.max(...all);
+    const words = `rank ${greater(sorted, value) + 1} of ${sorted.length}`;
     return [
       h("span", {}, capital(column.label)),
       h("span.v.num", { data: { score: name } }, fixed(value)),
@@ -150,57 +177,52 @@ export function objectsOf(own) {
   ];
 }
 
-function metadataOf(columns, i) {
+function metadataOf(row, i) {
   const groups = new Map();
-  for (const of of columns) {
-    const value = of.values[i];
-    if (
-      of.group === "Scores" ||
-      Number.isNaN(value) ||
-      (of.kind === "number" && value === 0) ||
-      (of.kind === "truth" && !value)
-    )
-      continue;
-    if (!groups.has(of.group)) groups.set(of.group, []);
-    const range = of.kind === "number" ? extent(of.values) : null;
-    groups.get(of.group).push([of, value, range]);
+  for (const { meta, value, percent } of row) {
+    if (meta.group === "Scores" || Number.isNaN(value) || (meta.kind !== "name" && value === 0)) continue;
+    if (!groups.has(meta.group)) groups.set(meta.group, []);
+    groups.get(meta.group).push({ meta, value, percent });
   }
   const parts = [...groups].map(([group, list]) => [
     h("h3.eyebrow", {}, group),
     h(
       "dl.meta",
       {},
-      list.map(([of, value, range]) => {
+      list.map(({ meta, value, percent }) => {
         const track = h("span.p");
-        if (range) {
-          const part = percentile(of.values, value);
-          const dot = h("i", { class: part > 0.95 || part < 0.05 ? "far" : "" });
-          setStyle(dot, { left: `${100 * part}%` });
-          track.append(dot);
-          track.title = `more than in ${Math.round(100 * part)} % of the images`;
-        }
+        const dot = h("i", { class: percent > 95 || percent < 5 ? "far" : "" });
+        setStyle(dot, { left: `${percent}%` });
+        track.append(dot);
+        track.title = `more than in ${percent} % of the images`;
         return [
-          h("dt", {}, of.label),
-          h("dd.num", { data: { column: of.name } }, short(valueOf(of, i)), range ? track : null),
+          h("dt", {}, meta.label),
+          h("dd.num", { data: { column: meta.name } }, inWords(meta, value), meta.kind === "number" ? track : null),
         ];
       }),
     ),
   ]);
-  const size = h("p.soft.num", {}, `${base.width[i]} × ${base.height[i]} pixels`);
   return [
     h("h2", {}, "Metadata ", h("small.soft", {}, "dot: percentile among all; what is 0 is left out")),
-    size,
+    h(
+      "dl.facts.names",
+      { id: "sample-names" },
+      [
+        ["path", pathOf(i)],
+        ["id in its source", sourceIdOf(i)],
+        ["id here", String(base.image_id[i])],
+      ].map(([name, text]) => [
+        h("dt", {}, name),
+        h("dd", {}, h("span.mono", {}, text), copyButton(text, `Copy the image's ${name}`)),
+      ]),
+      h("dt", {}, "size"),
+      h("dd.num", {}, `${base.width[i]} × ${base.height[i]} pixels`),
+    ),
     parts,
   ];
 }
 
-/** The share of the known values that are less. */
-function percentile(values, value) {
-  let [known, less] = [0, 0];
-  for (const each of values) {
-    if (Number.isNaN(each)) continue;
-    known += 1;
-    if (each < value) less += 1;
-  }
-  return known ? less / known : 0;
+function inWords(meta, value) {
+  if (meta.name === "cluster") return clusterName(value);
+  return meta.kind === "truth" ? "yes" : short(value);
 }

@@ -12,11 +12,15 @@ const LEGEND = 14; // rows that are shown of a long legend
 export function makeLegend(onpoint) {
   const element = h("div");
   let whole = false;
+  /** @type {Map<number, any>} by value: where its counts stand */
+  let counters = new Map();
 
   /** @param {any} colorOf of `coloring` */
   function draw(colorOf) {
+    counters = new Map();
     const focused = element.contains(document.activeElement) && document.activeElement?.getAttribute("data-level");
     replace(element, rows(colorOf));
+    count(colorOf);
     if (focused)
       [...element.querySelectorAll("[data-level]")].find((row) => row.getAttribute("data-level") === focused)?.focus();
   }
@@ -24,12 +28,7 @@ export function makeLegend(onpoint) {
   function rows(colorOf) {
     const { column: of, categories, range } = colorOf;
     if (!of) return [];
-    const heading = h(
-      "h2.eyebrow",
-      {},
-      capital(of.label),
-      of.kind === "number" ? null : h("span", {}, state.selected ? "selected / shown" : "shown"),
-    );
+    const heading = h("h2.eyebrow", {}, capital(of.label), of.kind === "number" ? null : h("span.counted"));
     if (of.kind === "number") {
       const ramp = h("div.ramp");
       return [
@@ -38,18 +37,11 @@ export function makeLegend(onpoint) {
         h("div.scale", {}, h("span", {}, `≤ ${short(range[0])}`), h("span", {}, `≥ ${short(range[1])}`)),
       ];
     }
-    const mask = shownBut(of.name);
     const filter = state.filters[of.name];
     const key = (value) => (of.levels ? of.levels[value] : value);
-    const counts = new Map(categories.map(({ value }) => [value, [0, 0]]));
-    for (let i = 0; i < n; i++) {
-      if (!mask[i]) continue;
-      const count = counts.get(of.values[i]);
-      count[0] += 1;
-      if (state.selected?.[i]) count[1] += 1;
-    }
     const items = categories.map(({ value, name, color }, k) => {
-      const [visible, own] = counts.get(value);
+      const counter = h("span.ct.num");
+      counters.set(value, counter);
       const off = filter?.values && !filter.values.includes(key(value));
       const mark = swatch(`var(${color})`);
       mark.textContent = of.name === "cluster" ? (value < 0 ? "–" : String(value)) : String(k + 1);
@@ -73,7 +65,7 @@ export function makeLegend(onpoint) {
           },
           mark,
           h("span.nm", {}, words),
-          h("span.ct.num", {}, state.selected ? [h("b", {}, String(own)), " / "] : null, String(visible)),
+          counter,
         ),
       );
     });
@@ -91,7 +83,27 @@ export function makeLegend(onpoint) {
     ].filter(Boolean);
   }
 
-  return { element, draw };
+  /** Count the images of each row anew. @param {any} colorOf */
+  function count({ column: of }) {
+    if (!of || of.kind === "number") return;
+    const mask = shownBut(of.name);
+    const { selected } = state;
+    const counts = new Map([...counters.keys()].map((value) => [value, [0, 0]]));
+    for (let i = 0; i < n; i++) {
+      if (!mask[i]) continue;
+      const known = counts.get(of.values[i]);
+      if (!known) continue;
+      known[0] += 1;
+      if (selected?.[i]) known[1] += 1;
+    }
+    replace(element.querySelector(".counted"), selected ? "selected / shown" : "shown");
+    for (const [value, counter] of counters) {
+      const [visible, own] = counts.get(value) ?? [0, 0];
+      replace(counter, selected ? [h("b", {}, String(own)), " / "] : null, String(visible));
+    }
+  }
+
+  return { element, draw, count };
 }
 
 /** See a value alone, or hide and show it. */

@@ -25,25 +25,59 @@ export function rgbOf(name) {
 /** Forget the colours: the theme has changed. */
 export const forgetColors = () => (resolved = new Map());
 
-/** The pixels of a disc: their places around its middle, and how far each is covered, in turn. */
+/** The pixels of a disc: their places around its middle, and how far each is covered. */
 const discs = new Map();
 function disc(radius) {
   const key = Math.round(radius * 4);
   let known = discs.get(key);
   if (!known) {
-    known = [];
     const r = key / 4;
     const reach = Math.ceil(r + 0.5);
+    const [xs, ys, covers] = [[], [], []];
     for (let dy = -reach; dy <= reach; dy++) {
       for (let dx = -reach; dx <= reach; dx++) {
         const cover = Math.min(1, Math.max(0, r + 0.5 - Math.hypot(dx, dy)));
-        if (cover > 0) known.push(dx, dy, cover);
+        if (cover > 0) {
+          xs.push(dx);
+          ys.push(dy);
+          covers.push(cover);
+        }
       }
     }
-    known = Float32Array.from(known);
+    known = { xs: Int32Array.from(xs), ys: Int32Array.from(ys), covers: Float64Array.from(covers) };
     discs.set(key, known);
   }
   return known;
+}
+
+/**
+ * Stamp a disc into a picture.
+ * @param {ImageData} picture @param {number} cx @param {number} cy @param {number} radius in its pixels
+ * @param {number[]} color @param {number} alpha
+ */
+function stamp({ data, width, height }, cx, cy, radius, [red, green, blue], alpha) {
+  if (cx < -20 || cy < -20 || cx > width + 20 || cy > height + 20) return;
+  const { xs, ys, covers } = disc(radius);
+  for (let k = 0; k < covers.length; k++) {
+    const x = cx + xs[k];
+    const y = cy + ys[k];
+    if (x < 0 || y < 0 || x >= width || y >= height) continue;
+    const at = 4 * (y * width + x);
+    const part = covers[k] * alpha;
+    if (part >= 1) {
+      data[at] = red;
+      data[at + 1] = green;
+      data[at + 2] = blue;
+      data[at + 3] = 255;
+      continue;
+    }
+    const under = (data[at + 3] / 255) * (1 - part);
+    const total = part + under;
+    data[at] = (red * part + data[at] * under) / total;
+    data[at + 1] = (green * part + data[at + 1] * under) / total;
+    data[at + 2] = (blue * part + data[at + 2] * under) / total;
+    data[at + 3] = 255 * total;
+  }
 }
 
 /**
@@ -74,62 +108,59 @@ export function makeMap(points, { label, onselect, onopen, onhover = () => {}, t
     }
   }
 
+  /** The points that are not selected, by whether others are; kept until something else than the selection changes. */
+  let under = /** @type {Object<string, Uint8ClampedArray>} */ ({});
+  /** @type {ImageData | null} */
+  let picture = null;
+
   function draw() {
+    under = {};
     if (!look || !size.width) return;
     project();
-    const { ratio } = size;
-    const [width, height] = [canvas.width, canvas.height];
-    const context = canvas.getContext("2d");
-    const picture = context.createImageData(width, height);
-    const data = picture.data;
-    const ink = rgbOf("--ink");
-    const faint = rgbOf("--c-none");
-    const paper = rgbOf("--bg");
-    /** @type {(i: number, radius: number, color: number[], alpha: number) => void} */
-    const stamp = (i, radius, color, alpha) => {
-      const cx = Math.round(px[i] * ratio);
-      const cy = Math.round(py[i] * ratio);
-      if (cx < -20 || cy < -20 || cx > width + 20 || cy > height + 20) return;
-      const pixels = disc(radius * ratio);
-      const [red, green, blue] = color;
-      for (let k = 0; k < pixels.length; k += 3) {
-        const x = cx + pixels[k];
-        const y = cy + pixels[k + 1];
-        if (x < 0 || y < 0 || x >= width || y >= height) continue;
-        const at = 4 * (y * width + x);
-        const part = pixels[k + 2] * alpha;
-        if (part >= 1) {
-          data[at] = red;
-          data[at + 1] = green;
-          data[at + 2] = blue;
-          data[at + 3] = 255;
-          continue;
-        }
-        const under = (data[at + 3] / 255) * (1 - part);
-        const total = part + under;
-        data[at] = (red * part + data[at] * under) / total;
-        data[at + 1] = (green * part + data[at + 1] * under) / total;
-        data[at + 2] = (blue * part + data[at + 2] * under) / total;
-        data[at + 3] = 255 * total;
-      }
-    };
-    const { selected } = look;
-    const crowded = points.count > 4000 ? 0.62 : 1;
-    for (let i = 0; i < points.count; i++) if (!look.shown(i)) stamp(i, 2 * crowded + 0.4, faint, 0.28);
-    for (let i = 0; i < points.count; i++) {
-      if (look.shown(i) && !selected?.[i]) stamp(i, look.radius(i) * crowded, look.color(i), selected ? 0.42 : 0.85);
-    }
-    if (selected) {
-      for (let i = 0; i < points.count; i++) {
-        if (!selected[i]) continue;
-        const radius = look.radius(i) * crowded + 0.8;
-        stamp(i, radius + 2.4, paper, 0.9);
-        stamp(i, radius + 1.4, ink, 1);
-        stamp(i, radius, look.color(i), 1);
-      }
-    }
-    context.putImageData(picture, 0, 0);
+    drawPoints();
     drawOver();
+  }
+
+  function drawPoints() {
+    if (!look || !size.width) return;
+    const context = canvas.getContext("2d");
+    if (picture?.width !== canvas.width || picture.height !== canvas.height)
+      picture = context.createImageData(canvas.width, canvas.height);
+    const key = look.selected ? "faint" : "full";
+    if (under[key]) picture.data.set(under[key]);
+    else {
+      picture.data.fill(0);
+      stampAll(picture, look.selected ? 0.42 : 0.85);
+      under[key] = picture.data.slice();
+    }
+    if (look.selected) stampSelected(picture, look.selected);
+    context.putImageData(picture, 0, 0);
+  }
+
+  const crowded = points.count > 4000 ? 0.62 : 1;
+  function stampAll(into, alpha) {
+    const faint = rgbOf("--c-none");
+    const { ratio } = size;
+    const { shown, radius, color } = /** @type {Look} */ (look);
+    const [x, y] = [(i) => Math.round(px[i] * ratio), (i) => Math.round(py[i] * ratio)];
+    const small = (2 * crowded + 0.4) * ratio;
+    for (let i = 0; i < points.count; i++) if (!shown(i)) stamp(into, x(i), y(i), small, faint, 0.28);
+    for (let i = 0; i < points.count; i++)
+      if (shown(i)) stamp(into, x(i), y(i), radius(i) * crowded * ratio, color(i), alpha);
+  }
+
+  /** Selected points lie above all others, ringed: what is under them does not show. */
+  function stampSelected(into, selected) {
+    const [ink, paper] = [rgbOf("--ink"), rgbOf("--bg")];
+    const { ratio } = size;
+    const { radius, color } = /** @type {Look} */ (look);
+    for (let i = 0; i < points.count; i++) {
+      if (!selected[i]) continue;
+      const [x, y, r] = [Math.round(px[i] * ratio), Math.round(py[i] * ratio), radius(i) * crowded + 0.8];
+      stamp(into, x, y, (r + 2.4) * ratio, paper, 0.9);
+      stamp(into, x, y, (r + 1.4) * ratio, ink, 1);
+      stamp(into, x, y, r * ratio, color(i), 1);
+    }
   }
 
   let trail = [];
@@ -344,6 +375,11 @@ export function makeMap(points, { label, onselect, onopen, onhover = () => {}, t
     show(next) {
       look = next;
       draw();
+    },
+    /** Mark other images, all else as it is. @param {Uint8Array | null} selected */
+    select(selected) {
+      if (look) look.selected = selected;
+      drawPoints();
     },
     /** Where an image is on the screen, in the map's pixels. @param {number} i */
     placeOf: (i) => [px[i], py[i]],

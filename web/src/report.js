@@ -1,7 +1,7 @@
 // The report: loads the run, draws the view that the address names.
 
 import { readAddress, writeAddress } from "./address.js";
-import { base, listen, loadRun, n, run } from "./data.js";
+import { base, fileOf, listen, loadRun, n, run } from "./data.js";
 import { h, replace } from "./dom.js";
 import { makeFrame } from "./frame.js";
 import { openMarks } from "./marks.js";
@@ -32,7 +32,7 @@ function show(changed) {
     current = state.view;
     document.documentElement.dataset.page = current;
     const of = state.view === "image" ? sample : VIEWS[state.view];
-    document.title = `${run.title}: ${run.variant}, ${state.view === "image" ? `image ${base.image_id[state.image]}` : of.title}`;
+    document.title = `${run.title}: ${run.folder}, ${run.variant}, ${state.view === "image" ? `image ${base.image_id[state.image]}, ${fileOf(state.image)}` : of.title}`;
     try {
       view = of.mount(root);
     } catch (error) {

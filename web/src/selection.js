@@ -5,9 +5,23 @@ import { interval } from "./charts.js";
 import { h, link, replace, setStyle } from "./dom.js";
 import { capital, fixed, percent, plural, short, signed } from "./format.js";
 import { contrast, extent } from "./stats.js";
+import { failed } from "./parts.js";
 import { setState, state } from "./store.js";
 
 const UNUSUAL = 8;
+const AFTER = 30; // milliseconds after a selection: it is drawn by then
+const SLICE = 12; // milliseconds at a time that columns are looked at
+
+/** A score's least and greatest of val, found once. @type {WeakMap<any, number[]>} */
+const ranges = new WeakMap();
+function rangeOf({ values }) {
+  let known = ranges.get(values);
+  if (!known) {
+    known = extent(values, isVal);
+    ranges.set(values, known);
+  }
+  return known;
+}
 
 export function makePanel() {
   const element = h("div.in", { id: "selection" });
@@ -47,10 +61,36 @@ export function makePanel() {
       h("div", { id: "unusual", "aria-busy": "true" }, h("p.soft", {}, "Looking at all columns …")),
     );
     const ticket = ++asked;
-    allNumbers().then(
-      (columns) => ticket === asked && drawUnusual(columns),
-      (error) => replace(element.querySelector("#unusual"), error.message),
-    );
+    const isOld = () => ticket !== asked;
+    // The map, the legend and the scores are drawn first.
+    setTimeout(() => {
+      if (isOld()) return;
+      allNumbers()
+        .then((columns) => contrasts(columns, isOld))
+        .then(
+          (found) => isOld() || drawUnusual(found),
+          (error) => replace(element.querySelector("#unusual"), failed(error)),
+        );
+    }, AFTER);
+  }
+
+  /** The selection against the rest in each column, a few at a time, so that the page answers meanwhile. */
+  async function contrasts(columns, isOld) {
+    const own = columns.filter((of) => of.group !== "Scores");
+    const all = new Uint8Array(n).fill(1);
+    const level = 1 - 0.05 / Math.max(1, columns.length);
+    const selected = state.selected ?? all;
+    const found = [];
+    let start = performance.now();
+    for (const of of own) {
+      if (performance.now() - start > SLICE) {
+        await new Promise((go) => setTimeout(go));
+        if (isOld()) return { found, looked: columns.length };
+        start = performance.now();
+      }
+      found.push({ of, ...contrast(of.values, selected, all, group, groupCount, { least: 5, level }) });
+    }
+    return { found, looked: columns.length };
   }
 
   function scoresTable(among) {
@@ -64,7 +104,7 @@ export function makePanel() {
         const found = contrast(of.values, state.selected ?? new Uint8Array(n), among, group, groupCount, {
           least: run.few,
         });
-        const scale = of.name.startsWith("iou.") ? [0, 1] : extent(of.values, isVal);
+        const scale = of.name.startsWith("iou.") ? [0, 1] : rangeOf(of);
         const clear = !Number.isNaN(found.low) && (found.low > 0 || found.high < 0);
         const worse = found.difference > 0 === (of.name === "loss");
         const words = Number.isNaN(found.low)
@@ -101,17 +141,10 @@ export function makePanel() {
     );
   }
 
-  function drawUnusual(columns) {
+  function drawUnusual({ found: all, looked }) {
     const place = element.querySelector("#unusual");
     if (!place || !state.selected) return;
-    const all = new Uint8Array(n).fill(1);
-    const level = 1 - 0.05 / Math.max(1, columns.length);
-    const found = columns
-      .filter((of) => of.group !== "Scores")
-      .map((of) => ({
-        of,
-        ...contrast(of.values, state.selected ?? all, all, group, groupCount, { least: 5, level }),
-      }))
+    const found = all
       .filter(({ low, high }) => low > 0 || high < 0)
       .sort((a, b) => Math.abs(b.effect) - Math.abs(a.effect))
       .slice(0, UNUSUAL);
@@ -142,7 +175,7 @@ export function makePanel() {
               ];
             }),
           )
-        : h("p.soft", {}, `Nothing that chance would not give among ${columns.length} columns (5 %, all together).`),
+        : h("p.soft", {}, `Nothing that chance would not give among ${looked} columns (5 %, all together).`),
     );
   }
 

@@ -1,6 +1,6 @@
 // One state; whoever changes it asks for one rendering a frame.
 
-import { base, column, columnNow, levelOf, n, run } from "./data.js";
+import { base, column, columnNow, n, run } from "./data.js";
 import { parse, write } from "./query.js";
 
 /** @typedef {{low?: number, high?: number, values?: Array<string | number>}} Filter */
@@ -162,13 +162,19 @@ async function matching(names, test) {
   const known = new Set([...run.columns.map((meta) => meta.name), "image_id", "x", "y", "width", "height"]);
   for (const name of names) if (!known.has(name)) throw new Error(`there is no column “${name}”`);
   await Promise.all(names.filter((name) => !(name in base)).map((name) => column(name)));
-  const get = (name, i) => {
-    const level = levelOf(name, i);
-    return level === undefined ? (columnNow(name)?.values ?? base[name])[i] : level;
-  };
+  const getters = Object.fromEntries(names.map((name) => [name, getterOf(name)]));
+  const get = (name, i) => getters[name](i);
   const rows = [];
   for (let i = 0; i < n; i++) if (test(get, i)) rows.push(i);
   return rows;
+}
+
+/** What gives an image's value of a column: its level, where it has levels. */
+function getterOf(name) {
+  const of = columnNow(name);
+  const values = of?.values ?? base[name];
+  const levels = of?.levels;
+  return levels ? (i) => levels[values[i]] : (i) => values[i];
 }
 
 /** Select what the filters keep. */

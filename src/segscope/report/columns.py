@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import zlib
 from collections.abc import Collection
 from pathlib import Path
@@ -13,6 +14,7 @@ import pandas as pd
 
 from segscope.labels.metadata import describe
 from segscope.report.html import write_script
+from segscope.report.pictures import SHEET
 
 CORE = ("split", "cluster", "loss")  # and each IoU: loaded with the page, the others when they are asked for
 _HIDDEN = ("image_id", "x", "y", "slot", "group", "width", "height", "is_colored")
@@ -69,6 +71,52 @@ def write_columns(points: pd.DataFrame, scores: Collection[str], folder: Path) -
         )
     write_script(folder, "data/base", base)
     return columns
+
+
+def write_rows(points: pd.DataFrame, names: Collection[str], folder: Path) -> None:
+    """Write `data/rows/NNNNN.js` for every SHEET images by their slots: what is known of each, whatever their number.
+
+    names: the columns. numbers: SHEET × columns, row by row, a name or an unknown value being NaN; percent: the share of
+    the known values that are less, in hundredths; words: of the columns of names, one text an image.
+    """
+    kinds = {name: _values(name, points[name]) for name in names}
+    words = {name: np.array(levels)[codes] for name, (_, codes, levels) in kinds.items() if levels}
+    unknown = np.full(len(points), np.nan, np.float32)
+    numbers = [unknown if name in words else kinds[name][1].astype(np.float32) for name in names]
+    table = np.stack(numbers, axis=1) if numbers else np.empty((len(points), 0), np.float32)
+    percent = np.stack([_percent(column) for column in table.T], axis=1) if numbers else table.astype(np.uint8)
+    order = np.argsort(points["slot"].to_numpy())
+    for number, start in enumerate(range(0, len(points), SHEET)):
+        own = order[start : start + SHEET]
+        content = {
+            "numbers": packed(table[own].ravel()),
+            "percent": packed(percent[own].ravel()),
+            "words": {name: texts[own].tolist() for name, texts in words.items()},
+        }
+        write_script(folder, f"data/rows/{number:05d}", content)
+
+
+def _percent(values: np.ndarray) -> np.ndarray:
+    """uint8: of each value the share of the known ones that are less."""
+    known = np.sort(values[~np.isnan(values)])
+    return np.floor(100 * np.searchsorted(known, values) / max(len(known), 1)).clip(0, 100).astype(np.uint8)
+
+
+def write_names(index: pd.DataFrame, image_ids: pd.Series, root: str, folder: Path) -> None:
+    """Write `data/names.js`: of each image its path below `root` and the source's own id, null where it is the same.
+
+    index: rows of data/index.parquet. root: the source's folder, no part of a name.
+    """
+    own = index.set_index("image_id").loc[image_ids]
+    paths = [path.removeprefix(root.rstrip("/") + "/") for path in own["path"]]
+    ids = own["source_id"].tolist()
+    same = ids == [str(i) for i in own.index]
+    write_script(folder, "data/names", {"paths": packed_texts(paths), "ids": None if same else packed_texts(ids)})
+
+
+def packed_texts(texts: list[str]) -> str:
+    """Texts as the page's script reads them: JSON, deflated, in base64."""
+    return base64.b64encode(zlib.compress(json.dumps(texts).encode(), 6)).decode()
 
 
 def label_of(name: str) -> str:

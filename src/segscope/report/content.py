@@ -6,6 +6,7 @@ An image is told by its place among the points.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from segscope.evaluation.counts import confusion
 from segscope.evaluation.loss import level_loss
 from segscope.evaluation.per_image import pixel_counts
 from segscope.latent.facts import STABLE, enriched
+from segscope.params import Data
 from segscope.report.findings import Findings
 from segscope.report.objects import ERROR_KINDS, OUTCOMES, found_rows
 from segscope.report.pictures import ERRORS
@@ -65,6 +67,7 @@ def run_content(findings: Findings, points: pd.DataFrame, counts: pd.DataFrame) 
         "variant": params.variant,
         "source": params.data.source,
         "origin": params.data.origin,
+        "folder": folder_of(params.data),
         "id": findings.run_id,
         "imageSize": params.data.image_size,
         "classes": [
@@ -104,6 +107,11 @@ def run_content(findings: Findings, points: pd.DataFrame, counts: pd.DataFrame) 
         "copies": _copies(findings, at),
         "skipped": findings.skipped.groupby(["split", "reason"]).size().rename("n").reset_index().to_dict("records"),
     }
+
+
+def folder_of(data: Data) -> str:
+    """What the images are called by: their folder's name, or their source's."""
+    return Path(data.root).name if data.source == "directory" else data.source
 
 
 def _measures(findings: Findings) -> dict[str, dict[str, list[float]]]:
@@ -205,7 +213,7 @@ def _copies(findings: Findings, at: Mapping[int, int]) -> dict[str, Any]:
     several = groups[groups.duplicated(keep=False)]
     members = [[at[i] for i in rows.index.tolist()] for _, rows in several.groupby(several)]
     members.sort(key=len, reverse=True)
-    names = findings.copies.set_index("image_id")["path"]
+    files = {i: Path(path).name for i, path in findings.copies[["image_id", "path"]].itertuples(index=False)}
     pairs = findings.duplicates
     return {
         "pairs": [
@@ -216,7 +224,8 @@ def _copies(findings: Findings, at: Mapping[int, int]) -> dict[str, Any]:
                 "splits": [row.split, row.other_split],
                 "kind": row.kind,
                 "distance": row.distance,
-                "left_out": row.image_id in names.index,
+                "left_out": row.image_id in files,
+                "file": files.get(row.image_id),
             }
             for row in pairs.head(MOST_LISTED).itertuples()
         ],

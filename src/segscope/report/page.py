@@ -12,8 +12,8 @@ import pandas as pd
 from segscope.artefacts.images import decode_png
 from segscope.artefacts.measures import Measure
 from segscope.labels.masks import compose_mask
-from segscope.report.columns import packed, write_columns
-from segscope.report.content import cluster_map, listing, places, points_of, run_content, support_map
+from segscope.report.columns import packed, write_columns, write_names, write_rows
+from segscope.report.content import cluster_map, folder_of, listing, places, points_of, run_content, support_map
 from segscope.report.findings import Findings
 from segscope.report.html import template, write_assets, write_script
 from segscope.report.objects import cells, described, listed
@@ -40,6 +40,9 @@ def write_report(findings: Findings, folder: Path) -> list[Measure]:
     write_pictures(_jobs(findings, labels, points, objects, suspects, shown), len(points), folder, sizes)
     _write_maps(findings, folder)
     columns = write_columns(points, findings.scores.columns, folder)
+    data = findings.params.data
+    write_rows(points, [column["name"] for column in columns], folder)
+    write_names(findings.index, points["image_id"], data.root if data.source == "directory" else "", folder)
     at = places(points)
     content = run_content(findings, points, counts)
     write_script(
@@ -56,7 +59,11 @@ def write_report(findings: Findings, folder: Path) -> list[Measure]:
     write_script(folder, "data/neighbors", _neighbors(findings, at))
     write_assets(folder, "assets/report.js")
     page = template("assets/index.html.j2").render(
-        title=options.title, variant=findings.params.variant, source=findings.params.data.source, script="report.js"
+        title=options.title,
+        folder=folder_of(data),
+        variant=findings.params.variant,
+        source=data.source,
+        script="report.js",
     )
     (folder / "index.html").write_text(page, encoding="utf-8")
     made = {"images": len(points), "clusters": len(content["clusters"]), "suspects": len(suspects)}

@@ -1,6 +1,6 @@
 // Which images are copies, which were left out for it, and which count as one?
 
-import { base, run } from "../data.js";
+import { base, fileOf, run } from "../data.js";
 import { h } from "../dom.js";
 import { fixed, plural } from "../format.js";
 import { imageButton } from "../grid.js";
@@ -13,18 +13,19 @@ export function mount(root) {
   root.classList.add("page");
   const { pairs, found, left_out: left, groups, grouped, images } = run.copies;
   root.append(heading("Duplicates", lede(found, left, grouped, images)));
-  const side = (place, id, split) =>
+  const side = (place, id, split, file = place === null ? "" : fileOf(place)) =>
     h(
       "div",
       {},
       place === null ? h("span.pic.missing", {}, "left out") : imageButton(place, { caption: [] }),
       h("span.soft.num", {}, `${id}, ${split}`),
+      h("span.soft.file", { title: file }, file),
     );
-  const pairCards = pairs.map(({ a, b, ids, splits, kind, distance, left_out }) =>
+  const pairCards = pairs.map(({ a, b, ids, splits, kind, distance, left_out, file }) =>
     h(
       "figure.card.copy",
       {},
-      h("div.strip2", {}, side(b, ids[1], splits[1]), side(a, ids[0], splits[0])),
+      h("div.strip2", {}, side(b, ids[1], splits[1]), side(a, ids[0], splits[0], file ?? undefined)),
       h(
         "figcaption",
         {},

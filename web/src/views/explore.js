@@ -1,6 +1,19 @@
 // Which images look alike to the model, and what is unusual about those that are chosen?
 
-import { base, clusterName, column, columnNow, isVal, levelOf, measure, metaOf, n, run, valueOf } from "../data.js";
+import {
+  base,
+  clusterName,
+  column,
+  columnNow,
+  fileOf,
+  isVal,
+  levelOf,
+  measure,
+  metaOf,
+  n,
+  run,
+  valueOf,
+} from "../data.js";
 import { button, h, icon, link, picker, replace, setStyle } from "../dom.js";
 import { coloring, middles } from "../color.js";
 import { fixed, percent, short } from "../format.js";
@@ -61,7 +74,10 @@ export function mount(root) {
       h(
         "dl",
         {},
-        [["image", base.image_id[i]], ...rows].map(([name, value]) => [h("dt", {}, name), h("dd", {}, String(value))]),
+        [["image", base.image_id[i]], ["file", fileOf(i)], ...rows].map(([name, value]) => [
+          h("dt", {}, name),
+          h("dd", {}, String(value)),
+        ]),
       ),
     );
     const box = map.element.getBoundingClientRect();
@@ -196,14 +212,20 @@ export function mount(root) {
         );
     }
     if (has("filters", "color", "size")) drawBar();
-    if (has("filters", "color", "selected", "theme")) legend.draw(colorOf);
+    if (has("filters", "color", "theme")) legend.draw(colorOf);
+    else if (has("selected")) legend.count(colorOf);
     if (has("filters", "theme")) filters.draw();
-    if (has("filters", "color", "size", "selected", "theme")) drawMap();
+    if (has("filters", "color", "size", "theme")) drawMap();
+    else if (has("selected")) map.select(state.selected);
     if (has("selected")) panel.draw();
     if (has("selected", "filters", "order", "color")) drawGrid();
   }
   update(new Set(["color", "filters", "selected", "theme"]));
-  return { update, unmount: map.stop };
+  function unmount() {
+    map.stop();
+    grid.stop();
+  }
+  return { update, unmount };
 }
 
 function grouped(metas) {

@@ -1,6 +1,6 @@
 // What became of val's objects, and where do the wrong pixels lie?
 
-import { base, load, measure, run } from "../data.js";
+import { base, load, measure, namesOf, run } from "../data.js";
 import { button, h, link, picker, setStyle, replace } from "../dom.js";
 import { interval } from "../charts.js";
 import { swatch } from "../swatch.js";
@@ -120,6 +120,7 @@ export function objectCard(rows, k, images) {
     "button.thumb",
     {
       type: "button",
+      title: namesOf(rows.sample[k]),
       data: { image: base.image_id[rows.sample[k]], object: rows.object_id[k] },
       onclick: () => openImage(rows.sample[k], images, String(rows.object_id[k])),
     },

@@ -1,14 +1,13 @@
 // How good is it, and what to look at first?
 
 import { base, isVal, load, measure, n, run, trusted } from "../data.js";
-import { button, h, icon, link } from "../dom.js";
+import { h, link } from "../dom.js";
 import { curves, interval, reliability } from "../charts.js";
-import { save } from "../exports.js";
 import { findingCard, findings } from "../findings.js";
 import { capital, fixed, percent, plural, range, isolated } from "../format.js";
 import { imageButton } from "../grid.js";
 import { closeUp } from "../images.js";
-import { classKey, figure, heading, intervalText, selects, whenLoaded } from "../parts.js";
+import { classKey, copyButton, figure, heading, intervalText, selects, whenLoaded } from "../parts.js";
 import { block, cell, rowHead, table } from "../tables.js";
 import { swatch } from "../swatch.js";
 import { ordered } from "../stats.js";
@@ -400,18 +399,8 @@ function produced() {
       facts.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]),
     ),
     h("p.soft", {}, "Which revision made it:"),
-    h(
-      "div.cmd",
-      {},
-      h("code", {}, command),
-      button(icon("copy", 14), () => copy(command), { class: "s icon", "aria-label": "Copy the command" }),
-    ),
+    h("div.cmd", {}, h("code", {}, command), copyButton(command, "Copy the command")),
   );
-}
-
-/** Into the clipboard, or, where the browser keeps it from a page on disk, a file. */
-function copy(text) {
-  navigator.clipboard?.writeText(text).catch(() => save(text, "command.txt"));
 }
 
 // ---- all metrics ----

@@ -1,12 +1,12 @@
 // What went wrong here? One image under its layers, its scores among all, what is suspect, what is like it.
 
-import { base, clusterName, isVal, levelOf, load, n, run, unpack } from "../data.js";
+import { base, clusterName, fileOf, isVal, levelOf, pathOf, run, sourceIdOf } from "../data.js";
 import { button, h, icon, isElsewhere, link, replace, segments } from "../dom.js";
 import { clusterColor } from "../color.js";
 import { imageButton } from "../grid.js";
 import { boxOver, layer, layersOf, nearest, photograph } from "../images.js";
 import { inspect, objectsOf } from "../inspector.js";
-import { failed, whenLoaded } from "../parts.js";
+import { copyButton, failed, whenLoaded } from "../parts.js";
 import { ordered } from "../stats.js";
 import { rowsWhere, select, setState, state, toggle } from "../store.js";
 import { swatch } from "../swatch.js";
@@ -40,13 +40,15 @@ export function mount(root) {
     const maps = (run.heat[state.image] ?? []).map(([script, caption]) => [script, caption]);
     return [...LAYERS, ...maps];
   }
-  const queue = () =>
-    state.queue.includes(state.image)
-      ? state.queue
-      : ordered(
-          Array.from({ length: n }, (_, i) => i).filter((i) => isVal(i) === isVal(state.image)),
-          base.loss,
-        );
+  const all = { val: /** @type {number[] | null} */ (null), rest: /** @type {number[] | null} */ (null) };
+  function queue() {
+    if (state.queue.includes(state.image)) return state.queue;
+    const val = isVal(state.image);
+    return (all[val ? "val" : "rest"] ??= ordered(
+      rowsWhere((i) => isVal(i) === val),
+      base.loss,
+    ));
+  }
 
   function step(by) {
     const rows = queue();
@@ -68,6 +70,12 @@ export function mount(root) {
         id: "close-image",
       }),
       h("h1", { tabindex: -1, id: "sample-title" }, `Image ${base.image_id[state.image]}`),
+      h(
+        "span.file",
+        { id: "sample-file", title: `in its source: ${pathOf(state.image)}, id ${sourceIdOf(state.image)}` },
+        h("span.mono", {}, fileOf(state.image)),
+        copyButton(pathOf(state.image), "Copy the image's path"),
+      ),
       h("span.tag", {}, levelOf("split", state.image) ?? ""),
       h(
         "button.tag",
@@ -242,31 +250,24 @@ export function mount(root) {
   }
   function drawLike() {
     const i = state.image;
-    whenLoaded(
-      like,
-      load("data/neighbors").then(async (content) => [content, await unpack(content)]),
-      ([content, places]) => {
-        const rows = nearest(i, content, places);
-        return [
-          h(
-            "header",
-            {},
-            h("h2", {}, "Similar images"),
-            h("span.soft", {}, "nearest in latent space"),
-            rows.length
-              ? link("Select them and this", () => select([i, ...rows], `images similar to ${base.image_id[i]}`))
-              : null,
-          ),
-          rows.length
-            ? h(
-                "div.row",
-                { id: "similar" },
-                rows.slice(0, SIMILAR).map((j) => imageButton(j, { queue: () => rows })),
-              )
-            : h("p.soft", {}, "No image is near to it: it is the only one."),
-        ];
-      },
-    );
+    whenLoaded(like, nearest(i), (rows) => [
+      h(
+        "header",
+        {},
+        h("h2", {}, "Similar images"),
+        h("span.soft", {}, "nearest in latent space"),
+        rows.length
+          ? link("Select them and this", () => select([i, ...rows], `images similar to ${base.image_id[i]}`))
+          : null,
+      ),
+      rows.length
+        ? h(
+            "div.row",
+            { id: "similar" },
+            rows.slice(0, SIMILAR).map((j) => imageButton(j, { queue: () => rows })),
+          )
+        : h("p.soft", {}, "No image is near to it: it is the only one."),
+    ]);
   }
 
   // ---- keys ----
