@@ -5,7 +5,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from browser import violations
+from conftest import instances_of
 from PIL import Image
+from playwright.sync_api import expect
 from scipy import stats
 
 from segscope.artefacts.files import sha256_of
@@ -32,11 +34,17 @@ def run(name: str, classes: dict[str, list[str]], counts: list, loss: list[float
     predictions = pd.DataFrame(columns, index=pd.Index(ids, name="image_id"))
     predictions["counts"] = list(np.array(counts).reshape(len(ids), -1))
     predictions["mask"] = [encode_png(np.ones((4, 4), np.uint8))] * len(ids)
-    index = pd.DataFrame({"image_id": ids, "path": "", "exif": "ignore", "sha256": [f"of {i}" for i in ids]})
+    index = pd.DataFrame(
+        {"image_id": ids, "source_id": "", "path": "", "exif": "ignore", "sha256": [f"of {i}" for i in ids]}
+    )
     points = pd.DataFrame({"image_id": ids, "x": 0.0, "y": np.arange(len(ids)) * 1.0, "cluster": 0})
     groups = pd.Series(ids, index=ids)
     taxonomy = Taxonomy(CATEGORIES, classes)
-    return RunOf(name, name, taxonomy, index, predictions, {}, groups, points, Measures(MEASURES), "model 8")
+    # A person over the left half of each.
+    instances = instances_of([{"id": 7, "category_id": 1, "segmentation": [[0, 0, 20, 0, 20, 30, 0, 30]]}], 30, 40)
+    instances = pd.concat([instances.assign(image_id=i) for i in ids], ignore_index=True)
+    measures = Measures(MEASURES)
+    return RunOf(name, name, taxonomy, index, predictions, {}, groups, points, measures, "model 8", instances, "include")
 
 
 def compare(*sides: RunOf | list[RunOf]) -> Comparison:
@@ -265,6 +273,31 @@ def test_the_page_links_the_two_maps(pair, page_of, open_report):
         assert "separability\t0.900\t0.900\nclusters\t4\t4" in page.inner_text("#apart")
         page.click("[data-category=bus]")
         assert page.locator("#worse .triple").count() == 24
+        # The prediction is person everywhere, of which the left half is one.
+        first = page.locator("#worse .triple[data-image='39'] canvas.l")
+        middle = "c => [...c.getContext('2d').getImageData(0, 2, 4, 1).data].filter((_, k) => k % 4 == 3)"
+        expect(first).to_have_count(2)
+        assert first.first.evaluate(middle) == [255] * 4
+        page.click(".layers [data-value=labels]")
+        expect(first).to_have_count(2)
+        assert first.last.evaluate(middle) == [255, 255, 0, 0]
+        page.click(".layers [data-value=errors]")
+        expect(first).to_have_count(2)
+        assert first.last.evaluate(middle) == [0, 0, 255, 255]
+        page.click(".layers [data-value='']")
+        assert page.locator(".triple canvas").count() == 0
+        page.keyboard.press("/")
+        page.keyboard.type("9.PNG")
+        page.keyboard.press("Enter")
+        assert page.inner_text("#selected") == "4 images are selected"
+        shown = page.locator(".triple .mono").all_inner_texts()
+        assert shown
+        assert all(name in ("9.png", "19.png", "29.png", "39.png") for name in shown)
+        page.fill("#find", "39")
+        page.press("#find", "Enter")
+        assert page.locator(".triple").count() == 1
+        page.click("#no-search")
+        assert page.locator("#worse .triple").count() == 24
         page.locator("#map-a .mapbox").scroll_into_view_if_needed()
         box = page.locator("#map-a .mapbox").bounding_box()
         # Past the buttons at its left: the points lie in a column in its middle.
@@ -332,11 +365,15 @@ def test_a_run_is_read_from_its_revision(tmp_path, monkeypatch):
             }
         ),
     )
+    square = {"id": 9, "category_id": 1, "segmentation": [[0, 0, 2, 0, 2, 2, 0, 2]]}
+    instances = instances_of([square], 3, 4)
+    own.write("instances", pd.concat([instances.assign(image_id=i, split=s) for i, s in ((5, "train"), (7, "val"))]))
     for stage in ("predict", "embed", "cluster"):
         own.write_measures(stage, measure_table([Measure(f"of.{stage}", 1)]))
     monkeypatch.chdir(tmp_path)
     (found,) = side_of(["workspace"]).runs
     assert (found.name, found.variant, list(found.taxonomy.classes)) == ("workspace", "supercategory", list(VEHICLE))
+    assert found.instances["image_id"].tolist() == [7]
     assert found.points.to_dict("list") == {
         "image_id": ids,
         "x": [0, 1],

@@ -32,7 +32,9 @@ SIDE = 32  # pixels, of the model's pictures
 # No params file can name a variant so, but the data's categories are called as they are.
 PARAMS = Params(data=Data(source="directory", image_size=SIDE), report=Report(title=HOSTILE, thumbnail=64))
 OTHER = f"other {HOSTILE}"
-CATEGORIES = pd.DataFrame({"category_id": [1, 2], "name": [HOSTILE, OTHER], "supercategory": HOSTILE})
+CATEGORIES = pd.DataFrame(
+    {"category_id": [1, 2], "source_id": ["1", "2"], "name": [HOSTILE, OTHER], "supercategory": HOSTILE}
+)
 TAXONOMY = Taxonomy(CATEGORIES, {HOSTILE: [HOSTILE, OTHER]})
 OF_A_SPLIT = [
     Measure("images", 2),
@@ -439,6 +441,7 @@ def test_of_nothing_every_view_says_so(findings, tmp_path, open_report):
 def test_many_classes_of_long_and_foreign_names_fit(findings, tmp_path, open_report):
     names = [f"{'a very long name of a class ' * 3}{k}" if k % 2 else f"שלום עולם {k}" for k in range(20)]
     categories = pd.DataFrame({"category_id": range(1, 21), "name": names, "supercategory": "things"})
+    categories["source_id"] = categories["category_id"].astype(str)
     taxonomy = Taxonomy(categories, {name: [name] for name in names})
     cells = np.zeros((2, 21 * 21), int)
     cells[:, :21] = 40
@@ -468,6 +471,41 @@ def test_many_classes_of_long_and_foreign_names_fit(findings, tmp_path, open_rep
             go(page, "image/1")
             page.wait_for_selector(".shot canvas")
             assert page.evaluate("document.documentElement.scrollWidth") <= width
+            if width == 1440:
+                corrected(page, tmp_path)
+
+
+def corrected(page, folder: Path) -> None:
+    """A suggestion that is accepted, and an object that is none, become the file that data.corrections reads."""
+    go(page, "review")
+    page.click("#queue [data-suspect='0']")
+    expect(page.locator(".correct button")).to_have_count(2)
+    page.keyboard.press("c")
+    page.click("#queue [data-suspect='1']")  # what is missing has no annotation to correct
+    expect(page.locator(".correct")).to_be_hidden()
+    page.keyboard.press("n")
+    expect(page.locator("#marks-count")).to_contain_text("1 corrected")
+    file = folder / "corrections.json"
+    for annotation, letter in (({"category_id": 1}, "C"), ({"removed": True}, "N")):
+        page.click("#queue [data-suspect='0']")
+        page.click(f"[data-mark={letter}]")
+        with page.expect_download() as download:
+            page.click("#export-corrections")
+        download.value.save_as(file)
+        content = json.loads(file.read_text())
+        assert content["info"]["segscope_source"] == "directory data/coco"
+        assert content["annotations"] == [{"id": 7, "image_id": 1} | annotation]
+        assert content["images"] == [{"id": 1, "file_name": "1<b>.png"}]
+        page.keyboard.press("z")
+        page.click("#queue [data-suspect='0']")
+        page.click("[data-mark=K]")
+        page.set_input_files("#import-marks", file)
+        expect(page.locator("#marks-count")).to_contain_text("1 corrected")
+        page.click("#queue [data-suspect='0']")
+        expect(page.locator(f"[data-mark={letter}]")).to_have_attribute("aria-pressed", "true")
+    file.write_text(json.dumps(content | {"info": {"segscope_source": "another"}}))
+    page.set_input_files("#import-marks", file)
+    expect(page.locator("#saved")).to_contain_text("of source")
 
 
 def test_of_too_many_images_only_those_that_are_named_have_a_photograph(findings, tmp_path):

@@ -1,12 +1,13 @@
 // The comparison: is B better, in what, and on which images?
 
-import { listen, load, unpack } from "./data.js";
-import { button, h, icon, link, replace, say, setStyle } from "./dom.js";
+import { listen, load, texts, unpack } from "./data.js";
+import { button, copyButton, h, icon, isElsewhere, link, replace, say, segments, setStyle } from "./dom.js";
 import { difference } from "./charts.js";
 import { save } from "./exports.js";
 import { brandMark } from "./brand.js";
 import { fixed, plural, signed } from "./format.js";
 import { forgetColors, makeMap, rgbOf } from "./map.js";
+import { levels, paintClasses, paintErrors, rgb } from "./paint.js";
 import { block, cell, rowHead, table } from "./tables.js";
 import { swatch } from "./swatch.js";
 import { nextTheme, readTheme } from "./theme.js";
@@ -26,6 +27,9 @@ let page = null;
 let selected = null;
 let origin = "";
 let category = "";
+let wanted = ""; // what images are to be called
+let layer = "predicted";
+let opacity = 0.6;
 const maps = /** @type {any} */ ({});
 
 const isLower = (metric) => metric === "loss" || metric.startsWith("errors.");
@@ -77,7 +81,7 @@ function frame() {
       h("span", {}, `A: ${classes(a)}`),
       h("span", {}, `B: ${classes(b)}`),
     ),
-    h("div.tools", {}, theme),
+    h("div.tools", {}, searchBox(), theme),
     tabs,
   );
   replace(
@@ -371,14 +375,17 @@ function drawBar() {
 // ---- pairs ----
 function pairs(id, title, cards) {
   const unit = page.score === "loss" ? "loss" : `the mean IoU of the yardsticks ${page.yardsticks.join(", ")}`;
-  const shown = cards.filter((card) => !category || card.categories.includes(category));
+  const shown = cards.filter(
+    (card) => (!category || card.categories.includes(category)) && (!wanted || isCalled(card.file, card, wanted)),
+  );
+  const asked = [category && `shows ${category}`, wanted && `is called “${wanted}”`].filter(Boolean).join(" and ");
   const section = block(
     id,
     title,
-    `By ${unit}, mean of a side's trainings: the photograph, the prediction of A, that of B.`,
+    `By ${unit}, mean of a side's trainings: the photograph, A's layer over it, B's.`,
     shown.length
       ? h("div.tri", {}, shown.map(triple))
-      : h("p.soft", {}, cards.length ? `None of them shows ${category}.` : "None."),
+      : h("p.soft", {}, cards.length ? `None of them ${asked}.` : "None."),
   );
   if (shown.length)
     section.querySelector("header")?.append(
@@ -394,24 +401,26 @@ function pairs(id, title, cards) {
     );
   return section;
 }
+/** @type {Array<[string, string]>} */
+const LAYERS = [
+  ["predicted", "Predictions"],
+  ["errors", "Errors"],
+  ["labels", "Labels"],
+  ["", "Photograph"],
+];
 function triple(card) {
   const lower = page.score === "loss";
   const tone = card.change > 0 === lower ? "worse" : "better";
-  const picture = (key, alt) => {
-    const image = h("img", { loading: "lazy", src: `images/${card.image_id}-${key}.webp`, alt });
-    image.onerror = () =>
-      image.replaceWith(h("span.pic.missing", {}, `no picture: images/${card.image_id}-${key}.webp`));
-    return image;
-  };
+  const named = `image ${card.image_id}, ${card.file}`;
   return h(
     "figure.card.triple",
-    {},
+    { data: { image: card.image_id } },
     h(
       "div",
       {},
-      picture("photo", `Photograph of image ${card.image_id}`),
-      picture("a", "A's prediction"),
-      picture("b", "B's prediction"),
+      pictureOf(card, "", `Photograph of ${named}`),
+      pictureOf(card, "a", `A, ${named}`),
+      pictureOf(card, "b", `B, ${named}`),
     ),
     h(
       "figcaption",
@@ -420,8 +429,84 @@ function triple(card) {
       h("span.soft.num", {}, `${page.score} ${fixed(card.a)} → ${fixed(card.b)}`),
       h("span.dl.num", { class: tone }, signed(card.change)),
     ),
+    h(
+      "p.soft.file",
+      { title: `id in its source: ${card.source_id}` },
+      h("span.mono", {}, card.file),
+      copyButton(card.file, `Copy the file name of image ${card.image_id}`),
+    ),
   );
 }
+
+/** The photograph, under the layer of a side that is on. */
+function pictureOf(card, side, alt) {
+  const [width, height] = card.size;
+  const file = `images/${card.image_id}.webp`;
+  const image = h("img", { loading: "lazy", src: file, alt });
+  const photo = h("span.photo", {}, image);
+  setStyle(photo, {
+    "aspect-ratio": `${width} / ${height}`,
+    width: `${Math.min(100, (100 * width) / height / (4 / 3))}%`,
+  });
+  const frame = h("span.framed", {}, photo);
+  image.onerror = () => frame.replaceWith(h("span.pic.missing", {}, `no picture: ${file}`));
+  if (side && layer)
+    layerOf(card, side).then(
+      (canvas) => {
+        canvas.style.opacity = String(opacity);
+        photo.append(canvas);
+      },
+      (error) => frame.replaceWith(h("span.pic.missing", { role: "alert" }, error.message)),
+    );
+  return frame;
+}
+
+/** A side's layer of an image, painted. */
+async function layerOf(card, side) {
+  const own = (await load("data/layers"))[card.image_id][side];
+  const colors = page.sides[side].classes.map((each) => rgb(each.color));
+  if (layer !== "errors") return paintClasses(await levels(own[layer]), colors);
+  const [labels, predicted] = await Promise.all([levels(own.labels), levels(own.predicted)]);
+  const errors = Object.fromEntries(Object.entries(page.errors).map(([kind, color]) => [kind, rgb(color)]));
+  return paintErrors(labels, predicted, errors);
+}
+
+/** Which layer lies over the photographs, and how much it covers. */
+function layerControls(redraw) {
+  return h(
+    "div.controls.layers",
+    {},
+    segments("Over the photographs", LAYERS, layer, (value) => {
+      layer = value;
+      redraw();
+    }),
+    h(
+      "label.soft",
+      {},
+      "Opacity ",
+      h("input", {
+        type: "range",
+        min: 0,
+        max: 1,
+        step: 0.05,
+        value: opacity,
+        id: "opacity",
+        oninput: (event) => {
+          opacity = Number(event.target.value);
+          for (const each of document.querySelectorAll(".triple canvas.l")) setStyle(each, { opacity });
+        },
+      }),
+    ),
+    layer === "errors"
+      ? h(
+          "div.key",
+          {},
+          Object.entries(page.errors).map(([kind, color]) => h("span", {}, swatch(color, true), kind)),
+        )
+      : "",
+  );
+}
+
 /** The colours of each side's predictions. */
 const sideKey = (name) =>
   h(
@@ -431,6 +516,47 @@ const sideKey = (name) =>
     page.sides[name].classes.map((each) => h("span", {}, swatch(each.color, true), each.name)),
   );
 
+/** Whether an image is called so: by its id, its source's, or a part of its file's name. */
+const isCalled = (file, { image_id: id, source_id: own }, text) =>
+  String(id) === text || own === text || file.toLowerCase().includes(text.toLowerCase());
+
+/** Show the pairs that are called so, and select them in both maps. @param {string} text */
+function find(text) {
+  wanted = text;
+  drawPairs(pairsPlace);
+  if (!text) return choose([], "");
+  const keys = new Set();
+  for (const name of ["a", "b"]) {
+    const { ids, files } = page.sides[name];
+    for (let k = 0; k < ids.length; k++)
+      if (isCalled(files[k], { image_id: ids[k], source_id: "" }, text)) keys.add(keyOf(name, k));
+  }
+  choose([...keys], `a search for “${text}”`);
+}
+
+function searchBox() {
+  const input = h("input", {
+    type: "text",
+    "aria-label": "Find images by id or file name",
+    placeholder: "Id or file name",
+    autocomplete: "off",
+    spellcheck: "false",
+    id: "find",
+  });
+  const form = h("form.find", { role: "search" }, icon("find"), input, h("kbd", {}, "/"));
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    find(input.value.trim());
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "/" || isElsewhere(event)) return;
+    input.focus();
+    event.preventDefault();
+  });
+  return form;
+}
+
+const pairsPlace = h("div");
 function drawPairs(place) {
   const counts = new Map();
   for (const card of [...page.worse, ...page.improved])
@@ -461,6 +587,19 @@ function drawPairs(place) {
           names.map((name) => chip(name, [`${name} `, h("i.num", {}, String(counts.get(name)))])),
         )
       : "",
+    wanted
+      ? h(
+          "p.controls",
+          {},
+          h(
+            "button.chip.on",
+            { type: "button", id: "no-search", onclick: () => find("") },
+            `called “${wanted}”`,
+            h("span.x", {}, icon("close", 12)),
+          ),
+        )
+      : "",
+    layerControls(() => drawPairs(place)),
     h("div.keys", {}, sideKey("a"), sideKey("b")),
     pairs("worse", "Got worse most", page.worse),
     pairs("improved", "Improved most", page.improved),
@@ -473,15 +612,17 @@ async function start() {
     page = await load("data/compare");
     for (const side of Object.values(page.sides))
       for (const name of ["ids", "same", "x", "y", "cluster"]) side[name] = await unpack(side[name]);
-    for (const side of Object.values(page.sides)) side.count = side.ids.length;
+    for (const side of Object.values(page.sides)) {
+      side.count = side.ids.length;
+      side.files = await texts(side.files);
+    }
   } catch (error) {
     replace(document.querySelector("#loading .lede"), /** @type {Error} */ (error).message);
     return;
   }
   frame();
-  const place = h("div");
-  replace(document.getElementById("main"), h("div.page", {}, head(), metrics(), mapsBlock(), place));
-  drawPairs(place);
+  replace(document.getElementById("main"), h("div.page", {}, head(), metrics(), mapsBlock(), pairsPlace));
+  drawPairs(pairsPlace);
   readTheme(drawMaps);
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape" && selected) choose([], "");

@@ -52,7 +52,8 @@ export async function unpack({ type, data }) {
   return new TYPES[type](await (await inflate(data)).arrayBuffer());
 }
 
-const texts = async (packed) => (packed === null ? null : (await inflate(packed)).json());
+/** Texts as Python packed them. @param {string | null} packed */
+export const texts = async (packed) => (packed === null ? null : (await inflate(packed)).json());
 
 /** @type {string[]} by place: the image's path below the source's folder */
 let paths = [];

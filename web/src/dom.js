@@ -151,3 +151,34 @@ export const isElsewhere = (event) =>
   event.altKey ||
   event.target.matches("input, select, textarea") ||
   document.querySelector("dialog[open]") !== null;
+
+/** A button that puts a text into the clipboard. @param {string} text @param {string} label */
+export function copyButton(text, label) {
+  const made = button(icon("copy", 14), () => copy(text).then(done, failedTo), {
+    class: "s icon quiet copies",
+    "aria-label": label,
+    title: label,
+  });
+  const tell = (name, words) => {
+    replace(made, icon(name, 14));
+    say(words);
+    setTimeout(() => replace(made, icon("copy", 14)), 1500);
+  };
+  const done = () => tell("check", "copied");
+  const failedTo = () => tell("close", "the browser does not let this page copy");
+  return made;
+}
+
+/** Into the clipboard; where the browser keeps it from a page on disk, by way of a field. */
+async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    const field = h("textarea.vh", { value: text });
+    document.body.append(field);
+    field.select();
+    const copied = document.execCommand("copy");
+    field.remove();
+    if (!copied) throw new Error("no clipboard");
+  }
+}

@@ -20,7 +20,7 @@ const KEYS = [
   ["← →", "an image: the previous, the next of the grid"],
   ["0 … 6, s, [ ]", "an image: layers, side by side, opacity"],
   ["+ − 0", "an image: zoom in, out, and back (Shift + 0)"],
-  ["E K U, Z", "review: exclude, keep, unsure and go on; undo"],
+  ["E K U, C N, Z", "review: exclude, keep, unsure; the suggested category, no object; undo"],
   ["↑ ↓, Space", "review: the one before, the next; hold to hide the outlines"],
 ];
 const GO = {

@@ -2,13 +2,7 @@
 
 import { base, fileOf, load, run, unpack } from "./data.js";
 import { h, setStyle } from "./dom.js";
-
-const HEAT = [
-  [0, 0, 0],
-  [120, 28, 109],
-  [237, 105, 37],
-  [252, 255, 164],
-];
+import { heatColor, levels, paint, paintClasses, paintErrors, rgb } from "./paint.js";
 
 // ---- thumbnails ----
 /** @type {Map<number, Promise<void>>} */
@@ -110,57 +104,6 @@ export async function layersOf(i) {
   return content[base.slot[i] % run.sheet];
 }
 
-/** @type {Map<string, Promise<{width: number, height: number, levels: Uint8ClampedArray}>>} */
-const decoded = new Map();
-
-/** The levels of a grey PNG. @param {string} url */
-function levels(url) {
-  let known = decoded.get(url);
-  if (!known) {
-    known = decode(url);
-    decoded.set(url, known);
-    if (decoded.size > 300) decoded.delete(/** @type {string} */ (decoded.keys().next().value));
-  }
-  return known;
-}
-
-async function decode(url) {
-  const image = new Image();
-  image.src = url;
-  await image.decode();
-  const { naturalWidth: width, naturalHeight: height } = image;
-  const canvas = h("canvas", { width, height });
-  const context = canvas.getContext("2d", { willReadFrequently: true });
-  context.drawImage(image, 0, 0);
-  const pixels = context.getImageData(0, 0, width, height).data;
-  const grey = new Uint8ClampedArray(width * height);
-  for (let i = 0; i < grey.length; i++) grey[i] = pixels[4 * i];
-  return { width, height, levels: grey };
-}
-
-const rgb = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
-
-/** The colour of heat 0 … 1. */
-export function heatColor(value) {
-  const at = Math.min(HEAT.length - 1.0001, Math.max(0, value) * (HEAT.length - 1));
-  const k = Math.floor(at);
-  return HEAT[k].map((channel, c) => channel + (at - k) * (HEAT[k + 1][c] - channel));
-}
-
-function paint({ width, height }, colorOf) {
-  const canvas = h("canvas.l", { width, height });
-  const context = canvas.getContext("2d");
-  const picture = context.createImageData(width, height);
-  for (let i = 0; i < width * height; i++) {
-    const color = colorOf(i);
-    if (color) picture.data.set([color[0], color[1], color[2], color[3] ?? 255], 4 * i);
-  }
-  context.putImageData(picture, 0, 0);
-  return canvas;
-}
-
-const classColors = () => run.classes.map((each) => rgb(each.color));
-
 /**
  * A layer of an image as a canvas to lay over it.
  * @param {number} i
@@ -178,24 +121,12 @@ export async function layer(i, layer, hidden = /** @type {Set<string>} */ (new S
     return made;
   }
   if (layer !== "errors") {
-    const found = await levels(own[layer]);
-    const colors = classColors();
-    return paint(found, (k) => {
-      const value = found.levels[k];
-      if (value === 255) return [128, 128, 128, 200];
-      return value && !hidden.has(run.classes[value - 1]?.name) ? colors[value - 1] : null;
-    });
+    const colors = run.classes.map((each) => rgb(each.color));
+    return paintClasses(await levels(own[layer]), colors, (k) => hidden.has(run.classes[k]?.name));
   }
   const [labels, predicted] = await Promise.all([levels(own.labels), levels(own.predicted)]);
-  /** @type {Object<string, number[]>} */
-  const color = {};
-  for (const name of Object.keys(run.errors)) color[name] = rgb(run.errors[name]);
-  return paint(predicted, (k) => {
-    const [truth, said] = [labels.levels[k], predicted.levels[k]];
-    if (truth === said || truth === 255) return null;
-    const kind = truth === 0 ? "extra" : said === 0 ? "missed" : "confused";
-    return hidden.has(kind) ? null : color[kind];
-  });
+  const shown = Object.entries(run.errors).filter(([kind]) => !hidden.has(kind));
+  return paintErrors(labels, predicted, Object.fromEntries(shown.map(([kind, color]) => [kind, rgb(color)])));
 }
 
 async function heatLayer(url) {

@@ -15,10 +15,10 @@ import {
   sourceIdOf,
 } from "./data.js";
 import { bars } from "./charts.js";
-import { button, h, replace, setStyle } from "./dom.js";
+import { button, copyButton, h, replace, setStyle } from "./dom.js";
 import { capital, fixed, short } from "./format.js";
 import { layersOf } from "./images.js";
-import { copyButton, whenLoaded } from "./parts.js";
+import { whenLoaded } from "./parts.js";
 import { extent, histogram } from "./stats.js";
 import { setState, state } from "./store.js";
 

@@ -1,8 +1,9 @@
-// A review's marks: kept in this browser by the run, undone, written as data.exclude reads them, and read again.
+// A review's marks: kept in this browser by the run, undone, written as data.exclude and data.corrections read them,
+// and read again.
 
-import { run } from "./data.js";
+import { fileOf, placeOf, run } from "./data.js";
 
-/** @typedef {"E" | "K" | "U"} Mark exclude, keep, unsure */
+/** @typedef {"E" | "K" | "U" | "C" | "N"} Mark exclude, keep, unsure; correct: the suggested category, no object */
 
 let key = "";
 /** @type {Array<{suspect: string, mark: Mark, before: Mark | null}>} */
@@ -58,7 +59,7 @@ export function undo() {
 
 /** How many of each. @param {any[]} suspects */
 export function tally(suspects) {
-  const found = { E: 0, K: 0, U: 0 };
+  const found = { E: 0, K: 0, U: 0, C: 0, N: 0 };
   for (const suspect of suspects) {
     const mark = markOf(suspect);
     if (mark) found[mark] += 1;
@@ -83,18 +84,57 @@ export function excludeYaml(suspects) {
   return `source: ${JSON.stringify(run.origin)}\nimages: [${[...images].join(", ")}]\nannotations:${rows ? `\n${rows}` : " {}\n"}`;
 }
 
+/**
+ * The category that a suspect's annotation would get: the suggested class's, where the class is one category.
+ * @returns {{id: number | string, name: string} | null}
+ */
+export function categoryFor({ kind, annotation_id: annotation, suggested }) {
+  if (kind !== "mislabeled" || annotation === null) return null;
+  return run.classes.find((each) => each.name === suggested)?.category ?? null;
+}
+
+/**
+ * What the review corrects, as data.corrections reads it: a COCO file whose annotations stand for those of the same id.
+ * One with a category_id alone gets another category, one that is `removed` is no object. Outlines are drawn elsewhere.
+ * @param {any[]} suspects
+ */
+export function correctionsJson(suspects) {
+  /** @type {Map<string, any>} by image and annotation: two suspects may be of one */
+  const found = new Map();
+  const categories = new Map();
+  for (const suspect of suspects) {
+    const { annotation_id: id, image_id: image } = suspect;
+    const category = categoryFor(suspect);
+    const key = `${image}/${id}`;
+    if (markOf(suspect) === "N" && id !== null) found.set(key, { id, image_id: image, removed: true });
+    else if (markOf(suspect) === "C" && category && !found.get(key)?.removed) {
+      found.set(key, { id, image_id: image, category_id: category.id });
+      categories.set(category.id, category);
+    }
+  }
+  const annotations = [...found.values()];
+  const images = [...new Set(annotations.map((each) => each.image_id))];
+  const content = {
+    info: { description: "corrections of a review in segscope's report", segscope_source: run.origin },
+    images: images.map((id) => ({ id, file_name: fileOf(placeOf.get(String(id)) ?? -1) })),
+    annotations,
+    categories: [...categories.values()],
+  };
+  return `${JSON.stringify(content, null, 1)}\n`;
+}
+
 /** All marks, to be read again here or in another browser. */
 export const marksJson = () => `${JSON.stringify({ run: run.id, marks: Object.fromEntries(marks) }, null, 1)}\n`;
 
 /**
- * Read marks from a file that this page wrote: marks.json, or exclude.yaml.
+ * Read marks from a file that this page wrote: marks.json, exclude.yaml or corrections.json.
  * @param {string} text
  * @param {any[]} suspects
  * @returns {number} how many were read
  * @throws {Error} what is wrong with it
  */
 export function readMarks(text, suspects) {
-  const found = text.trimStart().startsWith("{") ? fromJson(text) : fromYaml(text, suspects);
+  const found = text.trimStart().startsWith("{") ? fromJson(text, suspects) : fromYaml(text, suspects);
   const known = new Set(suspects.map(nameOf));
   const own = found.filter(([suspect]) => known.has(suspect));
   for (const [suspect, mark] of own) {
@@ -105,15 +145,35 @@ export function readMarks(text, suspects) {
   return own.length;
 }
 
-function fromJson(text) {
+function fromJson(text, suspects) {
   let content;
   try {
     content = JSON.parse(text);
   } catch {
     throw new Error("this is no file of marks");
   }
+  if (Array.isArray(content.annotations)) return fromCorrections(content, suspects);
   if (content.run !== run.id) throw new Error(`these marks are of another run (${content.run ?? "unknown"})`);
-  return Object.entries(content.marks ?? {}).filter(([, mark]) => ["E", "K", "U"].includes(mark));
+  return Object.entries(content.marks ?? {}).filter(([, mark]) => ["E", "K", "U", "C", "N"].includes(mark));
+}
+
+/** Of the corrections those that are a suspect's suggestion, or remove it; others are not a review's. */
+function fromCorrections({ info, annotations }, suspects) {
+  sameSource(info?.segscope_source);
+  const own = new Map(annotations.map((each) => [each.id, each]));
+  return suspects
+    .map((suspect) => {
+      const found = own.get(suspect.annotation_id);
+      if (!found || (found.image_id !== undefined && found.image_id !== suspect.image_id)) return null;
+      if (found.removed === true) return [nameOf(suspect), "N"];
+      return found.category_id === categoryFor(suspect)?.id ? [nameOf(suspect), "C"] : null;
+    })
+    .filter((each) => each !== null);
+}
+
+function sameSource(source) {
+  if (source !== run.origin)
+    throw new Error(`this file is of source “${source ?? "unknown"}”, the run of “${run.origin}”`);
 }
 
 function fromYaml(text, suspects) {
@@ -121,8 +181,7 @@ function fromYaml(text, suspects) {
     .match(/^source: (.*)$/m)?.[1]
     .trim()
     .replace(/^["']|["']$/g, "");
-  if (source !== run.origin)
-    throw new Error(`this file is of source “${source ?? "unknown"}”, the run of “${run.origin}”`);
+  sameSource(source);
   const numbers = (list) =>
     (list ?? "")
       .split(",")

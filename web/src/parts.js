@@ -1,7 +1,7 @@
 // Pieces that several views are made of.
 
 import { run } from "./data.js";
-import { button, h, icon, replace, say } from "./dom.js";
+import { button, h, icon, replace } from "./dom.js";
 import { saveChart } from "./exports.js";
 import { fixed } from "./format.js";
 import { select, setState } from "./store.js";
@@ -56,37 +56,6 @@ export function saving(chart, name) {
     h("div.drop", {}, of().table && item("csv"), !(of() instanceof HTMLCanvasElement) && item("svg"), item("png")),
   );
   return menu;
-}
-
-/** A button that puts a text into the clipboard. @param {string} text @param {string} label */
-export function copyButton(text, label) {
-  const made = button(icon("copy", 14), () => copy(text).then(done, failedTo), {
-    class: "s icon quiet copies",
-    "aria-label": label,
-    title: label,
-  });
-  const tell = (name, words) => {
-    replace(made, icon(name, 14));
-    say(words);
-    setTimeout(() => replace(made, icon("copy", 14)), 1500);
-  };
-  const done = () => tell("check", "copied");
-  const failedTo = () => tell("close", "the browser does not let this page copy");
-  return made;
-}
-
-/** Into the clipboard; where the browser keeps it from a page on disk, by way of a field. */
-async function copy(text) {
-  try {
-    await navigator.clipboard.writeText(text);
-  } catch {
-    const field = h("textarea.vh", { value: text });
-    document.body.append(field);
-    field.select();
-    const copied = document.execCommand("copy");
-    field.remove();
-    if (!copied) throw new Error("no clipboard");
-  }
 }
 
 /** What there is nothing of, and what to do about it. */

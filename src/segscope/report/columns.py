@@ -76,8 +76,8 @@ def write_columns(points: pd.DataFrame, scores: Collection[str], folder: Path) -
 def write_rows(points: pd.DataFrame, names: Collection[str], folder: Path) -> None:
     """Write `data/rows/NNNNN.js` for every SHEET images by their slots: what is known of each, whatever their number.
 
-    names: the columns. numbers: SHEET × columns, row by row, a name or an unknown value being NaN; percent: the share of
-    the known values that are less, in hundredths; words: of the columns of names, one text an image.
+    names: the columns. numbers: SHEET × columns, row by row, a name or an unknown value being NaN; percent: the share
+    of the known values that are less, in hundredths; words: of the columns of names, one text an image.
     """
     kinds = {name: _values(name, points[name]) for name in names}
     words = {name: np.array(levels)[codes] for name, (_, codes, levels) in kinds.items() if levels}

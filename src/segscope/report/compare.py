@@ -9,6 +9,7 @@ from functools import cached_property, partial
 
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
 
 from segscope.artefacts.measures import Measures
 from segscope.artefacts.revisions import read_file
@@ -40,9 +41,9 @@ COLUMNS = ["image_id", "split", "loss", "counts", "boundary", "errors", "mask"]
 class RunOf:
     """A revision's run.
 
-    index: image_id, path, sha256, exif (as of `open_image`). predictions: of val, by image_id. repeats: the same
-    without masks, of each other seed. groups: by image_id. points: image_id, x, y, cluster. resolution: of what metrics
-    are measured.
+    index: image_id, source_id, path, sha256, exif (as of `open_image`). predictions: of val, by image_id. repeats: the
+    same without masks, of each other seed. groups: by image_id. points: image_id, x, y, cluster. resolution: of what
+    metrics are measured. instances: val's rows of instances.parquet. crowd: masks.crowd.
     """
 
     name: str
@@ -55,6 +56,8 @@ class RunOf:
     points: pd.DataFrame
     measures: Measures
     resolution: str
+    instances: pd.DataFrame
+    crowd: str
 
     @cached_property
     def labels(self) -> pd.DataFrame:
@@ -118,7 +121,7 @@ def side_of(revisions: Sequence[str]) -> Side:
 
 def run_of(run: Run, name: str) -> RunOf:
     """A run's artefacts under a name. Raises SegscopeError if one is missing."""
-    index = run.table("index", ["image_id", "path", "sha256"]).assign(exif=run.params.data.exif)
+    index = run.table("index", ["image_id", "source_id", "path", "sha256"]).assign(exif=run.params.data.exif)
     points = run.table("embeddings", ["image_id", "x", "y"])
     points = points.merge(run.table("clusters", ["image_id", "cluster"]), on="image_id")
     predictions = run.table("predictions", COLUMNS)
@@ -135,6 +138,8 @@ def run_of(run: Run, name: str) -> RunOf:
         points,
         run.measures("predict", "embed", "cluster"),
         f"{run.params.predict.resolution} {run.params.data.image_size}",
+        run.arrow("instances").filter(pc.field("split") == "val").to_pandas(),
+        run.params.masks.crowd,
     )
 
 

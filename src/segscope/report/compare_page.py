@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,15 @@ import pandas as pd
 from PIL import Image
 
 from segscope.artefacts.files import sha256_of
-from segscope.artefacts.images import decode_png, open_image, to_rgb
-from segscope.artefacts.overlays import class_color, class_overlay
+from segscope.artefacts.images import decode_png, encode_png, open_image, to_rgb
+from segscope.artefacts.overlays import class_color
 from segscope.artefacts.revisions import read_file
 from segscope.evaluation.per_image import pixel_counts
-from segscope.report.columns import packed
+from segscope.labels.masks import compose_mask
+from segscope.report.columns import packed, packed_texts
 from segscope.report.compare import Comparison, RunOf, Side
 from segscope.report.html import template, write_assets, write_script
+from segscope.report.pictures import ERRORS, data_url
 
 SHOWN = 24
 LONGEST = 320
@@ -40,10 +42,15 @@ def write_comparison(a: Side, b: Side, found: Comparison, folder: Path) -> None:
         "metrics": found.metrics.to_dict("records"),
         "apart": found.apart.to_dict("records"),
         "common": len(found.images),
-        "improved": _cards(a, b, found.images[change > 0].head(SHOWN), folder),
-        "worse": _cards(a, b, found.images[change < 0].tail(SHOWN)[::-1], folder),
+        "errors": ERRORS,
     }
+    parts = {"improved": found.images[change > 0].head(SHOWN), "worse": found.images[change < 0].tail(SHOWN)[::-1]}
+    layers = {}
+    for name, rows in parts.items():
+        content[name] = _cards(a, b, rows, folder)
+        layers |= {card["image_id"]: card.pop("layers") for card in content[name]}
     write_script(folder, "data/compare", content)
+    write_script(folder, "data/layers", layers)
     page = template("compare_assets/compare.html.j2").render(a=a.name, b=b.name)
     (folder / "index.html").write_text(page, encoding="utf-8")
     write_assets(folder, "compare_assets/compare.js")
@@ -52,7 +59,7 @@ def write_comparison(a: Side, b: Side, found: Comparison, folder: Path) -> None:
 def _side(side: Side, same: Collection[int]) -> dict[str, Any]:
     """What is said of a side, and the points of its map; those of one id that are `same` are the same image in both."""
     run = side.first
-    points = run.points
+    points, files = run.points, run.index.set_index("image_id")["path"].to_dict()
     return {
         "name": side.name,
         "shown": run.name,
@@ -66,22 +73,45 @@ def _side(side: Side, same: Collection[int]) -> dict[str, Any]:
         "same": packed(points["image_id"].isin(same).to_numpy()),
         **{axis: packed(points[axis].to_numpy(np.float32)) for axis in ("x", "y")},
         "cluster": packed(points["cluster"].to_numpy()),
+        "files": packed_texts([Path(files[i]).name for i in points["image_id"].tolist()]),
     }
 
 
-def _cards(a: Side, b: Side, rows: pd.DataFrame, folder: Path) -> Sequence[dict[str, Any]]:
+def _cards(a: Side, b: Side, rows: pd.DataFrame, folder: Path) -> list[dict[str, Any]]:
+    """What is said of images, with a photograph of each in `folder`, and what is laid over it as the page paints it."""
     files = a.first.index.set_index("image_id")
     shown = _categories(a.first, rows["image_id"])
     cards = []
     for row, categories in zip(rows.itertuples(), shown, strict=True):
-        picture = _photograph(a.first.name, *files.loc[row.image_id, ["path", "sha256", "exif"]])
-        card = {"image_id": row.image_id, "a": row.a, "b": row.b, "change": row.change, "categories": categories}
-        masks = [side.first.predictions.at[row.image_id, "mask"] for side in (a, b)]
-        overlays = [class_overlay(picture, decode_png(mask)) for mask in masks]
-        for key, image in zip(("photo", "a", "b"), (picture, *overlays), strict=True):
-            image.save(folder / f"images/{row.image_id}-{key}.webp", quality=_QUALITY)
-        cards.append(card)
+        file = files.loc[row.image_id]
+        picture = _photograph(a.first.name, file["path"], file["sha256"], file["exif"])
+        picture.save(folder / f"images/{row.image_id}.webp", quality=_QUALITY)
+        cards.append(
+            {
+                "image_id": row.image_id,
+                "source_id": file["source_id"],
+                "file": Path(file["path"]).name,
+                "a": row.a,
+                "b": row.b,
+                "change": row.change,
+                "categories": categories,
+                "size": picture.size,
+                "layers": {name: _layers(side.first, row.image_id) for name, side in (("a", a), ("b", b))},
+            }
+        )
     return cards
+
+
+def _layers(run: RunOf, image_id: int) -> dict[str, str]:
+    """Labels and prediction of an image as grey PNGs of the run's classes."""
+    mask = run.predictions.at[image_id, "mask"]
+    size = decode_png(mask).shape[0]
+    own = run.instances[run.instances["image_id"] == image_id]
+    labels = np.zeros((size, size), np.uint8)
+    if len(own):
+        height, width = own.iloc[0][["height", "width"]]
+        labels = run.taxonomy.class_of_id[compose_mask(own, height, width, run.crowd, size)]
+    return {"labels": data_url(encode_png(labels)), "predicted": data_url(mask)}
 
 
 def _categories(run: RunOf, image_ids: pd.Series) -> list[list[str]]:

@@ -22,6 +22,8 @@ from segscope.params import Data
 from segscope.report.findings import Findings
 from segscope.report.objects import ERROR_KINDS, OUTCOMES, found_rows
 from segscope.report.pictures import ERRORS
+from segscope.sources.ids import own_id
+from segscope.taxonomy import Taxonomy
 
 HEAVY = {1: "person-heavy", 0: "vehicle-heavy", -1: "neither"}
 MOST_LISTED = 200  # pairs of copies, and groups of near ones
@@ -71,7 +73,7 @@ def run_content(findings: Findings, points: pd.DataFrame, counts: pd.DataFrame) 
         "id": findings.run_id,
         "imageSize": params.data.image_size,
         "classes": [
-            {"name": name, "of": list(of), "color": class_color(k)}
+            {"name": name, "of": list(of), "color": class_color(k), "category": _only_category(taxonomy, name)}
             for k, (name, of) in enumerate(taxonomy.classes.items(), start=1)
         ],
         "errors": ERRORS,
@@ -107,6 +109,15 @@ def run_content(findings: Findings, points: pd.DataFrame, counts: pd.DataFrame) 
         "copies": _copies(findings, at),
         "skipped": findings.skipped.groupby(["split", "reason"]).size().rename("n").reset_index().to_dict("records"),
     }
+
+
+def _only_category(taxonomy: Taxonomy, name: str) -> dict[str, Any] | None:
+    """The source's own id and the name of the category that a class is, None of a class of several."""
+    ids = taxonomy.category_ids[name]
+    if len(ids) != 1:
+        return None
+    row = taxonomy.categories.set_index("category_id").loc[ids[0]]
+    return {"id": own_id(row["source_id"]), "name": row["name"]}
 
 
 def folder_of(data: Data) -> str:

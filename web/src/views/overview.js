@@ -1,13 +1,13 @@
 // How good is it, and what to look at first?
 
 import { base, isVal, load, measure, n, run, trusted } from "../data.js";
-import { h, link } from "../dom.js";
+import { copyButton, h, link } from "../dom.js";
 import { curves, interval, reliability } from "../charts.js";
 import { findingCard, findings } from "../findings.js";
 import { capital, fixed, percent, plural, range, isolated } from "../format.js";
 import { imageButton } from "../grid.js";
 import { closeUp } from "../images.js";
-import { classKey, copyButton, figure, heading, intervalText, selects, whenLoaded } from "../parts.js";
+import { classKey, figure, heading, intervalText, selects, whenLoaded } from "../parts.js";
 import { block, cell, rowHead, table } from "../tables.js";
 import { swatch } from "../swatch.js";
 import { ordered } from "../stats.js";

@@ -1,12 +1,24 @@
 // Is this label wrong? One large suspect, its evidence, and three keys.
 
-import { columnNow, load, measure, placeOf, run } from "../data.js";
-import { button, h, icon, isElsewhere, say, setStyle, replace } from "../dom.js";
+import { columnNow, fileOf, load, measure, pathOf, placeOf, run } from "../data.js";
+import { button, copyButton, h, icon, isElsewhere, say, setStyle, replace } from "../dom.js";
 import { meter } from "../charts.js";
 import { save } from "../exports.js";
 import { fixed, percent } from "../format.js";
 import { boxOver, missing, thumb } from "../images.js";
-import { excludeYaml, kept, markOf, marksJson, nameOf, readMarks, setMark, tally, undo } from "../marks.js";
+import {
+  categoryFor,
+  correctionsJson,
+  excludeYaml,
+  kept,
+  markOf,
+  marksJson,
+  nameOf,
+  readMarks,
+  setMark,
+  tally,
+  undo,
+} from "../marks.js";
 import { empty, failed } from "../parts.js";
 import { openImage, setState, state } from "../store.js";
 
@@ -15,6 +27,14 @@ const MARKS = /** @type {const} */ ([
   ["K", "Keep", "k"],
   ["U", "Unsure", "u"],
 ]);
+const CORRECTIONS = /** @type {const} */ ([
+  ["C", "Correct", "c"],
+  ["N", "No object", "n"],
+]);
+const WORDS = Object.fromEntries([...MARKS, ...CORRECTIONS].map(([letter, text]) => [letter, text]));
+/** Whether a mark can be of a suspect. */
+const applies = (letter, suspect) =>
+  letter === "C" ? categoryFor(suspect) !== null : letter !== "N" || suspect.annotation_id !== null;
 
 export const title = "Review";
 
@@ -49,6 +69,7 @@ export function mount(root) {
     const progress = h("div.prog");
     const big = h("div.big");
     const decide = h("div.decide");
+    const correct = h("div.correct", { role: "group", "aria-label": "Correct the label" });
     const why = h("aside.why", { "aria-label": "Evidence" });
     const input = h("input.vh", {
       type: "file",
@@ -59,7 +80,7 @@ export function mount(root) {
       onchange: readFile,
     });
     queue.append(filters, items);
-    root.append(queue, h("div.work", {}, progress, big, decide, input), why);
+    root.append(queue, h("div.work", {}, progress, big, correct, decide, input), why);
 
     const shown = () => suspects.map((_, k) => k).filter((k) => !state.kind || suspects[k].kind === state.kind);
     const at = () => (shown().includes(state.suspect) ? state.suspect : (shown()[0] ?? 0));
@@ -71,8 +92,9 @@ export function mount(root) {
     }
     function mark(letter) {
       const k = at();
+      if (!applies(letter, suspects[k])) return;
       setMark(suspects[k], letter);
-      say(`${MARKS.find(([key]) => key === letter)?.[1]}: image ${suspects[k].image_id}; ${left()} left`);
+      say(`${WORDS[letter]}: image ${suspects[k].image_id}; ${left()} left`);
       const rows = shown();
       const here = rows.indexOf(k);
       const open = [...rows.slice(here + 1), ...rows.slice(0, here)].find((other) => !markOf(suspects[other]));
@@ -151,9 +173,14 @@ export function mount(root) {
       const total = Object.values(run.suspects).reduce((a, b) => a + b, 0);
       const bar = h(
         "div.pbar",
-        { role: "img", "aria-label": `${done.E + done.K + done.U} of ${suspects.length} reviewed` },
+        {
+          role: "img",
+          "aria-label": `${Object.values(done).reduce((a, b) => a + b, 0)} of ${suspects.length} reviewed`,
+        },
         [
           ["E", "--worse"],
+          ["C", "--accent"],
+          ["N", "--warn"],
           ["K", "--better"],
           ["U", "--ink-3"],
         ].map(([letter, tone]) => {
@@ -168,16 +195,26 @@ export function mount(root) {
           "div.t",
           {},
           h("h2.num", {}, `${rows.indexOf(at()) + 1} of ${rows.length}`),
-          h("span.soft.num", { id: "marks-count" }, `${done.E} excluded, ${done.K} kept, ${done.U} unsure`),
+          h(
+            "span.soft.num",
+            { id: "marks-count" },
+            `${done.E} excluded, ${done.K} kept, ${done.U} unsure${done.C + done.N ? `, ${done.C + done.N} corrected` : ""}`,
+          ),
           h("span.right"),
           button([icon("load"), "Import"], () => input.click(), {
             class: "s",
-            title: "marks.json or exclude.yaml of this run",
+            title: "marks.json, exclude.yaml or corrections.json of this run",
           }),
           button("marks.json", () => save(marksJson(), "marks.json", "application/json"), {
             class: "s",
             id: "export-json",
             title: "All marks, to go on elsewhere",
+          }),
+          button("corrections.json", () => save(correctionsJson(suspects), "corrections.json", "application/json"), {
+            class: "s",
+            id: "export-corrections",
+            title: "A COCO file of what was corrected: put it where data.corrections says, and run again",
+            ...(done.C + done.N === 0 && { disabled: true }),
           }),
           button(
             [icon("save"), "exclude.yaml"],
@@ -232,6 +269,21 @@ export function mount(root) {
         ),
         button([icon("undo"), h("kbd", {}, "Z")], takeBack, { "aria-label": "Undo", data: { mark: "Z" } }),
       );
+      const suspect = suspects[at()];
+      const texts = { C: `It is ${suspect.suggested}`, N: `No ${suspect.labelled}: remove it` };
+      replace(
+        correct,
+        CORRECTIONS.filter(([letter]) => applies(letter, suspect)).map(([letter, , kind]) =>
+          button([h("span", {}, texts[letter]), h("kbd", {}, letter)], () => mark(letter), {
+            class: kind,
+            title: texts[letter],
+            "aria-pressed": String(now === letter),
+            "aria-keyshortcuts": letter,
+            data: { mark: letter },
+          }),
+        ),
+      );
+      correct.hidden = !correct.children.length;
     }
 
     // ---- the evidence ----
@@ -291,7 +343,8 @@ export function mount(root) {
           h(
             "p.soft.num",
             {},
-            `${suspect.image_id}${suspect.annotation_id === null ? "" : `, annotation ${suspect.annotation_id}`}${place === undefined ? "" : ` · loss ${fixed(columnNow("loss")?.values[place], 2)}`}`,
+            `${place === undefined ? "" : `${fileOf(place)} · `}${suspect.image_id}${suspect.annotation_id === null ? "" : `, annotation ${suspect.annotation_id}`}${place === undefined ? "" : ` · loss ${fixed(columnNow("loss")?.values[place], 2)}`}`,
+            place === undefined ? "" : copyButton(pathOf(place), "Copy the image's path"),
           ),
           suspect.outcome
             ? h(
@@ -331,6 +384,10 @@ export function mount(root) {
             h("code", {}, "exclude.yaml"),
             " where ",
             h("code", {}, "data.exclude"),
+            " says and ",
+            h("code", {}, "corrections.json"),
+            " where ",
+            h("code", {}, "data.corrections"),
             " says, and run ",
             h("code", {}, "dvc repro"),
             ".",
@@ -345,7 +402,8 @@ export function mount(root) {
             "dl.facts",
             {},
             [
-              ["E K U", "decide and go on"],
+              ["E K U", "leave it out, keep it, unsure; and go on"],
+              ["C N", "it is what is suggested; it is no object"],
               ["Z", "undo the last"],
               ["↑ ↓", "move in the queue"],
               ["Space", "hold to hide the outlines"],
@@ -373,7 +431,7 @@ export function mount(root) {
     function onkey(event) {
       if (isElsewhere(event)) return;
       const letter = event.key.toUpperCase();
-      if (MARKS.some(([key]) => key === letter)) mark(letter);
+      if (letter in WORDS) mark(letter);
       else if (letter === "Z") takeBack();
       else if (event.key === "ArrowDown") go(1);
       else if (event.key === "ArrowUp") go(-1);

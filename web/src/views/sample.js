@@ -1,12 +1,12 @@
 // What went wrong here? One image under its layers, its scores among all, what is suspect, what is like it.
 
 import { base, clusterName, fileOf, isVal, levelOf, pathOf, run, sourceIdOf } from "../data.js";
-import { button, h, icon, isElsewhere, link, replace, segments } from "../dom.js";
+import { button, copyButton, h, icon, isElsewhere, link, replace, segments } from "../dom.js";
 import { clusterColor } from "../color.js";
 import { imageButton } from "../grid.js";
 import { boxOver, layer, layersOf, nearest, photograph } from "../images.js";
 import { inspect, objectsOf } from "../inspector.js";
-import { copyButton, failed, whenLoaded } from "../parts.js";
+import { failed, whenLoaded } from "../parts.js";
 import { ordered } from "../stats.js";
 import { rowsWhere, select, setState, state, toggle } from "../store.js";
 import { swatch } from "../swatch.js";
