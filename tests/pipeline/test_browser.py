@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from browser import violations
+from firefox import firefox
 from playwright.sync_api import expect
 from scipy import stats
 
@@ -19,7 +20,8 @@ def tables(finished):
     """The run's artefacts, by their names; predictions and what is by image by image_id."""
     names = ("embeddings", "predictions", "insights", "objects", "clusters", "groups", "samples", "neighbors")
     found = {name: pd.read_parquet(finished / "artifacts" / f"{name}.parquet") for name in names}
-    for name in ("predictions", "clusters", "groups", "samples"):
+    found["index"] = pd.read_parquet(finished / "data" / "index.parquet")
+    for name in ("predictions", "clusters", "groups", "samples", "index"):
         found[name] = found[name].set_index("image_id")
     return found
 
@@ -53,6 +55,59 @@ def test_every_view_opens_from_the_rail_and_the_first_says_how_good_the_model_is
         page.keyboard.press("Enter")
         assert page.locator("main").evaluate("main => main === document.activeElement")
         page.wait_for_selector("#view-confusion")
+        # All views on paper: what is on the page when the browser is asked to print.
+        page.evaluate(
+            """() => {
+              window.print = () => {
+                window.paper = [...document.querySelectorAll(".printed h1")].map((title) => title.textContent);
+              };
+            }"""
+        )
+        page.click("#print-all")
+        page.wait_for_function("window.paper")
+        assert [title.lower() for title in page.evaluate("window.paper")] == list(VIEWS)
+        page.wait_for_selector("#view-confusion:not(.printed)")
+        page.emulate_media(media="print")
+        expect(page.locator("#rail")).to_be_hidden()
+        expect(page.locator("#confusion-classes")).to_be_visible()
+
+
+def test_every_view_is_drawn_in_firefox(finished, tables):
+    worst = int(tables["predictions"].query("split == 'val'")["loss"].idxmax())
+    with firefox() as browser:
+        browser.open(finished / "reports" / "index.html")
+        for view in (*VIEWS, f"image/{worst}"):
+            drawn = browser.run(
+                """const [view] = a;
+                location.hash = view;
+                const pause = () => new Promise((go) => setTimeout(go, 60));
+                const root = () => document.getElementById(`view-${view.split("/")[0]}`);
+                do await pause(); while (!root() || root().querySelector("[aria-busy=true]"));
+                const painted = (canvas) => {
+                  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+                  return data.some((value) => value > 0);
+                };
+                if (view.startsWith("image")) while (root().querySelectorAll(".shot canvas").length < 4) await pause();
+                return {
+                  title: root().querySelector("h1").innerText || root().querySelector("h1").textContent,
+                  failed: [...document.querySelectorAll("[role=alert]")].map((each) => each.textContent),
+                  canvases: [...root().querySelectorAll(".mapbox canvas:first-child, .shot canvas")].map(painted),
+                  wide: document.documentElement.scrollWidth > innerWidth,
+                }""",
+                view,
+            )
+            assert drawn["title"].lower() == (f"image {worst}" if view.startswith("image") else view)
+            assert drawn["failed"] == []
+            assert any(drawn["canvases"]) or view not in ("explore", f"image/{worst}"), view
+            assert not drawn["wide"], view
+        found = browser.run(
+            """document.getElementById("find").value = "`count.person` >= 1";
+            document.querySelector(".find").requestSubmit();
+            while (document.getElementById("bar").hidden) await new Promise((go) => setTimeout(go, 30));
+            return document.querySelector("#bar b").innerText"""
+        )
+        assert found == f"{(tables['samples']['count.person'] >= 1).sum()} images selected"
+        assert browser.errors() == []
 
 
 def test_filters_selection_image_and_link_tell_one_story(finished, tables, open_report):
@@ -85,6 +140,16 @@ def test_filters_selection_image_and_link_tell_one_story(finished, tables, open_
         page.click("#grid .thumb >> nth=0")
         expect(page.locator("#sample-title")).to_have_text(f"Image {worst}")
         assert page.inner_text("[data-score=loss]") == f"{val['loss'].max():.3f}"
+        path, source_id = tables["index"].loc[worst, ["path", "source_id"]]
+        assert page.inner_text("#sample-file") == Path(path).name
+        assert page.inner_text("#sample-names").split("\n")[1::2][:2] == [path, source_id]
+        settle(page)
+        for name, value in (("brightness", "brightness"), ("share.background", "share.background")):
+            known = tables["samples"][value]
+            shown = page.locator(f"#sample-metadata [data-column='{name}']")
+            assert float(shown.inner_text()) == pytest.approx(known[worst], rel=0.01)
+            below = 100 * (known < known[worst]).mean()
+            assert shown.locator(".p").get_attribute("title") == f"more than in {int(below + 1e-9)} % of the images"
         page.wait_for_selector(".shot canvas")
         assert page.locator(".shot").count() == 4
         settle(page)
@@ -213,6 +278,13 @@ def test_the_keyboard_does_it_all(finished, tables, open_report):
         page.fill("#find", "nothing_such > 1")
         page.press("#find", "Enter")
         expect(page.locator(".found-none")).to_have_text("there is no column “nothing_such”")
+        name = Path(tables["index"].loc[samples.index[5], "path"]).name
+        page.fill("#find", name)
+        page.press("#find", "Enter")
+        expect(page.locator("#sample-title")).to_have_text(f"Image {samples.index[5]}")
+        page.fill("#find", "sample/val")
+        page.press("#find", "Enter")
+        expect(page.locator("#bar b >> nth=0")).to_have_text(f"{(samples['split'] == 'val').sum()} images selected")
         page.fill("#find", str(samples.index[3]))
         page.press("#find", "Enter")
         expect(page.locator("#sample-title")).to_have_text(f"Image {samples.index[3]}")
@@ -308,6 +380,15 @@ def test_a_selection_and_a_chart_are_saved(finished, tables, open_report):
         history = list(csv.reader(io.StringIO(saved("#ov-made [data-save=csv] >> nth=0").decode())))
         training = pd.read_csv(finished / "artifacts" / "training" / "history.csv")
         assert [float(row[1]) for row in history[1:]] == pytest.approx(training["val_loss"].tolist())
+        page.click("#ov-made .saves summary >> nth=0")
+        page.click("#ov-made [data-save=data] >> nth=0")
+        rows = page.locator("#chart-data tbody tr")
+        expect(rows).to_have_count(len(training))
+        last = rows.last.locator("td").nth(1).inner_text()
+        assert float(last) == pytest.approx(training["val_loss"].iloc[-1], rel=0.01)
+        assert not violations(page)
+        page.keyboard.press("Escape")
+        expect(page.locator("#chart-data")).to_have_count(0)
         page.click("#ov-made .saves summary >> nth=0")
         assert saved("#ov-made [data-save=svg] >> nth=0").startswith(b"<svg")
         page.click("#ov-made .saves summary >> nth=0")

@@ -531,10 +531,76 @@ def test_a_missing_file_is_named_in_its_place(report, open_report):
         assert "data/objects.js cannot be loaded" in page.inner_text("#object-list")
         go(page, "image/1")
         expect(page.locator(".shot >> nth=0")).to_contain_text("the report has no photograph of this image")
-    (folder / "thumbs" / "00000.webp").unlink()
+    for file in ("thumbs/00000.webp", "crops/0.webp", "data/suspects.js", "data/bins.js", "data/neighbors.js"):
+        (folder / file).unlink()
+    for name in ("columns", "rows"):
+        shutil.rmtree(folder / "data" / name)
+    for name in ("layers", "attention"):
+        shutil.rmtree(folder / name)
+    lost = {
+        "overview": "data/suspects.js",
+        "clusters": "no attention/cluster-0",
+        "review": "data/suspects.js",
+        "performance": "data/bins.js",
+        "confusion": "no attention/support-1",
+        "image/1": "layers/00000.js",
+        "explore": "thumbs/00000.webp",
+        "duplicates": "thumbs/00000.webp",
+    }
+    with open_report(folder, allowed="ERR_FILE_NOT_FOUND") as page:
+        for view, text in lost.items():
+            go(page, view)
+            expect(page.locator("main")).to_contain_text(text)
+            if view == "image/1":
+                expect(page.locator("#sample-metadata")).to_contain_text("data/rows/00000.js cannot be loaded")
+                expect(page.locator(".like")).to_contain_text("data/neighbors.js cannot be loaded")
+        go(page, "explore")
+        page.select_option("#color-by", "brightness")
+        expect(page.locator("#lost [role=alert]")).to_contain_text("data/columns/")
+        go(page, "overview")
+        expect(page.locator("#lost")).to_have_count(0)
     with open_report(folder, fragment="#explore", allowed="ERR_FILE_NOT_FOUND") as page:
         expect(page.locator("#grid .pic.missing")).to_have_count(2)
         assert "thumbs/00000.webp" in page.inner_text("#grid")
+
+
+def test_without_its_data_the_page_says_what_is_missing(report, open_report):
+    _, folder = report
+    (folder / "data" / "base.js").unlink()
+    with open_report(folder, allowed="ERR_FILE_NOT_FOUND", ready=".lede:has-text('cannot be loaded')") as page:
+        assert page.inner_text(".lede") == "data/base.js cannot be loaded: is it still beside this page?"
+
+
+def test_images_that_are_all_alike_and_without_truth(findings, tmp_path, open_report):
+    """Nothing differs between them, and nothing is labelled: no scale has a length, no class an IoU."""
+    samples = findings.samples.assign(brightness=7.0, n_instances=0, is_gray=False, dominant="none")
+    scores = findings.scores.assign(loss=0.5, **{f"iou.{HOSTILE}": np.nan})
+    none = {name: getattr(findings, name)[:0] for name in ("instances", "objects", "label_issues", "insights")}
+    alike = replace(
+        findings,
+        samples=samples,
+        scores=scores,
+        predictions=findings.predictions.assign(loss=0.5, counts=[[1024, 0, 0, 0, 0, 0]] * 2),
+        embeddings=findings.embeddings.assign(x=1.0, y=1.0),
+        clusters=findings.clusters.assign(cluster=-1),
+        profiles=findings.profiles[:0],
+        heatmaps=findings.heatmaps[:0],
+        confusion=findings.confusion[:0],
+        measures=Measures(measure_table(of_split("val", [Measure("images", 2), Measure("loss", 0.5)]))),
+        **none,
+    )
+    write_report(alike, tmp_path / "report")
+    with open_report(tmp_path / "report") as page:
+        for view in (*VIEWS, "image/2"):
+            go(page, view)
+            assert not re.search(r"NaN|undefined|Infinity", page.inner_text("main")), view
+        page.wait_for_selector(".shot canvas")
+        assert "rank 1 of 2" in page.locator(".rank svg").first.get_attribute("aria-label")
+        expect(page.locator(".rank")).to_contain_text("not in the image")
+        go(page, "explore")
+        page.fill("#find", "loss == 0.5")
+        page.press("#find", "Enter")
+        expect(page.locator("#bar b >> nth=0")).to_have_text("2 images selected")
 
 
 def test_the_scripts_are_what_their_sources_give():

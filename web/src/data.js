@@ -20,6 +20,9 @@ const columns = new Map();
  * @typedef {Meta & {values: any, levels?: string[]}} Column
  */
 
+/** A file beside the page is not there. */
+export class LoadError extends Error {}
+
 /** The content of NAME.js. @param {string} name @returns {Promise<any>} */
 export function load(name) {
   const known = loading.get(name);
@@ -29,7 +32,7 @@ export function load(name) {
     resolve = resolved;
     const script = document.createElement("script");
     script.src = `${name}.js`;
-    script.onerror = () => reject(new Error(`${name}.js cannot be loaded: is it still beside this page?`));
+    script.onerror = () => reject(new LoadError(`${name}.js cannot be loaded: is it still beside this page?`));
     script.onload = () => script.remove();
     document.head.append(script);
   });

@@ -127,13 +127,15 @@ export async function byColumn(
         )
       : 1;
   const own = bins[`${name}|${metric}`] ?? [];
-  const means = own.map((bin) => fixed(bin.mean, 2)).join(", ");
+  const finding = own.length
+    ? `, from ${fixed(own[0].mean, 2)} where it is least to ${fixed(own[own.length - 1].mean, 2)} where it is most`
+    : ", of too few images for means";
   const made = scatter({
     points: thinned(rows).map((i) => [Number(of.values[i]), score.values[i], i]),
     bins: own,
     x,
     y: [0, top || 1],
-    label: `${label ?? `${scoreLabel(metric)} by ${of.label}`}; means of bins ${means || "unknown"}`,
+    label: `${label ?? `${scoreLabel(metric)} by ${of.label}`}${finding}`,
     xLabel: axes ? of.label : "",
     yLabel: axes ? scoreLabel(metric) : "",
     shade: shade ? (shade.sign.startsWith(">") ? [shade.value, x[1]] : [x[0], shade.value]) : null,

@@ -34,8 +34,8 @@ const GO = {
   d: "duplicates",
 };
 
-/** @param {Array<{name: string, title: string, count?: number}>} views */
-export function makeFrame(views) {
+/** @param {Array<{name: string, title: string, count?: number}>} views @param {() => void} printAll */
+export function makeFrame(views, printAll) {
   const counts = Object.fromEntries(views.map((view) => [view.name, view.count]));
   const item = (view) =>
     h(
@@ -46,7 +46,7 @@ export function makeFrame(views) {
       h("em.num", {}, counts[view.name] === undefined ? "" : String(counts[view.name])),
     );
   const rail = document.getElementById("rail");
-  replace(rail, ...views.map(item), foot());
+  replace(rail, ...views.map(item), foot(printAll));
   const tabs = h(
     "nav.tabs",
     { "aria-label": "Views" },
@@ -102,7 +102,14 @@ function facts() {
   );
 }
 
-const foot = () => h("div.foot", {}, h("a", { href: "licences.txt" }, "Licences"));
+const foot = (printAll) =>
+  h(
+    "div.foot",
+    {},
+    link("Print all views", printAll, { id: "print-all" }),
+    h("br"),
+    h("a", { href: "licences.txt" }, "Licences"),
+  );
 
 // ---- search ----
 function searchBox() {

@@ -38,7 +38,7 @@ export function imageButton(i, { queue, note, overlay = "", caption } = {}) {
           canvas.classList.add("at");
           picture.append(cover(canvas, i));
         },
-        () => {},
+        (error) => picture.append(h("span.tag.lost", { title: error.message }, `no ${overlay}`)),
       );
     };
   }

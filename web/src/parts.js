@@ -3,9 +3,10 @@
 import { run } from "./data.js";
 import { button, h, icon, replace } from "./dom.js";
 import { saveChart } from "./exports.js";
-import { fixed } from "./format.js";
+import { fixed, short } from "./format.js";
 import { select, setState } from "./store.js";
 import { swatch } from "./swatch.js";
+import { cell, table } from "./tables.js";
 
 /** The top of a reading view. @param {string} title @param {any} lede */
 export const heading = (title, lede, ...more) =>
@@ -41,8 +42,12 @@ export function saving(chart, name) {
   const menu = h(
     "details.menu.saves",
     {},
-    h("summary", { "aria-label": `Save the chart: ${name}`, title: "Save the chart" }, icon("save", 14)),
+    h("summary", { "aria-label": `Data and files of the chart: ${name}`, title: "Data and files" }, icon("save", 14)),
   );
+  const data = () => {
+    menu.removeAttribute("open");
+    showData(name, of().table);
+  };
   const item = (type) =>
     button(
       type.toUpperCase(),
@@ -53,9 +58,44 @@ export function saving(chart, name) {
       { class: "s", data: { save: type } },
     );
   menu.append(
-    h("div.drop", {}, of().table && item("csv"), !(of() instanceof HTMLCanvasElement) && item("svg"), item("png")),
+    h(
+      "div.drop",
+      {},
+      of().table && button("Data", data, { class: "s", data: { save: "data" }, "aria-haspopup": "dialog" }),
+      of().table && item("csv"),
+      !(of() instanceof HTMLCanvasElement) && item("svg"),
+      item("png"),
+    ),
   );
   return menu;
+}
+
+/** What a chart draws, as a table in a dialog. @param {string} name @param {any[][]} rows the first: the columns' names */
+function showData(name, [head, ...rows]) {
+  const dialog = h("dialog.data", { id: "chart-data", "aria-labelledby": "chart-data-title" });
+  const shown = (value) => (typeof value === "number" || value === null ? short(value) : String(value));
+  dialog.append(
+    h(
+      "header",
+      {},
+      h("h2", { id: "chart-data-title" }, name),
+      button(icon("close"), () => dialog.close(), { class: "icon quiet", "aria-label": "Close" }),
+    ),
+    table(
+      head.map((title, k) => ({ title, n: typeof rows[0]?.[k] === "number" })),
+      rows.map((row) =>
+        h(
+          "tr",
+          {},
+          row.map((value) => cell(shown(value), { n: typeof value === "number" })),
+        ),
+      ),
+      { label: `What the chart draws: ${name}` },
+    ),
+  );
+  dialog.addEventListener("close", () => dialog.remove());
+  document.body.append(dialog);
+  dialog.showModal();
 }
 
 /** What there is nothing of, and what to do about it. */

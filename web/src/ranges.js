@@ -4,7 +4,7 @@ import { column, columnNow, metaOf, run } from "./data.js";
 import { bars } from "./charts.js";
 import { h, picker, replace, setStyle } from "./dom.js";
 import { capital, short } from "./format.js";
-import { extent, histogram } from "./stats.js";
+import { extent, histogram, medianOf } from "./stats.js";
 import { setFilter, shownBut, state } from "./store.js";
 
 const BINS = 20;
@@ -140,7 +140,7 @@ function rangeFilter(name) {
   const shape = bars({
     all,
     kept,
-    label: `How ${of.label} is spread: ${short(whole[0])} to ${short(whole[1])}`,
+    label: `How ${of.label} is spread: ${short(whole[0])} to ${short(whole[1])}, of half of the images below ${short(medianOf(of))}`,
     tone: state.filters[name] ? "var(--accent)" : "var(--line-3)",
   });
   box.append(

@@ -1,7 +1,7 @@
 // The report: loads the run, draws the view that the address names.
 
 import { readAddress, writeAddress } from "./address.js";
-import { base, fileOf, listen, loadRun, n, run } from "./data.js";
+import { base, fileOf, LoadError, listen, loadRun, n, run } from "./data.js";
 import { h, replace } from "./dom.js";
 import { makeFrame } from "./frame.js";
 import { openMarks } from "./marks.js";
@@ -66,8 +66,47 @@ function follow(event) {
   else setState({ view, sub });
 }
 
+/** A file that is not there, and that no part of a view asked for, is told above the view; other errors are errors. */
+function tellLost(event) {
+  if (!(event.reason instanceof LoadError)) return;
+  event.preventDefault();
+  const told = h("div", { id: "lost" }, failed(event.reason));
+  document.getElementById("lost")?.remove();
+  main.prepend(told);
+}
+
+/** Draw every view, wait until all of it is there, and print. */
+async function printAll() {
+  view?.unmount?.();
+  const roots = Object.keys(VIEWS).map((name) => h("div.printed", { id: `view-${name}` }));
+  replace(main, roots);
+  const views = Object.values(VIEWS).map((of, k) => of.mount(roots[k]));
+  document.documentElement.dataset.page = "print";
+  showPictures();
+  await settled();
+  window.print();
+  for (const each of views) each.unmount?.();
+  current = "";
+  show(new Set(["view"]));
+}
+
+/** Pictures are loaded as they come near the screen; paper has no screen. */
+function showPictures() {
+  for (const each of main.querySelectorAll(".pic")) /** @type {any} */ (each).fill?.();
+  for (const each of main.querySelectorAll("img")) each.loading = "eager";
+}
+
+async function settled() {
+  do await new Promise((go) => setTimeout(go, 200));
+  while (main.querySelector("[aria-busy=true]"));
+  showPictures();
+  await Promise.all([...main.querySelectorAll("img")].map((each) => each.decode().catch(() => {})));
+}
+
 async function start() {
   listen();
+  window.addEventListener("unhandledrejection", tellLost);
+  window.addEventListener("beforeprint", showPictures);
   try {
     await loadRun();
   } catch (error) {
@@ -84,7 +123,10 @@ async function start() {
     performance: run.insights.length,
     duplicates: copies.found + copies.grouped,
   };
-  const frame = makeFrame(Object.entries(VIEWS).map(([name, { title }]) => ({ name, title, count: counts[name] })));
+  const frame = makeFrame(
+    Object.entries(VIEWS).map(([name, { title }]) => ({ name, title, count: counts[name] })),
+    printAll,
+  );
   subscribe((changed) => {
     frame(changed);
     show(changed);

@@ -134,6 +134,21 @@ export function histogram(values, range, bins, among = (_i) => true) {
   return counts;
 }
 
+/** @type {WeakMap<any, number>} */
+const medians = new WeakMap();
+/** The median of a column's known values, found once. @param {{values: ArrayLike<number>}} column */
+export function medianOf({ values }) {
+  let known = medians.get(values);
+  if (known === undefined) {
+    const sorted = Float64Array.from(values)
+      .filter((value) => !Number.isNaN(value))
+      .sort();
+    known = sorted[sorted.length >> 1] ?? NaN;
+    medians.set(values, known);
+  }
+  return known;
+}
+
 /** The places of the images in the order of a column, the greatest first; unknown ones last. */
 export function ordered(rows, values, descending = true) {
   const sign = descending ? -1 : 1;

@@ -252,8 +252,16 @@ function filterWords(name, filter) {
   return filter.low !== undefined ? `${label} ≥ ${short(filter.low)}` : `${label} ≤ ${short(filter.high ?? NaN)}`;
 }
 
-const mapLabel = () =>
-  `Map of ${n} images in ${run.clusters.length} clusters; near points look alike to the model. The legend and the list of images hold the same for the keyboard.`;
+/** What the map shows, in words. */
+function mapLabel() {
+  const none = measure("unclustered", "");
+  const purity = measure("neighbor_purity", "all");
+  const chance = measure("chance.neighbor_purity", "all");
+  const alike = purity
+    ? `; ${percent(purity.value)} of neighbours share the dominant super-category, by chance ${percent(chance?.value)}`
+    : "";
+  return `Map of ${n} images in ${run.clusters.length} clusters${none ? `, ${percent(none.value)} of them in none` : ""}${alike}. The legend and the list of images hold the same for the keyboard.`;
+}
 
 /** What is known of the map as a whole. */
 function note() {

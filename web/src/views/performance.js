@@ -5,10 +5,10 @@ import { h, picker, replace } from "../dom.js";
 import { bars, difference } from "../charts.js";
 import { byColumn, claim, findings, queryWords, scoreLabel } from "../findings.js";
 import { capital, fixed, percent, short, signed } from "../format.js";
-import { heading, intervalText, saving, selects, whenLoaded } from "../parts.js";
+import { empty, heading, intervalText, saving, selects, whenLoaded } from "../parts.js";
 import { block, cell, rowHead, table } from "../tables.js";
 import { quoted } from "../query.js";
-import { extent, histogram } from "../stats.js";
+import { extent, histogram, medianOf } from "../stats.js";
 import { rowsWhere, select, setState, state } from "../store.js";
 import { column } from "../data.js";
 
@@ -34,6 +34,10 @@ export function mount(root) {
 
   function drawDash() {
     const [fixedColumns, free, choices] = dashColumns();
+    if (!free) {
+      replace(dash, empty("In no column of numbers do the images differ: there is nothing to compare scores with."));
+      return;
+    }
     const scores = run.scores.slice(0, 4);
     dash.style.setProperty("--across", String(fixedColumns.length + 1));
     replace(
@@ -120,7 +124,7 @@ function numbers(of) {
       kept: [],
       width: 192,
       height: 24,
-      label: `${of.label}: ${short(whole[0])} to ${short(whole[1])}`,
+      label: `${of.label}: ${short(whole[0])} to ${short(whole[1])}, of half of the images below ${short(medianOf(of))}`,
     }),
     h("div.scale", {}, h("span", {}, short(whole[0])), h("span", {}, short(whole[1]))),
   ];
