@@ -26,11 +26,21 @@ export function s(tag, props = {}, ...children) {
   return fill(document.createElementNS(SVG, name), classes, props, children);
 }
 
+/** @type {(error: Error) => void} */
+let tell = (error) => {
+  throw error;
+};
+/** Tell what goes wrong after a click has been answered. A page from disk is not told of rejections by its browser. */
+export const onFailure = (to) => (tell = to);
+function watched(result) {
+  if (result instanceof Promise) result.catch(tell);
+}
+
 function fill(element, classes, props, children) {
   if (classes.length) element.setAttribute("class", classes.join(" "));
   for (const [key, value] of Object.entries(props ?? {})) {
     if (value === null || value === undefined || value === false) continue;
-    if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
+    if (key.startsWith("on")) element.addEventListener(key.slice(2), (event) => watched(value(event)));
     else if (key === "style") setStyle(element, value);
     else if (key === "data") Object.assign(element.dataset, value);
     else if (key === "class") element.classList.add(...value.split(" ").filter(Boolean));

@@ -113,7 +113,7 @@ function rangeFilter(name) {
       ...(next.low > whole[0] && { low: next.low }),
       ...(next.high < whole[1] && { high: next.high }),
     };
-    setFilter(name, Object.keys(clipped).length ? clipped : null);
+    return setFilter(name, Object.keys(clipped).length ? clipped : null);
   };
   const slider = (end, value) =>
     knob({

@@ -2,7 +2,7 @@
 
 import { readAddress, writeAddress } from "./address.js";
 import { base, fileOf, LoadError, listen, loadRun, n, run } from "./data.js";
-import { h, replace } from "./dom.js";
+import { h, onFailure, replace } from "./dom.js";
 import { makeFrame } from "./frame.js";
 import { openMarks } from "./marks.js";
 import { failed } from "./parts.js";
@@ -67,10 +67,9 @@ function follow(event) {
 }
 
 /** A file that is not there, and that no part of a view asked for, is told above the view; other errors are errors. */
-function tellLost(event) {
-  if (!(event.reason instanceof LoadError)) return;
-  event.preventDefault();
-  const told = h("div", { id: "lost" }, failed(event.reason));
+function tellLost(error) {
+  if (!(error instanceof LoadError)) throw error;
+  const told = h("div", { id: "lost" }, failed(error));
   document.getElementById("lost")?.remove();
   main.prepend(told);
 }
@@ -105,7 +104,7 @@ async function settled() {
 
 async function start() {
   listen();
-  window.addEventListener("unhandledrejection", tellLost);
+  onFailure(tellLost);
   window.addEventListener("beforeprint", showPictures);
   try {
     await loadRun();

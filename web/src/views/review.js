@@ -195,11 +195,6 @@ export function mount(root) {
           "div.t",
           {},
           h("h2.num", {}, `${rows.indexOf(at()) + 1} of ${rows.length}`),
-          h(
-            "span.soft.num",
-            { id: "marks-count" },
-            `${done.E} excluded, ${done.K} kept, ${done.U} unsure${done.C + done.N ? `, ${done.C + done.N} corrected` : ""}`,
-          ),
           h("span.right"),
           button([icon("load"), "Import"], () => input.click(), {
             class: "s",
@@ -224,12 +219,21 @@ export function mount(root) {
         ),
         bar,
         h(
-          "p.soft.saved",
-          { role: "status", id: "saved" },
-          message ||
-            (total > suspects.length
-              ? `Of ${total} suspects those of the highest scores, of near copies the first. `
-              : "") + (kept ? "Saved in this browser" : "This browser keeps nothing: export before you close"),
+          "div.told",
+          {},
+          h(
+            "span.soft.num",
+            { id: "marks-count" },
+            `${done.E} excluded, ${done.K} kept, ${done.U} unsure${done.C + done.N ? `, ${done.C + done.N} corrected` : ""}`,
+          ),
+          h(
+            "p.soft.saved",
+            { role: "status", id: "saved" },
+            message ||
+              (total > suspects.length
+                ? `Of ${total} suspects those of the highest scores, of near copies the first. `
+                : "") + (kept ? "Saved in this browser" : "This browser keeps nothing: export before you close"),
+          ),
         ),
       );
     }
