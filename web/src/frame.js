@@ -107,7 +107,6 @@ const foot = (printAll) =>
     "div.foot",
     {},
     link("Print all views", printAll, { id: "print-all" }),
-    h("br"),
     h("a", { href: "licences.txt" }, "Licences"),
   );
 

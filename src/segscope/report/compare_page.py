@@ -45,7 +45,7 @@ def write_comparison(a: Side, b: Side, found: Comparison, folder: Path) -> None:
         "errors": ERRORS,
     }
     parts = {"improved": found.images[change > 0].head(SHOWN), "worse": found.images[change < 0].tail(SHOWN)[::-1]}
-    layers = {}
+    layers: dict[int, dict[str, Any]] = {}
     for name, rows in parts.items():
         content[name] = _cards(a, b, rows, folder)
         layers |= {card["image_id"]: card.pop("layers") for card in content[name]}
