@@ -70,6 +70,20 @@ def timed(page: Any, act: str) -> float:
     )
 
 
+def opened(page: Any, button: str) -> float:
+    """Milliseconds from a click on what opens an image to what is known of it standing there."""
+    return page.evaluate(
+        """(button) => new Promise((done) => {
+          const start = performance.now();
+          document.querySelector(button).click();
+          const look = () => document.querySelector("#sample-metadata:not([aria-busy]) dl.meta")
+            ? done(performance.now() - start) : requestAnimationFrame(look);
+          requestAnimationFrame(() => requestAnimationFrame(look));
+        })""",
+        button,
+    )
+
+
 def main() -> None:
     os.chdir(sys.argv[1])  # the index's paths are relative to it
     findings = read_findings(Run())
@@ -83,7 +97,7 @@ def main() -> None:
             index, data = (out / "index.html").stat().st_size, sum(f.stat().st_size for f in out.rglob("data/**/*.js"))
             print(f"{n} images: index.html {index / 1e3:.1f} kB, data {data / 1e6:.1f} MB")
             seconds: dict[str, list[float]] = {"overview": [], "explore": []}
-            selecting = []
+            selecting, opening = [], []
             for _ in range(REPEATS):
                 for view, taken in seconds.items():
                     missing = "ERR_FILE_NOT_FOUND"  # the pictures
@@ -100,8 +114,11 @@ def main() -> None:
                             page.fill("#find", query)
                             selecting.append(timed(page, "document.querySelector('.find').requestSubmit()"))
                             page.wait_for_selector("#unusual:not([aria-busy])")
+                        opening.append(opened(page, "#grid .thumb"))
+                        opening += [opened(page, "[aria-label='Next image']") for _ in range(SELECTIONS - 1)]
             for view, taken in seconds.items():
                 print(f"  {view}: usable after {np.median(taken):.1f} s (at most {max(taken):.1f})")
+            print(f"  an image opened: told in {np.median(opening):.0f} ms (at most {max(opening):.0f})")
             print(f"  a cluster selected: drawn in {np.median(selecting):.0f} ms (at most {max(selecting):.0f})")
 
 

@@ -44,7 +44,9 @@ def run(name: str, classes: dict[str, list[str]], counts: list, loss: list[float
     instances = instances_of([{"id": 7, "category_id": 1, "segmentation": [[0, 0, 20, 0, 20, 30, 0, 30]]}], 30, 40)
     instances = pd.concat([instances.assign(image_id=i) for i in ids], ignore_index=True)
     measures = Measures(MEASURES)
-    return RunOf(name, name, taxonomy, index, predictions, {}, groups, points, measures, "model 8", instances, "include")
+    return RunOf(
+        name, name, taxonomy, index, predictions, {}, groups, points, measures, "model 8", instances, "include"
+    )
 
 
 def compare(*sides: RunOf | list[RunOf]) -> Comparison:

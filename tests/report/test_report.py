@@ -23,6 +23,7 @@ from segscope.params import Data, Params, Report
 from segscope.report.findings import Findings
 from segscope.report.objects import ERROR_KINDS, cells, described, listed
 from segscope.report.page import write_report
+from segscope.sources.corrections import read_corrections
 from segscope.suspects.find import KINDS
 from segscope.taxonomy import Taxonomy
 
@@ -472,10 +473,10 @@ def test_many_classes_of_long_and_foreign_names_fit(findings, tmp_path, open_rep
             page.wait_for_selector(".shot canvas")
             assert page.evaluate("document.documentElement.scrollWidth") <= width
             if width == 1440:
-                corrected(page, tmp_path)
+                corrected(page, tmp_path, many)
 
 
-def corrected(page, folder: Path) -> None:
+def corrected(page, folder: Path, findings: Findings) -> None:
     """A suggestion that is accepted, and an object that is none, become the file that data.corrections reads."""
     go(page, "review")
     page.click("#queue [data-suspect='0']")
@@ -486,7 +487,7 @@ def corrected(page, folder: Path) -> None:
     page.keyboard.press("n")
     expect(page.locator("#marks-count")).to_contain_text("1 corrected")
     file = folder / "corrections.json"
-    for annotation, letter in (({"category_id": 1}, "C"), ({"removed": True}, "N")):
+    for category, letter in ((1, "C"), (None, "N")):
         page.click("#queue [data-suspect='0']")
         page.click(f"[data-mark={letter}]")
         with page.expect_download() as download:
@@ -494,8 +495,13 @@ def corrected(page, folder: Path) -> None:
         download.value.save_as(file)
         content = json.loads(file.read_text())
         assert content["info"]["segscope_source"] == "directory data/coco"
-        assert content["annotations"] == [{"id": 7, "image_id": 1} | annotation]
         assert content["images"] == [{"id": 1, "file_name": "1<b>.png"}]
+        source = findings.params.data.origin
+        images, _, edits, _ = read_corrections(file, source, findings.index, findings.taxonomy.categories)
+        assert images == []
+        assert edits.astype(object).where(edits.notna(), None).to_dict("records") == [
+            {"image_id": 1, "annotation_id": 7, "category_id": category}
+        ]
         page.keyboard.press("z")
         page.click("#queue [data-suspect='0']")
         page.click("[data-mark=K]")
