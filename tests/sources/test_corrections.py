@@ -25,6 +25,7 @@ INDEX = pd.DataFrame(
     }
 )
 CATEGORIES = pd.DataFrame({"category_id": [1, 3], "name": ["person", "car"], "supercategory": ["person", "vehicle"]})
+ODD = (b"null", b"[]", b"{}", b"1e999", b"NaN", b'"\xed\xa0\x80"', b"[" * 3000, b"-1", b'"x"', b"true", b'{"a": 1}')
 SMALL = encode_brush(np.ones((3, 3), bool))
 SQUARE = [[2, 2, 6, 2, 6, 6, 2, 6]]
 
@@ -193,3 +194,18 @@ def test_the_labelling_interface_quotes_its_labels():
     labels = ['a&"<', "b"]
     found = ElementTree.fromstring(labelling_config(labels))
     assert [[each.get("value") for each in kind] for kind in (found[1], found[2])] == [labels, labels]
+
+
+VALID = [
+    json.dumps(coco([{"id": 1, "file_name": "train/a.jpg"}], [full(1, 7, id=3)], SOURCE)).encode(),
+    json.dumps(coco([{"id": 1, "file_name": "train/a.jpg"}], [{"id": 5, "image_id": 1, "removed": True}])).encode(),
+    json.dumps([task([region("brushlabels", {"rle": SMALL, "brushlabels": ["car"]})])]).encode(),
+]
+
+
+@given(st.sampled_from(VALID), st.integers(0, 400), st.integers(0, 40), st.binary(max_size=20) | st.sampled_from(ODD))
+def test_a_damaged_file_is_read_or_an_error(tmp_path_factory, valid, start, length, put):
+    path = tmp_path_factory.getbasetemp() / "damaged.json"
+    path.write_bytes(valid[:start] + put + valid[start + length :])
+    with contextlib.suppress(SegscopeError):
+        read_corrections(path, SOURCE, INDEX, CATEGORIES)

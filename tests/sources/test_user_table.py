@@ -1,6 +1,11 @@
+import contextlib
+import io
+
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from segscope.errors import SegscopeError
 from segscope.sources.names import by_file_name
@@ -137,3 +142,22 @@ def test_parquet_keeps_its_types_and_lists_are_an_error(tmp_path):
 )
 def test_a_file_name_means_the_paths_that_end_with_it(name, places):
     assert by_file_name([name], INDEX["path"].tolist()) == [places]
+
+
+TABLE = pd.DataFrame({"file_name": INDEX["path"], "n": [1, 2, 3, 4], "kind": ["a", "b", "a", None]})
+
+
+@pytest.fixture(scope="module")
+def valid():
+    parquet = io.BytesIO()
+    TABLE.to_parquet(parquet)
+    return {"csv": TABLE.to_csv(index=False).encode(), "parquet": parquet.getvalue()}
+
+
+@given(st.sampled_from(["csv", "parquet"]), st.integers(0, 3000), st.integers(0, 40), st.binary(max_size=20))
+def test_a_damaged_table_is_read_or_an_error(tmp_path_factory, valid, kind, start, length, put):
+    path, text = tmp_path_factory.getbasetemp() / "damaged", valid[kind]
+    start %= len(text)
+    path.write_bytes(text[:start] + put + text[start + length :])
+    with contextlib.suppress(SegscopeError):
+        read_user_table(path, INDEX)
