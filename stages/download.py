@@ -24,6 +24,7 @@ from segscope.sources.subset import (
     separate_ids,
     source_measures,
     subset,
+    unseen_classes,
 )
 
 
@@ -37,6 +38,8 @@ def main(run: Run) -> None:
     source = sources.open_source(data, run.path("sample"))
     files = read_splits(source, data)
     coco, categories, notes = common_categories(separate_ids(files))
+    taxonomy = run.taxonomy_of(categories)
+    taxonomy.check()  # no output depends on it; but who misspelled a class wants to know at once
     for note in (*(note for split in coco.values() for note in split.notes), *notes):
         stage.warn(note)
     with listing(run.path("download_skipped")) as skipped:
@@ -59,6 +62,8 @@ def main(run: Run) -> None:
         skipped.append(left_out)
         require_splits(index, pd.concat(skipped))
     annotations = annotations_of(images, coco)
+    for line in unseen_classes(index, annotations, taxonomy, data.contains):
+        stage.warn(f"warning: {line}")
     run.write("truth", of_images(sources.read_truth(source.root), index))
     run.write("categories", categories)
     run.write("annotations", annotations)

@@ -14,6 +14,7 @@ from segscope.labels.exclusion import apply_exclusion, read_exclusion
 from segscope.labels.shards import write_shards
 from segscope.labels.totals import label_measures, require_enough, totals
 from segscope.run import Run
+from segscope.sources.categories import some
 from segscope.sources.corrections import read_corrections
 from segscope.sources.user_table import read_user_table
 
@@ -29,7 +30,7 @@ def main(run: Run) -> None:
     run.write("corrections", changed)
     index, annotations, excluded, unknown = apply_exclusion(exclusion, index, annotations)
     if unknown:
-        stage.warn(f"warning: {data.exclude} names {unknown} ids that this run does not have")
+        stage.warn(f"warning: {data.exclude} names {len(unknown)} ids that this run does not have: {some(unknown)}")
     user, notes = read_user_table(data.metadata, index)
     for note in (*said, line, *notes):
         stage.warn(note)

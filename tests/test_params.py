@@ -191,7 +191,8 @@ def test_every_wrong_key_is_reported_at_once():
 
 def test_a_variant_must_be_declared(document):
     document["variant"] = "animals"
-    with pytest.raises(SegscopeError, match="variant: 'animals' is not declared; choices: category, supercategory"):
+    message = r"variant: 'animals' is not declared; choices: category, supercategory; .* by -S '\+variants\.NAME="
+    with pytest.raises(SegscopeError, match=message):
         parse(document)
 
 

@@ -41,7 +41,7 @@ def test_a_class_may_hold_categories_and_super_categories():
 
 @pytest.mark.parametrize("attribute", ["class_of_id", "class_of_position", "yardsticks"])
 def test_two_classes_cannot_claim_one_category(attribute):
-    with pytest.raises(SegscopeError, match=r"^category 'car' belongs to two classes: car and vehicle$"):
+    with pytest.raises(SegscopeError, match=r"^variants: category 'car' belongs to two classes: car and vehicle$"):
         getattr(of(car=["car"], vehicle=["vehicle"]), attribute)
 
 
@@ -52,19 +52,31 @@ def test_a_class_may_name_a_category_beside_its_super_category():
 @pytest.mark.parametrize("attribute", ["category_ids", "class_of_id", "class_of_position", "yardsticks"])
 def test_an_unknown_name_is_an_error_that_says_what_exists(attribute):
     expected = (
-        "'truck' is neither a category nor a super-category of the data; categories: person, car, bus, dog; "
-        "super-categories: person, vehicle, animal"
+        "variants.truck: 'truck' is neither a category nor a super-category of the data; categories: person, car, "
+        "bus, dog; super-categories: person, vehicle, animal"
     )
     with pytest.raises(SegscopeError, match=expected):
         getattr(of(truck=["truck"]), attribute)
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("persn", " (did you mean 'person'?)"), ("VEHICLES", " (did you mean 'vehicle'?)"), ("zebra", "")],
+)
+def test_an_unknown_name_is_told_what_is_spelled_alike(name, hint):
+    with pytest.raises(SegscopeError) as error:
+        Taxonomy(CATEGORIES, {"mine": [name]}, "variants.own").check()
+    assert str(error.value).startswith(
+        f"variants.own.mine: {name!r} is neither a category nor a super-category of the data{hint}; categories: person"
+    )
+
+
 def test_names_resolve_to_categories_then_super_categories():
-    assert resolve_categories(["person"], CATEGORIES) == [1]
-    assert resolve_categories(["vehicle", "dog"], CATEGORIES) == [3, 6, 18]
+    assert resolve_categories(["person"], CATEGORIES, "") == [1]
+    assert resolve_categories(["vehicle", "dog"], CATEGORIES, "") == [3, 6, 18]
     # A category of a super-category's name goes first.
     both = CATEGORIES.assign(name=["person", "car", "vehicle", "dog"])
-    assert resolve_categories(["vehicle"], both) == [6]
+    assert resolve_categories(["vehicle"], both, "") == [6]
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from segscope.sources.formats import read_splits
 from segscope.sources.layouts import FORMATS, Layout, find_layouts
 from segscope.sources.source import Source, open_source
 from segscope.sources.subset import common_categories, separate_ids
-from segscope.taxonomy import IGNORE, resolve_categories
+from segscope.taxonomy import IGNORE, find_categories
 
 LOOKED_AT = 2000  # outlines, and pictures, of each split
 VAL_SHARE = 0.2
@@ -229,13 +229,7 @@ def _distinct(*notes: Iterable[str]) -> Iterator[str]:
 
 def variant_of(categories: pd.DataFrame, by_count: Sequence[str]) -> list[tuple[str, str]]:
     """Overrides for a variant of the two most frequent categories, unless person and car are there."""
-    try:
-        for name in ("person", "car"):
-            resolve_categories([name], categories)
-    except SegscopeError:
-        chosen = list(by_count[:2])
-    else:
-        chosen = []
+    chosen = [] if all(find_categories(name, categories) for name in ("person", "car")) else list(by_count[:2])
     if not chosen:
         return []
     classes = ",".join(f"{_class_name(name, n)}:[{quoted(name)}]" for n, name in enumerate(chosen, start=1))

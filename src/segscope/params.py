@@ -433,7 +433,8 @@ class Params(Group):
         if variant is not None and variant not in variants:
             raise PydanticCustomError(
                 "undeclared",
-                "variant: {variant} is not declared; choices: {choices}",
+                "variant: {variant} is not declared; choices: {choices}; a new one is declared below variants in "
+                "params.yaml, or by -S '+variants.NAME={CLASS: [CATEGORY]}' (the + adds a key)",
                 {"variant": shown(variant), "choices": ", ".join(variants)},
             )
         return variants

@@ -106,7 +106,11 @@ class Run:
     @cached_property
     def taxonomy(self) -> Taxonomy:
         """The classes of the run's variant."""
-        return Taxonomy(self.categories, self.params.classes)
+        return self.taxonomy_of(self.categories)
+
+    def taxonomy_of(self, categories: pd.DataFrame) -> Taxonomy:
+        """The classes of the run's variant over a table of categories."""
+        return Taxonomy(categories, self.params.classes, f"variants.{self.params.variant}")
 
     def path(self, name: str) -> Path:
         """Where an artefact lies in the project's folder."""

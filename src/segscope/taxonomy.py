@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cached_property
 from itertools import product
+from typing import NoReturn
 
 import numpy as np
 import pandas as pd
@@ -29,11 +31,17 @@ class Taxonomy:
     """The classes of a variant over the categories of a dataset.
 
     categories: category_id, name, supercategory. classes: class → names of categories or super-categories, without
-    background. What is derived raises SegscopeError if a name is unknown, or two classes claim one category.
+    background. key: what errors call the variant. What is derived raises SegscopeError if a name is unknown, or two
+    classes claim one category; `check` does so at once.
     """
 
     categories: pd.DataFrame
     classes: Mapping[str, Sequence[str]]
+    key: str = "variants"
+
+    def check(self) -> None:
+        """Raise SegscopeError if a class cannot be made of the categories."""
+        _ = self.class_of_id
 
     @cached_property
     def class_names(self) -> list[str]:
@@ -48,7 +56,9 @@ class Taxonomy:
     @cached_property
     def category_ids(self) -> dict[str, list[int]]:
         """The category ids of each class but background."""
-        return {name: resolve_categories(of, self.categories) for name, of in self.classes.items()}
+        return {
+            name: resolve_categories(of, self.categories, f"{self.key}.{name}") for name, of in self.classes.items()
+        }
 
     @cached_property
     def class_of_id(self) -> np.ndarray:
@@ -59,7 +69,7 @@ class Taxonomy:
                 if table[category_id] not in (0, number):
                     category = self.category_names[self.position_of_id[category_id]]
                     other = self.class_names[table[category_id]]
-                    raise SegscopeError(f"category {category!r} belongs to two classes: {other} and {name}")
+                    raise SegscopeError(f"{self.key}: category {category!r} belongs to two classes: {other} and {name}")
                 table[category_id] = number
         table[IGNORE] = IGNORE
         return table
@@ -93,26 +103,36 @@ class Taxonomy:
         return {name: int(k) for name, k in zip(self.categories["name"], classes, strict=True) if k > 0}
 
 
-def resolve_categories(names: Iterable[str], categories: pd.DataFrame) -> list[int]:
-    """Category ids of names, each a category or a super-category (a category of that name goes first).
+def resolve_categories(names: Iterable[str], categories: pd.DataFrame, key: str) -> list[int]:
+    """Category ids of names, as `find_categories` finds them.
 
-    Where nothing is called so, case and spaces at the ends do not count. Raises SegscopeError naming what exists.
+    key: the parameter that names them. Raises SegscopeError naming it, what is spelled alike, and what exists.
     """
-    ids: list[int] = []
-    for name in names:
-        for loose, column in product((False, True), ("name", "supercategory")):
-            there = categories[column].map(_loosely) if loose else categories[column]
-            found = categories.loc[there == (_loosely(name) if loose else name), "category_id"].tolist()
-            if found:
-                ids.extend(found)
-                break
-        else:
-            raise SegscopeError(
-                f"{name!r} is neither a category nor a super-category of the data; categories: "
-                f"{', '.join(categories['name'])}; super-categories: "
-                f"{', '.join(categories['supercategory'].unique())}"
-            )
-    return ids
+    return [i for name in names for i in find_categories(name, categories) or _unknown(name, categories, key)]
+
+
+def find_categories(name: str, categories: pd.DataFrame) -> list[int]:
+    """Category ids of a category or a super-category (a category of that name goes first); none of an unknown name.
+
+    Where nothing is called so, case and spaces at the ends do not count.
+    """
+    for loose, column in product((False, True), ("name", "supercategory")):
+        there = categories[column].map(_loosely) if loose else categories[column]
+        found = categories.loc[there == (_loosely(name) if loose else name), "category_id"].tolist()
+        if found:
+            return found
+    return []
+
+
+def _unknown(name: str, categories: pd.DataFrame, key: str) -> NoReturn:
+    names, supers = categories["name"].tolist(), categories["supercategory"].unique().tolist()
+    spelled = {_loosely(each): each for each in (*supers, *names)}
+    near = [repr(spelled[each]) for each in get_close_matches(_loosely(name), spelled)]
+    hint = f" (did you mean {' or '.join(near)}?)" if near else ""
+    raise SegscopeError(
+        f"{key}: {name!r} is neither a category nor a super-category of the data{hint}; "
+        f"categories: {', '.join(names)}; super-categories: {', '.join(supers)}"
+    )
 
 
 def _loosely(name: str) -> str:

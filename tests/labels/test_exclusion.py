@@ -92,4 +92,4 @@ def test_excluded_images_go_and_excluded_annotations_are_ignored():
         ["train", 2, 0, "excluded"],
         ["val", 3, 7, "excluded"],
     ]
-    assert unknown == 2
+    assert unknown == ["image 99", "annotation 100 of image 1"]

@@ -15,7 +15,7 @@ from serving import serve
     ("change", "message"),
     [
         ({"source": "directory", "root": "nowhere"}, "data.root: 'nowhere' is not a directory"),
-        ({"contains": ["unicorn"]}, "'unicorn' is neither a category nor a super-category"),
+        ({"contains": ["unicorn"]}, "data.contains: 'unicorn' is neither a category nor a super-category"),
         ({"contains": ["toothbrush"], "match": "all"}, "no image of split train fits data.contains"),
     ],
 )
@@ -24,6 +24,26 @@ def test_impossible_data_is_a_clear_error(tmp_path, change, message):
     assert result.returncode == 1
     assert f"error: {message}" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_classes_that_the_data_lack_are_named_by_the_first_stage(tmp_path):
+    folder = first_two_stages(tmp_path)
+    set_params(folder, variant="mine", variants={"mine": {"bike": ["bicicle"], "car": ["car"]}})
+    result = call(folder, sys.executable, "stages/download.py")
+    assert result.returncode == 1
+    assert "error: variants.mine.bike: 'bicicle' is neither a category nor a super-category of the data (did you " in (
+        result.stderr
+    )
+    assert "did you mean 'bicycle'?" in result.stderr
+    assert not (folder / "data" / "index.parquet").exists()
+
+
+def test_classes_that_no_chosen_image_shows_are_said_with_what_chooses_the_images(tmp_path):
+    folder = first_two_stages(tmp_path, contains=["person"])
+    set_params(folder, variant="mine", variants={"mine": {"person": ["person"], "beast": ["zebra"]}})
+    result = call(folder, sys.executable, "stages/download.py")
+    assert result.returncode == 0
+    assert "variants.mine.beast: no chosen image of train shows it; data.contains chooses by person" in result.stderr
 
 
 def test_coco_is_downloaded_from_a_mirror_but_only_the_chosen_images(small_coco, tmp_path):

@@ -47,7 +47,7 @@ def test_a_name_that_means_something_else_is_told_apart_and_still_found(name):
     assert table == [(1, "1", f"{name} (category)", f"{name} (category)"), (2, "2", "car", "car")]
     assert note.startswith(f"a.json: category {name!r} is called")
     categories = pd.DataFrame(table, columns=["category_id", "source_id", "name", "supercategory"])
-    assert resolve_categories([name], categories) == [1]
+    assert resolve_categories([name], categories, "") == [1]
 
 
 @pytest.mark.parametrize(
@@ -76,8 +76,8 @@ def test_names_are_found_whatever_their_case_but_the_exact_one_first():
     rows = [(1, "Person", None), (2, "car", "vehicle"), (3, "CAR", "vehicle"), (4, "bus", "Vehicle ")]
     table, _, _ = cleaned(rows, [])
     categories = pd.DataFrame(table, columns=["category_id", "source_id", "name", "supercategory"])
-    assert resolve_categories(["person"], categories) == [1]
-    assert resolve_categories(["car"], categories) == [2]
-    assert resolve_categories(["Car"], categories) == [2, 3]
-    assert resolve_categories(["vehicle"], categories) == [2, 3]
-    assert resolve_categories(["VEHICLE"], categories) == [2, 3, 4]
+    assert resolve_categories(["person"], categories, "") == [1]
+    assert resolve_categories(["car"], categories, "") == [2]
+    assert resolve_categories(["Car"], categories, "") == [2, 3]
+    assert resolve_categories(["vehicle"], categories, "") == [2, 3]
+    assert resolve_categories(["VEHICLE"], categories, "") == [2, 3, 4]

@@ -121,7 +121,7 @@ def test_what_cannot_be_done_is_an_error_and_leaves_nothing(root, tmp_path):
 
 def test_from_the_command_line(small_coco, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    variants = {"category": VARIANT}
+    variants = {"category": VARIANT, "other": {"zebra": ["zebra"]}}  # of other data
     (tmp_path / "params.yaml").write_text(json.dumps({"variant": "category", "variants": variants}))
     assert main(["corrupt-labels", str(small_coco), "out", "--share", "1"]) == 0
     assert "train: " in capsys.readouterr().out

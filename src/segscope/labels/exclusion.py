@@ -80,14 +80,14 @@ def exclusion_yaml(source: str, images: Sequence[int], annotations: Mapping[int,
 
 def apply_exclusion(
     exclusion: Exclusion, index: pd.DataFrame, annotations: pa.Table
-) -> tuple[pd.DataFrame, pa.Table, pd.DataFrame, int]:
+) -> tuple[pd.DataFrame, pa.Table, pd.DataFrame, list[str]]:
     """Leave out images and annotations.
 
     index: rows of data/index.parquet. annotations: of data/annotations.parquet. An excluded annotation stays with
     category 255, which is painted as *ignore*: whether its pixels are background nobody knows.
 
-    Returns the images that stay, the annotations, what was excluded as rows of skipped.parquet, and how many of the
-    exclusion's ids there are none of.
+    Returns the images that stay, the annotations, what was excluded as rows of skipped.parquet, and, in words, the
+    exclusion's ids that there are none of.
     """
     out = index["image_id"].isin(exclusion.images)
     ids = annotations["image_id"].to_numpy(), annotations["annotation_id"].to_numpy()
@@ -102,5 +102,7 @@ def apply_exclusion(
     rows = [(i, None, path) for i, path in index.loc[out, ["image_id", "path"]].itertuples(index=False)]
     rows += [(ids[0][n].item(), ids[1][n].item(), None) for n in hit]
     skipped = skipped_table(skip("excluded", "data.exclude", i, annotation, path) for i, annotation, path in rows)
-    unknown = len(exclusion.images - known) + len(pairs) - len(hit)
+    there = {(ids[0][n].item(), ids[1][n].item()) for n in hit}
+    unknown = [f"image {i}" for i in sorted(exclusion.images - known)]
+    unknown += [f"annotation {annotation} of image {i}" for i, annotation in sorted(pairs - there)]
     return index[~out], annotations, skipped.assign(split=[split_of.get(i) for i, _, _ in rows]), unknown

@@ -19,7 +19,7 @@ from segscope.sources.json_text import decode
 from segscope.sources.label_studio import is_label_studio, read_label_studio
 from segscope.sources.labelled import as_coco
 from segscope.sources.names import by_file_name
-from segscope.taxonomy import resolve_categories
+from segscope.taxonomy import find_categories
 
 PROPOSED = "proposed: "  # before the category of what an export suggests, until somebody takes it away
 ANNOTATION_COLUMNS = ["image_id", "annotation_id", "category_id", "iscrowd", "segmentation"]
@@ -188,10 +188,10 @@ def _categories(theirs: pd.DataFrame, used: set[int], categories: pd.DataFrame, 
     found = {}
     for row in theirs[theirs["category_id"].isin(used)].itertuples():
         named = categories[["category_id", "name"]].assign(supercategory="")
-        try:
-            (found[row.category_id],) = set(resolve_categories([row.name], named))
-        except (SegscopeError, ValueError) as error:
+        own = set(find_categories(row.name, named))
+        if len(own) != 1:
             raise SegscopeError(
                 f"{where}: category {row.name!r} is not one of the data's: {some(categories['name'].tolist(), 100)}"
-            ) from error
+            )
+        (found[row.category_id],) = own
     return found

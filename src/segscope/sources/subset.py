@@ -6,7 +6,7 @@ Tables of images: split, image_id, source_id, file_name, width, height (pixels),
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from segscope.params import Data
 from segscope.sources.categories import some, unite
 from segscope.sources.coco import CocoSplit
 from segscope.sources.ids import id_number
-from segscope.taxonomy import IGNORE, resolve_categories
+from segscope.taxonomy import IGNORE, Taxonomy, resolve_categories
 
 
 def common_categories(splits: Mapping[str, CocoSplit]) -> tuple[dict[str, CocoSplit], pd.DataFrame, list[str]]:
@@ -68,7 +68,7 @@ def choose(
     """
     chosen = []
     for name, split in splits.items():
-        wanted = [set(resolve_categories([category], split.categories)) for category in contains]
+        wanted = [set(resolve_categories([category], split.categories, "data.contains")) for category in contains]
         images = select_images(split, wanted, match, max_images[name], seed)
         if images.empty:
             raise SegscopeError(_why_none(name, split, contains, match))
@@ -117,6 +117,18 @@ def annotations_of(index: pd.DataFrame, splits: Mapping[str, CocoSplit]) -> pd.D
     table = pd.concat([split.annotations for split in splits.values()])
     table = table[table["image_id"].isin(index["image_id"])].sort_values(["image_id", "annotation_id"])
     return table.assign(segmentation=table["segmentation"].map(bytes))
+
+
+def unseen_classes(
+    index: pd.DataFrame, annotations: pd.DataFrame, taxonomy: Taxonomy, contains: Sequence[str]
+) -> Iterator[str]:
+    """A line for each class that no image of train shows, as where the images are chosen by other categories."""
+    train = index.loc[index["split"] == "train", "image_id"]
+    there = set(annotations.loc[annotations["image_id"].isin(train), "category_id"])
+    for name, ids in taxonomy.category_ids.items():
+        if there.isdisjoint(ids):
+            by = f"; data.contains chooses by {', '.join(contains)}" if contains else ""
+            yield f"{taxonomy.key}.{name}: no chosen image of train shows it{by}"
 
 
 def source_measures(

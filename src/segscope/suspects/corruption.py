@@ -21,7 +21,7 @@ from segscope.errors import SegscopeError
 from segscope.sources.coco import CocoSplit, read_coco
 from segscope.sources.ids import own_id
 from segscope.suspects.find import KINDS
-from segscope.taxonomy import resolve_categories
+from segscope.taxonomy import find_categories, resolve_categories
 
 MIN_SHARE = 0.01  # of the image's pixels: a fault in a smaller annotation is below a model's sight
 OUTLINE = 0.25  # of the shorter side of an annotation's box: how far its outline is moved
@@ -130,8 +130,9 @@ def corrupt_directory(
     """Write a copy of a COCO-layout directory whose annotations have planted faults; the images are hard links.
 
     annotations: split → annotation file below root. images: the folders of images below root. variant: class → names of
-    categories or super-categories, between which labels are swapped. variants: background is what none of them holds.
-    Equal arguments plant equal faults. Also writes truth.parquet, which the download stage finds; returns its rows.
+    categories or super-categories, between which labels are swapped. variants: background is what none of them holds; a
+    name in them that the data lack is none. Equal arguments plant equal faults. Also writes truth.parquet, which the
+    download stage finds; returns its rows.
     Raises SegscopeError if `out` exists, or no fault could be planted.
     """
     if out.exists():
@@ -140,12 +141,14 @@ def corrupt_directory(
     try:
         for number, (split, name) in enumerate(annotations.items()):
             coco = read_coco(root / name)
-            classes = {c: resolve_categories(names, coco.categories) for c, names in variant.items()}
+            classes = {
+                c: resolve_categories(names, coco.categories, f"class {c} of the variant")
+                for c, names in variant.items()
+            }
             if len(classes) < 2:
                 raise SegscopeError(f"to swap labels takes two classes; the variant has {', '.join(classes)}")
-            held = {
-                i for each in variants for names in each.values() for i in resolve_categories(names, coco.categories)
-            }
+            every = [name for each in variants for names in each.values() for name in names]
+            held = {i for name in every for i in find_categories(name, coco.categories)}
             others = [i for i in coco.categories["category_id"] if i not in held]
             changes, truth = corrupt_split(coco, classes, others, share, seed + number)
             source = dict(zip(coco.categories["category_id"], coco.categories["source_id"], strict=True))
