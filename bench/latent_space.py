@@ -22,6 +22,7 @@ from segscope.latent import separability
 from segscope.latent.attention import cluster_directions
 from segscope.latent.explore import Explorer
 from segscope.latent.neighbors import nearest, purity
+from segscope.latent.sides import heavy_groups, kinds, sides
 from segscope.latent.space import LatentSpace, fit_latent_space, pool
 from segscope.latent.support import Supporter
 from segscope.model.inference import Split, layer_batches
@@ -62,7 +63,8 @@ def layers(explorer: Explorer) -> None:
     ids = np.concatenate(ids)
     of_layer = {name: np.concatenate([batch[i] for batch in pooled]) for i, name in enumerate(names)}
     samples = run.table("samples").set_index("image_id").loc[ids]
-    group, dominant = separability.heavy_groups(samples), samples["dominant"].to_numpy()
+    two = sides(samples, run.taxonomy)
+    group, dominant = heavy_groups(samples, two), kinds(samples, run.categories)[0]
     alone = np.arange(len(ids))
     draws = np.random.default_rng(0).integers(0, len(ids), (RESAMPLES, len(ids)))
     chance = (pd.Series(dominant).value_counts(normalize=True) ** 2).sum()

@@ -19,6 +19,7 @@ from segscope.latent.clusters import (
     recovery_measures,
     stability,
 )
+from segscope.latent.sides import kinds
 from segscope.latent.space import load_latent_space
 from segscope.latent.support import Supporter, explain_errors, most_wrong
 from segscope.model.inference import Split, layer_batches
@@ -64,7 +65,7 @@ def main(run: Run) -> None:
     run.write("heatmaps", maps)
     run.write("supports", supports)
     rows = [
-        *cluster_measures(labels, samples["dominant"].to_numpy(), group, profiles, stable.rand),
+        *cluster_measures(labels, kinds(samples, run.categories)[0], group, profiles, stable.rand),
         *recovery_measures(labels, facts, profiles, group),
         *gray_measures(samples, scores["loss"].to_numpy(), group),
     ]

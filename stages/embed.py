@@ -33,7 +33,7 @@ def main(run: Run) -> None:
     rows = [
         Measure("channels", means.shape[1]),
         Measure("neighbor_recall", neighbors.recall),
-        *separation_measures(vectors, samples, groups[ids].to_numpy(), options.neighbors, options.seed),
+        *separation_measures(vectors, samples, run.taxonomy, groups[ids].to_numpy(), options.neighbors, options.seed),
     ]
     if other is None:
         xy = fit_map(vectors, neighbors, *settings)

@@ -190,6 +190,7 @@ def test_purity_is_shown_above_chance():
     assert abs(random.above) < 0.25
     # Of two pictures in fifty copies each there is nothing to be impure.
     assert clusters.cluster_purity(labels, np.repeat(["a", "b"], 50), labels).chance == 1
+    assert np.isnan(clusters.cluster_purity(labels, np.repeat("a", 100), np.arange(100))).all()
     assert np.isnan(clusters.cluster_purity(np.full(5, -1), np.full(5, "a"), np.arange(5)).purity)
 
 

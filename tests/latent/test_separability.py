@@ -4,25 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score, silhouette_score
+from small import CATEGORIES, TAXONOMY
 
 from segscope.artefacts.measures import measure_table
 from segscope.latent import separability
+from segscope.taxonomy import Taxonomy
 
 
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
-
-
-def test_heavy_groups_by_hand():
-    samples = pd.DataFrame(
-        {"share.person": [0.2, 0.01, 0.04, 0.1, 0.0], "share.super.vehicle": [0.1, 0.3, 0.0, 0.06, 0.0]}
-    )
-    assert separability.heavy_groups(samples).tolist() == [1, 0, -1, -1, -1]
-
-
-def test_heavy_groups_without_such_categories():
-    assert separability.heavy_groups(pd.DataFrame({"share.dog": [1.0]})).tolist() == [-1]
 
 
 @pytest.mark.parametrize(("shift", "low", "high"), [(0, 0.25, 0.75), (10, 0.99, 1)])
@@ -105,7 +96,8 @@ def test_measures_of_all_and_of_each_split(rng):
     samples.loc[0, "share.person"] = 0.0
     vectors = np.where(samples["dominant"] == "person", 5.0, -5.0)[:, None] + rng.normal(size=(40, 2))
     rows = {
-        (row.split, row.measure): row for row in separability.separation_measures(vectors, samples, np.arange(40), 3, 0)
+        (row.split, row.measure): row
+        for row in separability.separation_measures(vectors, samples, TAXONOMY, np.arange(40), 3, 0)
     }
     names = ["images", "groups", "person_heavy", "vehicle_heavy", "separability", "silhouette", "neighbor_purity"]
     names.append("chance.neighbor_purity")
@@ -126,7 +118,9 @@ def test_measures_of_all_and_of_each_split(rng):
 @pytest.mark.filterwarnings("error")
 def test_without_heavy_images_only_the_purity_is_known(rng):
     samples = samples_of(6).assign(**{"share.person": 0.0})
-    table = measure_table(separability.separation_measures(rng.normal(size=(12, 2)), samples, np.arange(12), 3, 0))
+    table = measure_table(
+        separability.separation_measures(rng.normal(size=(12, 2)), samples, TAXONOMY, np.arange(12), 3, 0)
+    )
     known = table[table["split"] == "val"].set_index("measure")["value"].to_dict()
     assert set(known) == {
         "images",
@@ -137,3 +131,12 @@ def test_without_heavy_images_only_the_purity_is_known(rng):
         "chance.neighbor_purity",
     }
     assert (known["images"], known["person_heavy"], known["vehicle_heavy"]) == (6, 0, 3)
+
+
+@pytest.mark.filterwarnings("error")
+def test_of_one_class_and_one_category_nothing_is_measured(rng):
+    """What would be 100 % by what the labels are, or nothing against nothing."""
+    samples = samples_of(6).assign(dominant="person", **{"share.super.vehicle": 0.0})
+    one = Taxonomy(CATEGORIES, {"person": ["person"]})
+    rows = separability.separation_measures(rng.normal(size=(12, 2)), samples, one, np.arange(12), 3, 0)
+    assert set(measure_table(rows)["measure"]) == {"images", "groups"}

@@ -58,7 +58,7 @@ OF_VAL = [
     Measure("inside.grayscale file.loss", 0.5, 1),
     Measure("difference.grayscale file.loss", 0.25, 1, carriers=1),
     Measure("held.grayscale file.loss", 0.2, 1, carriers=1),
-    Measure("person_heavy", 1),
+    Measure(f"{HOSTILE}_heavy", 1),
     Measure("vehicle_heavy", 1),
     Measure("trainings", 3),
     Measure("spread.loss", 0.03125),
@@ -150,7 +150,9 @@ def findings(tmp_path) -> Findings:
                 "user.weather": [HOSTILE, "sun"],
             }
         ),
+        sides=[HOSTILE, "vehicle"],
         heavy=np.array([1, -1]),
+        kind="category",
         index=pd.DataFrame({"image_id": ids, "source_id": [HOSTILE, "2"], "path": paths, "width": 40, "height": 30}),
         instances=instances.assign(image_id=1),
         predictions=predictions,

@@ -121,6 +121,12 @@ function findGroups(own) {
 /** A column, or undefined if it is not loaded. @param {string} name */
 export const columnNow = (name) => columns.get(name);
 
+/** The columns that count the instances of the variant's classes, if there are such columns. */
+export const classCounts = () =>
+  run.classes
+    .flatMap(({ name, of }) => [name, ...of].flatMap((each) => [`count.${each}`, `count.super.${each}`]))
+    .filter((name, i, all) => metaOf(name) && all.indexOf(name) === i);
+
 /** What is known of a column. @param {string} name @returns {Meta | undefined} */
 export const metaOf = (name) => run.columns.find((meta) => meta.name === name);
 

@@ -1,6 +1,6 @@
 // Filters: the split, and ranges of columns over their histograms.
 
-import { column, columnNow, metaOf, run } from "./data.js";
+import { classCounts, column, columnNow, metaOf, run } from "./data.js";
 import { bars } from "./charts.js";
 import { h, picker, replace, setStyle } from "./dom.js";
 import { capital, short } from "./format.js";
@@ -8,7 +8,6 @@ import { extent, histogram, medianOf } from "./stats.js";
 import { setFilter, shownBut, state } from "./store.js";
 
 const BINS = 20;
-const FIRST = ["loss", "count.person", "count.super.vehicle", "share.background", "brightness"];
 
 /** The filters; `scrolled` is what scrolls around them. @param {any} scrolled */
 export function makeFilters(scrolled) {
@@ -54,7 +53,9 @@ export function makeFilters(scrolled) {
         ),
       );
     }
-    const first = FIRST.filter((name) => metaOf(name)?.kind === "number");
+    const first = ["loss", ...classCounts().slice(0, 2), "share.background", "brightness"].filter(
+      (name) => metaOf(name)?.kind === "number",
+    );
     const names = [
       ...new Set([...first, ...extra, ...Object.keys(state.filters).filter((name) => metaOf(name)?.kind !== "name")]),
     ];

@@ -38,7 +38,7 @@ _NAMES = {
     "average_size": "average instance size",
     "smallest_size": "smallest instance size",
     "dominant": "most pixels of",
-    "heavy": "person- or vehicle-heavy",
+    "heavy": "heavy in one class",
     "pixel_accuracy": "pixel accuracy",
 }
 _PREFIXES = {

@@ -285,7 +285,8 @@ def is_named(names: pd.Series) -> pd.Series:
 class Purity(NamedTuple):
     """purity: the share whose kind is its cluster's most common. chance: its mean where kinds are shuffled.
 
-    above: how far purity is above chance, 1 where it is 1. NaN where there is no cluster, or no more than one kind.
+    above: how far purity is above chance, 1 where it is 1; NaN where chance is 1. All are NaN where no cluster holds
+    anything, or all that they hold is of one kind.
     """
 
     purity: float
@@ -293,22 +294,22 @@ class Purity(NamedTuple):
     above: float
 
 
-def cluster_purity(labels: np.ndarray, dominant: np.ndarray, group: np.ndarray, seed: int = 0) -> Purity:
+def cluster_purity(labels: np.ndarray, kinds: np.ndarray, group: np.ndarray, seed: int = 0) -> Purity:
     """How far the clusters are of one kind each, counted over clustered groups, beside what shuffled kinds give.
 
-    labels: int[N], -1 in none. dominant: object[N], the images' kinds; a group's is its most common, the first by name
+    labels: int[N], -1 in none. kinds: object[N]; a group's is its most common, the first by name
     of several. group: int[N].
     """
-    images = pd.DataFrame({"group": group, "label": labels, "kind": dominant})[labels != NOISE]
+    images = pd.DataFrame({"group": group, "label": labels, "kind": kinds})[labels != NOISE]
     counts = images.groupby(["group", "label", "kind"]).size().reset_index(name="images")
     groups = counts.sort_values("images", ascending=False, kind="stable").drop_duplicates("group")
-    if groups.empty:
+    if groups["kind"].nunique() < 2:
         return Purity(np.nan, np.nan, np.nan)
     kind, names = pd.factorize(groups["kind"])
     start = groups["label"].to_numpy() * len(names)
 
-    def pure(kinds: np.ndarray) -> float:
-        table = np.bincount(start + kinds, minlength=(labels.max() + 1) * len(names))
+    def pure(of: np.ndarray) -> float:
+        table = np.bincount(start + of, minlength=(labels.max() + 1) * len(names))
         return float(table.reshape(-1, len(names)).max(1).sum() / len(groups))
 
     draw = np.random.default_rng(seed)
@@ -317,15 +318,15 @@ def cluster_purity(labels: np.ndarray, dominant: np.ndarray, group: np.ndarray, 
 
 
 def cluster_measures(
-    labels: np.ndarray, dominant: np.ndarray, group: np.ndarray, profiles: pd.DataFrame, rand: Mapping[str, float]
+    labels: np.ndarray, kinds: np.ndarray, group: np.ndarray, profiles: pd.DataFrame, rand: Mapping[str, float]
 ) -> list[Measure]:
     """How many clusters, how many of them named, the share of groups in none, how stable they are, and how pure.
 
-    labels, dominant, group: as in `cluster_purity`. rand: of `Stability`.
+    labels, kinds, group: as in `cluster_purity`. rand: of `Stability`.
     """
     clusters = profiles.drop_duplicates("cluster")
     outside = majority((labels == NOISE)[:, None], group)
-    purity = cluster_purity(labels, dominant, group)
+    purity = cluster_purity(labels, kinds, group)
     clustered = int((labels != NOISE).sum())
     return [
         Measure("clusters", int(labels.max() + 1)),

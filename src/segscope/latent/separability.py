@@ -1,4 +1,4 @@
-"""How far the latent space keeps person-heavy and vehicle-heavy images apart. Letters: N images, D dimensions."""
+"""How far the latent space keeps two sides and several kinds of images apart. Letters: N images, D dimensions."""
 
 from __future__ import annotations
 
@@ -13,24 +13,11 @@ from sklearn.preprocessing import StandardScaler
 from segscope.artefacts.measures import Measure, of_split
 from segscope.evaluation.bootstrap import Bootstrap, interval
 from segscope.latent.neighbors import nearest, purity
+from segscope.latent.sides import heavy_groups, kinds, sides
+from segscope.taxonomy import Taxonomy
 
-HEAVY_SHARE = 0.05
 SILHOUETTE_IMAGES = 5000
 SPLITS = 5  # ways of folding: a single one moves the AUC by 0.01
-
-
-def heavy_groups(samples: pd.DataFrame) -> np.ndarray:
-    """1 for person-heavy, 0 for vehicle-heavy, -1 for other images, int[N], by COCO's labels alone.
-
-    Heavy: at least 5 % of the pixels, and at least twice the other's share.
-    """
-    empty = pd.Series(0.0, index=samples.index)
-    person = samples.get("share.person", empty).to_numpy()
-    vehicle = samples.get("share.super.vehicle", empty).to_numpy()
-    group = np.full(len(samples), -1)
-    group[(person >= HEAVY_SHARE) & (person >= 2 * vehicle)] = 1
-    group[(vehicle >= HEAVY_SHARE) & (vehicle >= 2 * person)] = 0
-    return group
 
 
 def out_of_fold(vectors: np.ndarray, heavy: np.ndarray, group: np.ndarray, seed: int, folds: int = 5) -> np.ndarray:
@@ -117,44 +104,52 @@ def neighbor_purity(
     """Of each image's k nearest, the share of its own kind, and what random ones would give: float64[N] each.
 
     vectors: float N × D. kind: object[N]. Near copies count as one: a group lies at its mean, is of the kind of its
-    first image, and its neighbours are other groups. NaN of a single group.
+    first image, and its neighbours are other groups. NaN of a single kind.
     """
     _, first, of = np.unique(group, return_index=True, return_inverse=True)
     kinds = np.unique(kind[first].astype(str), return_inverse=True)[1]
-    if len(kinds) < 2:
+    if kinds.max() == 0:  # and so of a single group
         return np.full(len(group), np.nan), np.full(len(group), np.nan)
     chance = (np.bincount(kinds)[kinds] - 1) / (len(kinds) - 1)
     return purity(nearest(Bootstrap(group).means(vectors), k, seed).index, kinds)[of], chance[of]
 
 
 def separation_measures(
-    vectors: np.ndarray, samples: pd.DataFrame, group: np.ndarray, k: int, seed: int
+    vectors: np.ndarray, samples: pd.DataFrame, taxonomy: Taxonomy, group: np.ndarray, k: int, seed: int
 ) -> list[Measure]:
-    """Of all images and of those of each split: how far the groups lie apart, and the neighbours' purity.
+    """Of all images and of those of each split: how far the two sides lie apart, and the neighbours' purity.
 
     vectors: N × D. samples: the images' rows. group: int[N]. neighbor_purity: of the k nearest images, of whatever
-    split, the share whose dominant super-category is the image's own, mean over images.
+    split, the share of the image's own kind, mean over images. Where there are no sides, or no kinds, their figures are
+    left out.
     """
-    heavy, split = heavy_groups(samples), samples["split"].to_numpy()
-    pure, chance = neighbor_purity(vectors, samples["dominant"].to_numpy(), group, k, seed)
+    two, split = sides(samples, taxonomy), samples["split"].to_numpy()
+    heavy, (kind, _) = heavy_groups(samples, two), kinds(samples, taxonomy.categories)
+    pure, chance = neighbor_purity(vectors, kind, group, k, seed)
     rows = []
     for name in ("all", *pd.unique(split)):
         chosen = (split == name) | (name == "all")
-        own, known = heavy[chosen], chosen & (heavy >= 0)
         bootstrap, n = Bootstrap(group[chosen]), int(chosen.sum())
-        value, ends = separability(vectors[chosen], own, group[chosen], seed)
-        carriers = _fewest(own, bootstrap)
+        rows += of_split(name, [Measure("images", n), Measure("groups", bootstrap.groups)])
+        if two:
+            own = heavy[chosen]
+            value, ends = separability(vectors[chosen], own, group[chosen], seed)
+            rows += of_split(
+                name,
+                [
+                    *(
+                        Measure(f"{side.name}_heavy", int((own == number).sum()))
+                        for side, number in zip(two, (1, 0), strict=True)
+                    ),
+                    Measure("separability", value, (own >= 0).sum(), *ends, carriers=_fewest(own, bootstrap)),
+                    Measure("silhouette", silhouette(vectors[chosen], own, seed), (own >= 0).sum()),
+                ],
+            )
         sums = bootstrap.sums(np.stack([pure[chosen], np.ones(n)], 1))
         pure_ends = interval(sums[:, 0] / sums[:, 1])
         rows += of_split(
             name,
             [
-                Measure("images", n),
-                Measure("groups", bootstrap.groups),
-                Measure("person_heavy", int((own == 1).sum())),
-                Measure("vehicle_heavy", int((own == 0).sum())),
-                Measure("separability", value, known.sum(), *ends, carriers=carriers),
-                Measure("silhouette", silhouette(vectors[chosen], own, seed), known.sum()),
                 Measure("neighbor_purity", float(pure[chosen].mean()), n, *pure_ends, carriers=bootstrap.groups),
                 Measure("chance.neighbor_purity", float(chance[chosen].mean()), n),
             ],

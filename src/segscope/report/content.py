@@ -25,7 +25,6 @@ from segscope.report.pictures import ERRORS
 from segscope.sources.ids import own_id
 from segscope.taxonomy import Taxonomy
 
-HEAVY = {1: "person-heavy", 0: "vehicle-heavy", -1: "neither"}
 MOST_LISTED = 200  # pairs of copies, and groups of near ones
 _BRIGHT_LOSS = 4.0  # nats that are painted brightest
 _OF_A_CELL = 24  # images with most pixels of a cell of the confusion
@@ -36,7 +35,8 @@ def points_of(findings: Findings) -> pd.DataFrame:
     """One row an image, in the embeddings' order: its place on the map, its scores, all else that is known of it."""
     scores = findings.scores.assign(image_id=findings.predictions["image_id"].to_numpy())
     own = ["image_id", "pixel_accuracy", "confidence"]
-    samples = findings.samples.assign(heavy=[HEAVY[g] for g in findings.heavy]).drop(columns="split")
+    heavy = np.array([*(f"{name}-heavy" for name in reversed(findings.sides)), "neither"], object)[findings.heavy]
+    samples = findings.samples.assign(heavy=heavy).drop(columns="split")
     sides = findings.index[["image_id", "width", "height"]]
     points = findings.embeddings[["image_id", "split", "x", "y"]]
     points = points.assign(group=points["image_id"].map(findings.groups).to_numpy())
@@ -76,6 +76,8 @@ def run_content(findings: Findings, points: pd.DataFrame, counts: pd.DataFrame) 
             {"name": name, "of": list(of), "color": class_color(k), "category": _only_category(taxonomy, name)}
             for k, (name, of) in enumerate(taxonomy.classes.items(), start=1)
         ],
+        "sides": findings.sides,
+        "kind": findings.kind,
         "errors": ERRORS,
         "lossLevels": np.minimum(level_loss(np.arange(256)) / _BRIGHT_LOSS, 1).round(4),
         "scores": list(findings.scores.columns),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ import pandas as pd
 
 from segscope.artefacts.measures import Measures
 from segscope.evaluation.per_image import image_scores
-from segscope.latent.separability import heavy_groups
+from segscope.latent.sides import heavy_groups, kinds, sides
 from segscope.model.card import read_facts
 from segscope.params import Params
 from segscope.run import Run
@@ -23,9 +23,10 @@ from segscope.taxonomy import Taxonomy
 class Findings:
     """Tables as their artefacts' schemas say.
 
-    groups: by image_id. scores: `image_scores` of the predictions' images, in their order. heavy: `heavy_groups` of the
-    samples. confused: `confusions.findings` of the val split. pairs: `confusions.category_table` of it. reliability:
-    val's rows of the curve. produced: how the run was made. run_id: the same for runs that show the same.
+    groups: by image_id. scores: `image_scores` of the predictions' images, in their order. sides: the names of the two
+    that images are heavy in, or none. heavy: `heavy_groups` of the samples. kind: what `kinds` are of. confused:
+    `confusions.findings` of the val split. pairs: `confusions.category_table` of it. reliability: val's rows of the
+    curve. produced: how the run was made. run_id: the same for runs that show the same.
     """
 
     params: Params
@@ -33,7 +34,9 @@ class Findings:
     produced: Mapping[str, str]
     run_id: str
     samples: pd.DataFrame
+    sides: Sequence[str]
     heavy: np.ndarray
+    kind: str
     index: pd.DataFrame
     instances: pd.DataFrame
     predictions: pd.DataFrame
@@ -80,13 +83,17 @@ def read_findings(run: Run) -> Findings:
         "skipped",
     )
     made = produced(run)
+    embedded = samples[samples["image_id"].isin(run.table("embeddings", ["image_id"])["image_id"])]
+    two = sides(embedded, run.taxonomy)
     return Findings(
         params=run.params,
         taxonomy=run.taxonomy,
         produced=made,
         run_id=f"{run.params.variant}-{made['model'][:12]}-{made['images'][:12]}",
         samples=samples,
-        heavy=heavy_groups(samples),
+        sides=[side.name for side in two],
+        heavy=heavy_groups(samples, two),
+        kind=kinds(embedded, run.categories)[1],
         predictions=predictions,
         scores=image_scores(predictions, run.taxonomy),
         profiles=run.table("cluster_profiles"),

@@ -16,7 +16,7 @@ import {
 } from "../data.js";
 import { button, h, icon, link, picker, replace, setStyle } from "../dom.js";
 import { coloring, middles } from "../color.js";
-import { fixed, percent, short } from "../format.js";
+import { capital, fixed, isolated, percent, short } from "../format.js";
 import { makeGrid } from "../grid.js";
 import { thumb } from "../images.js";
 import { makeLegend } from "../legend.js";
@@ -255,27 +255,33 @@ function filterWords(name, filter) {
 /** What the map shows, in words. */
 function mapLabel() {
   const none = measure("unclustered", "");
+  return `Map of ${n} images in ${run.clusters.length} clusters${none ? `, ${percent(none.value)} of them in none` : ""}. ${alike()} The legend and the list of images hold the same for the keyboard.`;
+}
+
+/** How far near images are of one kind. */
+function alike() {
   const purity = measure("neighbor_purity", "all");
-  const chance = measure("chance.neighbor_purity", "all");
-  const alike = purity
-    ? `; ${percent(purity.value)} of neighbours share the dominant super-category, by chance ${percent(chance?.value)}`
-    : "";
-  return `Map of ${n} images in ${run.clusters.length} clusters${none ? `, ${percent(none.value)} of them in none` : ""}${alike}. The legend and the list of images hold the same for the keyboard.`;
+  if (!purity) return "The labels are all of one category, so that none of the images are of another kind.";
+  return `${percent(purity.value)} of neighbours share the dominant ${run.kind}, by chance ${percent(measure("chance.neighbor_purity", "all")?.value)}.`;
+}
+
+/** How far the images that are heavy in one class are from those that are heavy in another. */
+function apart() {
+  if (!run.sides.length) return "Separability takes two classes; the variant has one.";
+  const [one, other] = run.sides.map((name) => `${isolated(name)}-heavy (${measure(`${name}_heavy`)?.value ?? 0})`);
+  const of = `${capital(one)} and ${other} val images: `;
+  const m = measure("separability");
+  if (!m) return `${of}too few for separability, which takes five or more of each.`;
+  const interval95 = m.low !== null && m.carriers >= 10 ? ` (${fixed(m.low, 2)} to ${fixed(m.high, 2)})` : "";
+  return `${of}separability ${fixed(m.value, 2)}${interval95}, 0.5 is chance; silhouette ${fixed(measure("silhouette")?.value, 2)}.`;
 }
 
 /** What is known of the map as a whole. */
 function note() {
-  const separability = measure("separability");
-  const purity = measure("neighbor_purity", "all");
-  const chance = measure("chance.neighbor_purity", "all");
-  const interval95 =
-    separability && separability.low !== null && separability.carriers >= 10
-      ? ` (${fixed(separability.low, 2)} to ${fixed(separability.high, 2)})`
-      : "";
   return [
     "Near points look alike to the model.",
     `Trustworthiness of the map ${fixed(measure("trustworthiness", "")?.value, 2)}.`,
-    `${percent(purity?.value)} of neighbours share the dominant super-category, by chance ${percent(chance?.value)}.`,
-    `Person-heavy (${measure("person_heavy")?.value ?? 0}) and vehicle-heavy (${measure("vehicle_heavy")?.value ?? 0}) val images: separability ${separability ? fixed(separability.value, 2) : "unknown"}${interval95}, 0.5 is chance; silhouette ${fixed(measure("silhouette")?.value, 2)}.`,
+    alike(),
+    apart(),
   ].join(" ");
 }

@@ -1,6 +1,6 @@
 // What drives the loss and the IoU?
 
-import { base, isVal, measure, metaOf, run } from "../data.js";
+import { base, classCounts, isVal, measure, metaOf, run } from "../data.js";
 import { h, picker, replace } from "../dom.js";
 import { bars, difference } from "../charts.js";
 import { byColumn, claim, findings, queryWords, scoreLabel } from "../findings.js";
@@ -93,16 +93,7 @@ export function mount(root) {
 function dashColumns() {
   const numbers = run.columns.filter((meta) => meta.kind === "number" && meta.group !== "Scores");
   const has = (name) => numbers.some((meta) => meta.name === name);
-  const wanted = [
-    "count.person",
-    ...run.classes.flatMap(({ name, of }) => [
-      `count.${name}`,
-      `count.super.${name}`,
-      ...of.map((each) => `count.${each}`),
-    ]),
-    "n_instances",
-    "average_size",
-  ];
+  const wanted = [...classCounts(), "n_instances", "average_size"];
   const fixedColumns = [...new Set(wanted.filter(has))].slice(0, 3);
   const groups = new Map();
   for (const meta of numbers) groups.set(meta.group, [...(groups.get(meta.group) ?? []), [meta.name, meta.label]]);
