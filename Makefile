@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: repro test lint bench architecture env
+.PHONY: repro test lint bench architecture cli env
 
 env: $(READY)
 
@@ -36,6 +36,9 @@ lint: env
 
 architecture: env
 	python tests/closure.py --picture
+
+cli: env
+	python docs/cli.py
 
 bench: env
 	python bench/bench.py

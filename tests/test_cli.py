@@ -1,5 +1,6 @@
 import errno
 import os
+import runpy
 from importlib.metadata import version
 from pathlib import Path
 
@@ -8,13 +9,19 @@ import yaml
 
 from segscope.cli import main
 
-PARAMS = Path(__file__).parent.parent / "params.yaml"
+ROOT = Path(__file__).parent.parent
+PARAMS = ROOT / "params.yaml"
 
 
-def test_check_prints_the_params_with_defaults(tmp_path, capsys):
+def test_check_says_that_a_file_is_valid(capsys):
+    assert main(["check", str(PARAMS)]) == 0
+    assert capsys.readouterr().out == f"{PARAMS} is valid: variant category (person, car) of sample, seed 0\n"
+
+
+def test_check_shows_the_params_with_defaults(tmp_path, capsys):
     short = {key: value for key, value in yaml.safe_load(PARAMS.read_text()).items() if key.startswith("variant")}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(short))
-    assert main(["check", str(tmp_path / "params.yaml")]) == 0
+    assert main(["check", "--show", str(tmp_path / "params.yaml")]) == 0
     printed = yaml.safe_load(capsys.readouterr().out)
     assert printed["variant"] == "category"
     assert printed["data"]["source"] == "sample"
@@ -30,6 +37,65 @@ def test_check_prints_a_whole_file_of_the_defaults(tmp_path, monkeypatch, capsys
     monkeypatch.chdir(tmp_path)  # where no params.yaml is
     assert main(["check", "--defaults"]) == 0
     assert capsys.readouterr().out == PARAMS.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("command", "shown"), [([], "corrupt-labels"), (["labels"], "export")])
+def test_without_a_command_the_help_is_shown(capsys, command, shown):
+    assert main(command) == 0
+    said = capsys.readouterr().out
+    assert said.startswith(f"usage: {' '.join(['segscope', *command])} ")
+    assert shown in said
+
+
+@pytest.mark.parametrize(
+    ("command", "near"),
+    [
+        (["predcit", "a.jpg"], "predict"),
+        (["labels", "exprot"], "export"),
+        (["export", "--format", "onx"], "onnx"),
+        (["compare", "a", "b", "--fail_if", "x < 1"], "--fail-if"),
+    ],
+)
+def test_of_what_is_misspelled_the_nearest_is_said(capsys, command, near):
+    with pytest.raises(SystemExit, match="2"):
+        main(command)
+    assert capsys.readouterr().err.endswith(f"; did you mean {near}?\n")
+
+
+def test_of_what_is_like_nothing_nothing_is_said(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["zzz"])
+    assert "did you mean" not in capsys.readouterr().err
+
+
+def test_the_page_of_the_commands_is_what_they_print():
+    assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == runpy.run_path(ROOT / "docs" / "cli.py")[
+        "page"
+    ](), "write it by `make cli`"
+
+
+def test_a_file_of_another_kind_is_not_written_over(tmp_path, monkeypatch, capsys):
+    (tmp_path / "notes.txt").write_text("mine")
+    monkeypatch.chdir(tmp_path)
+    for command in (["similar", "3"], ["explain", "3", "--class", "car"], ["export", "--format", "tflite"]):
+        assert main([*command, "--out", "notes.txt", "--overwrite"]) == 1
+        assert "notes.txt exists already, and is no ." in capsys.readouterr().err
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_no_message_names_its_file_twice(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("a.txt").write_text("no image")
+    Path("net.md").write_text("no card")
+    (tmp_path / "params.yaml").write_text(PARAMS.read_text())
+    for command, name in (
+        (["similar", "a.txt"], "a.txt"),
+        (["similar", "3"], "data/index.parquet"),
+        (["predict", "a.txt", "--model", "other.keras"], "other.md"),
+    ):
+        assert main(command) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.count(name) == 1
 
 
 def test_version(capsys):

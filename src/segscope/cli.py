@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from segscope.artefacts.files import atomic_folder, atomic_path, output_folder, refuse_existing, refuse_foreign
-from segscope.errors import SegscopeError, surroundings
+from segscope.errors import SegscopeError, reason, surroundings
 
 # What needs more than the standard library is imported by the command that needs it: a broken installation can then
 # be looked at, too (`doctor`, `check`).
 if TYPE_CHECKING:
     from PIL import Image
 
-EXPORTS = {  # where the suspects of a split go, by format
-    "coco": "exports/label_issues.{split}.coco.json",
-    "csv": "exports/label_issues.{split}.csv",
-    "label-studio": "exports/label_issues.{split}.label_studio.json",
+OUT = Path("exports")  # where results go if nothing else is said: git ignores it
+LABELS = {  # the suspects of a split, by format
+    "coco": "label_issues.{split}.coco.json",
+    "csv": "label_issues.{split}.csv",
+    "label-studio": "label_issues.{split}.label_studio.json",
 }
+PICTURES = (".jpg", ".jpeg", ".png")
 ENDINGS = {"saved_model": "", "tflite": ".tflite", "onnx": ".onnx"}
 
 
@@ -31,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     # TensorFlow's greetings are of no use here; its errors are exceptions.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    options = _parser().parse_args(arguments)
+    options = make_parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = options.run
     try:
         return command(options)
@@ -60,15 +64,38 @@ def _version() -> str:
         return "not installed"
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="segscope", description="Look into a segmentation model. The pipeline runs by `dvc repro`."
-    )
-    parser.add_argument("--version", action="version", version=f"segscope {_version()}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+class Parser(argparse.ArgumentParser):
+    """Of what is misspelled it says what is spelled alike."""
 
-    check = commands.add_parser("check", help="validate a params file and print it with its defaults")
+    known: ClassVar[set[str]] = set()  # options of any command
+
+    def add_argument(self, *names: Any, **options: Any) -> argparse.Action:
+        """As argparse's."""
+        self.known.update(name for name in names if name.startswith("--"))
+        return super().add_argument(*names, **options)
+
+    def error(self, message: str) -> NoReturn:
+        """Say it, and what may be meant, and exit with status 2."""
+        choice = re.search(r"invalid choice: '(.*)' \(choose from (.*)\)$", message)
+        option = re.search(r"unrecognized arguments: (--[^\s=]+)", message)
+        near: list[str] = []
+        if choice:
+            near = get_close_matches(choice[1], re.findall(r"[\w-]+", choice[2]), 1)
+        elif option:
+            near = get_close_matches(option[1], self.known, 1)
+        super().error(f"{message}; did you mean {near[0]}?" if near else message)
+
+
+def make_parser() -> Parser:
+    """The commands and their options."""
+    parser = Parser(prog="segscope", description="Look into a segmentation model. The pipeline runs by `dvc repro`.")
+    parser.add_argument("--version", action="version", version=f"segscope {_version()}")
+    parser.set_defaults(run=_help_of(parser))
+    commands = parser.add_subparsers(metavar="COMMAND")
+
+    check = commands.add_parser("check", help="say whether a params file is valid, and if not, why")
     check.add_argument("params", nargs="?", default="params.yaml", metavar="PARAMS", help="default: params.yaml")
+    check.add_argument("--show", action="store_true", help="print it, with the defaults of what it leaves out")
     check.add_argument("--defaults", action="store_true", help="read no file: print a whole one, of the defaults")
     check.set_defaults(run=_check)
 
@@ -83,19 +110,21 @@ def _parser() -> argparse.ArgumentParser:
         help="photograph, folder (searched through) or glob pattern ('photos/**/*.jpg'); "
         "what is no image there is skipped and listed",
     )
-    predict.add_argument("--out", type=Path, default=Path("predictions"), metavar="DIR", help="default: %(default)s")
+    predict.add_argument("--out", type=Path, default=OUT / "predictions", metavar="DIR", help="default: %(default)s")
     predict.set_defaults(run=_predict)
 
     export = commands.add_parser("export", help="write the model in another program's format")
     export.add_argument("--format", choices=ENDINGS, required=True, dest="kind")
-    export.add_argument("--out", type=Path, metavar="PATH", help="default: the model's name with the format's ending")
+    export.add_argument(
+        "--out", type=Path, metavar="PATH", help="default: in exports/, the model's name with the format's ending"
+    )
     export.set_defaults(run=_export)
 
     similar = commands.add_parser("similar", help="the images that look most alike to the model")
     similar.add_argument("image", metavar="IMAGE_ID|FILE")
     similar.add_argument("-k", type=_positive, default=12, help="how many; default: %(default)s")
     similar.add_argument("--heat", action="store_true", help="show what the images share")
-    similar.add_argument("--out", type=Path, default=Path("similar.jpg"), help="contact sheet; default: %(default)s")
+    similar.add_argument("--out", type=Path, metavar="FILE", help="contact sheet; default: exports/similar.IMAGE.jpg")
     similar.set_defaults(run=_similar)
 
     explain = commands.add_parser("explain", help="what in an image makes the model see a class")
@@ -104,13 +133,14 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument(
         "--box", type=int, nargs=4, metavar=("LEFT", "TOP", "WIDTH", "HEIGHT"), help="only there, in the image's pixels"
     )
-    explain.add_argument("--out", type=Path, default=Path("explained.jpg"), help="picture; default: %(default)s")
+    explain.add_argument("--out", type=Path, metavar="FILE", help="picture; default: exports/explained.IMAGE.CLASS.jpg")
     explain.set_defaults(run=_explain)
 
     labels = commands.add_parser("labels", help="suspect labels of a finished run")
-    label_commands = labels.add_subparsers(required=True, metavar="COMMAND")
+    labels.set_defaults(run=_help_of(labels))
+    label_commands = labels.add_subparsers(metavar="COMMAND")
     review = label_commands.add_parser("export", help="write them for a review elsewhere")
-    review.add_argument("--format", choices=EXPORTS, required=True, dest="kind")
+    review.add_argument("--format", choices=LABELS, required=True, dest="kind")
     review.add_argument("--split", choices=("train", "val"), default="val", help="default: %(default)s")
     review.add_argument("--min-score", type=float, default=0.0, help="default: all")
     review.add_argument("--out", type=Path, metavar="PATH", help="default: a file in exports/")
@@ -148,15 +178,25 @@ def _parser() -> argparse.ArgumentParser:
             metavar="CONDITION",
             help=f"exit with 1 if it is {when} of B less A: 'iou.person < -0.02'",
         )
-    compare.add_argument("-o", "--out", type=Path, default=Path("comparison"), help="page; default: %(default)s")
+    compare.add_argument(
+        "-o", "--out", type=Path, default=OUT / "comparison", metavar="DIR", help="page; default: %(default)s"
+    )
     compare.add_argument("--markdown", action="store_true", help="print the metrics as a table, and write no page")
     compare.set_defaults(run=_compare)
 
     for command in (export, similar, explain, review):
-        command.add_argument("--overwrite", action="store_true", help="write over a file that exists")
+        command.add_argument("--overwrite", action="store_true", help="write over a file of that kind")
     for command in (predict, export):
         command.add_argument("--model", type=Path, help="with its model card beside it; default: the run's")
     return parser
+
+
+def _help_of(parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace], int]:
+    def show(_: argparse.Namespace) -> int:
+        parser.print_help()
+        return 0
+
+    return show
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -164,7 +204,11 @@ def _check(options: argparse.Namespace) -> int:
     from segscope.params_file import load_params, render_params
 
     params = Params() if options.defaults else load_params(options.params)
-    print(render_params(params), end="")
+    if options.defaults or options.show:
+        print(render_params(params), end="")
+    else:
+        classes = ", ".join(params.classes)
+        print(f"{options.params} is valid: variant {params.variant} ({classes}) of {params.data.origin}")
     return 0
 
 
@@ -203,11 +247,12 @@ def _export(options: argparse.Namespace) -> int:
     from segscope.run import Run
 
     model_file = options.model or Run().path("model")
-    path = options.out or model_file.with_suffix(ENDINGS[options.kind])
+    ending = ENDINGS[options.kind]
+    path = options.out or OUT / f"{model_file.stem}{ending}"
     if options.kind == "saved_model":
         refuse_foreign(path)
     else:
-        refuse_existing(path, options.overwrite)
+        refuse_existing(path, options.overwrite, (ending,))
     names, size = read_card(model_file.with_suffix(".md"))
     model = load_model(model_file, len(names), size)
     export_model(model, path, options.kind)
@@ -226,7 +271,8 @@ def _similar(options: argparse.Namespace) -> int:
     from segscope.latent.explore import Explorer
     from segscope.run import Run
 
-    refuse_existing(options.out, options.overwrite)
+    out = options.out or OUT / f"similar.{Path(options.image).stem}.jpg"
+    refuse_existing(out, options.overwrite, PICTURES)
     explorer = Explorer(Run())
     query = explorer.photograph(options.image)
     table = explorer.similar(query, options.k)
@@ -241,7 +287,7 @@ def _similar(options: argparse.Namespace) -> int:
         maps = explorer.shared(query, shown[1:])
         pictures = [heat_overlay(picture, heat) for picture, heat in zip(pictures, maps, strict=True)]
         print(f"what they share lies on {_shares(explorer.lies_on(shown, maps))}")
-    _save(contact_sheet(list(zip(pictures, captions, strict=True)), columns=5), options.out)
+    _save(contact_sheet(list(zip(pictures, captions, strict=True)), columns=5), out)
     return 0
 
 
@@ -250,25 +296,30 @@ def _explain(options: argparse.Namespace) -> int:
     from segscope.latent.explore import Explorer
     from segscope.run import Run
 
-    refuse_existing(options.out, options.overwrite)
+    name = options.name
+    out = options.out or OUT / f"explained.{Path(options.image).stem}.{name}.jpg"
+    refuse_existing(out, options.overwrite, PICTURES)
     explorer = Explorer(Run())
     query = explorer.photograph(options.image)
-    region, support = explorer.explain(query, options.name, options.box)
+    region, support = explorer.explain(query, name, options.box)
+    inside = " and of the box" if options.box else ""
     print(
-        f"{region.sum()} of {region.size} pixels are seen as {options.name}, "
-        f"{support.score[0]:.2f} above the mean logit: "
-        f"{support.maps[0].sum():.2f} from the image, {support.constant[0]:.2f} from the decoder's constants"
+        f"The model sees {name} in {region.mean() * 100:.1f} % of the picture{inside} ({region.sum()} of its pixels)."
+    )
+    print(
+        f"There the score (logit) of {name} is {support.score[0]:.2f} higher than that of all classes on average: "
+        f"{support.maps[0].sum():.2f} by what is in the picture, {support.constant[0]:.2f} whatever is in it."
     )
     on = explorer.lies_on([query], support.maps)
     if on:
-        print(f"the support lies on {_shares(on)}")
-    k = explorer.run.taxonomy.class_names.index(options.name)
+        print(f"Of what in the picture speaks for {name}, most lies on: {_shares(on)}.")
+    k = explorer.run.taxonomy.class_names.index(name)
     tiles = [
         (query.picture, Path(query.name).name),
-        (class_overlay(query.picture, region.astype("uint8") * k), f"seen as {options.name}"),
+        (class_overlay(query.picture, region.astype("uint8") * k), f"seen as {name}"),
         (heat_overlay(query.picture, support.maps[0]), "what supports it"),
     ]
-    _save(contact_sheet(tiles, columns=3, side=400), options.out)
+    _save(contact_sheet(tiles, columns=3, side=400), out)
     return 0
 
 
@@ -285,8 +336,8 @@ def _export_labels(options: argparse.Namespace) -> int:
     )
 
     run = Run()
-    out = options.out or Path(EXPORTS[options.kind].format(split=options.split))
-    refuse_existing(out, options.overwrite)
+    out = options.out or OUT / LABELS[options.kind].format(split=options.split)
+    refuse_existing(out, options.overwrite, (Path(LABELS[options.kind]).suffix,))
     if options.split == "train" and run.params.labels.folds == 1:
         raise SegscopeError(
             "labels of train are not judged by a model that learned them: set labels.folds (5), then `dvc repro`"
@@ -304,7 +355,7 @@ def _export_labels(options: argparse.Namespace) -> int:
             write_export(out, as_coco(labels, index, run.categories, run.params.data.origin))
         else:
             config = out.with_suffix(".xml")
-            refuse_existing(config, options.overwrite)
+            refuse_existing(config, options.overwrite, (".xml",))
             write_export(out, as_label_studio(labels, index, run.params.data.origin))
             write_export(config, labelling_config(labels_of_tasks(labels, run.taxonomy)))
             print(f"{config}: the labelling interface")
@@ -370,7 +421,7 @@ def _inspect(options: argparse.Namespace) -> int:
 
 
 def _shares(on: Mapping[str, float]) -> str:
-    return ", ".join(f"{name} {share:.0%}" for name, share in on.items()) or "images without labels"
+    return ", ".join(f"{name} {share * 100:.0f} %" for name, share in on.items()) or "images without labels"
 
 
 def _save(sheet: Image.Image, path: Path) -> None:
@@ -378,5 +429,5 @@ def _save(sheet: Image.Image, path: Path) -> None:
         with atomic_path(path) as temporary:
             sheet.save(temporary, "PNG" if path.suffix.lower() == ".png" else "JPEG", quality=90)
     except OSError as error:
-        raise SegscopeError(f"{path} cannot be written: {error}") from error
+        raise SegscopeError(f"{path} cannot be written: {reason(error, path)}") from error
     print(path)

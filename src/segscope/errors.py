@@ -20,6 +20,12 @@ class SegscopeError(Exception):
     """Something the user can mend: the message says what is wrong, where, and what to do."""
 
 
+def reason(error: BaseException, path: object) -> str:
+    """What an error says, for a message that names the file already."""
+    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return said.replace(f" {str(path)!r}", "")
+
+
 def surroundings(error: BaseException) -> str | None:
     """What to say of an error that is the machine's: no permission, no space, no memory. None of any other."""
     if isinstance(error, MemoryError):

@@ -19,7 +19,7 @@ from segscope.artefacts import schemas
 from segscope.artefacts.files import write_json
 from segscope.artefacts.measures import METRICS, Measures, select_metrics
 from segscope.artefacts.tables import open_parquet, parse_table, read_table, write_parquet
-from segscope.errors import SegscopeError
+from segscope.errors import SegscopeError, reason
 from segscope.params import Params
 from segscope.params_file import load_params, parse_params
 from segscope.taxonomy import Taxonomy
@@ -167,7 +167,7 @@ class Run:
         try:
             return json.loads(path.read_text(encoding="utf-8") if self._read is None else self._read(FILES[name]))
         except (OSError, ValueError, RecursionError) as error:
-            raise SegscopeError(f"{path} cannot be read ({error}); run `dvc repro` to make it") from error
+            raise SegscopeError(f"{path} cannot be read ({reason(error, path)}); run `dvc repro` to make it") from error
 
 
 def measures_path(stage: str) -> str:

@@ -149,9 +149,9 @@ def test_a_folder_that_files_are_written_into_is_never_replaced_as_a_whole(tmp_p
 
 def test_an_existing_file_is_overwritten_only_when_asked(tmp_path):
     own = folder_of(tmp_path / "folder") / "keep.txt"
-    refuse_existing(tmp_path / "new.txt", overwrite=False)
-    refuse_existing(own, overwrite=True)
+    refuse_existing(tmp_path / "new.txt", overwrite=False, endings=[".txt"])
+    refuse_existing(own, overwrite=True, endings=[".txt"])
     with pytest.raises(SegscopeError, match=r"keep\.txt exists already: name another file, or add --overwrite"):
-        refuse_existing(own, overwrite=False)
+        refuse_existing(own, overwrite=False, endings=[".txt"])
     with pytest.raises(SegscopeError, match="is a folder: name a file to write"):
-        refuse_existing(tmp_path / "folder", overwrite=True)
+        refuse_existing(tmp_path / "folder", overwrite=True, endings=[".txt"])

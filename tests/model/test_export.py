@@ -34,11 +34,12 @@ def test_the_saved_model_computes_what_the_keras_model_does(unet, tmp_path):
     assert close(tf.saved_model.load(tmp_path / "saved").serve(image).numpy(), expected)
 
 
-def test_the_tflite_model_computes_what_the_keras_model_does(unet, capsys):
+def test_the_tflite_model_computes_what_the_keras_model_does(unet, tmp_path, monkeypatch, capsys):
     path, image, expected = unet
+    monkeypatch.chdir(tmp_path)
     assert main(["export", "--format", "tflite", "--model", str(path)]) == 0
     assert "to logits of background, person, car" in capsys.readouterr().out
-    interpreter = tf.lite.Interpreter(str(path.with_suffix(".tflite")))
+    interpreter = tf.lite.Interpreter(f"exports/{path.stem}.tflite")
     given, result = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
     interpreter.resize_tensor_input(given, image.shape)
     interpreter.allocate_tensors()
@@ -55,9 +56,10 @@ def test_the_onnx_model_computes_what_the_keras_model_does(unet, tmp_path):
     assert close(session.run(None, {session.get_inputs()[0].name: image})[0], expected)
 
 
-def test_without_the_packages_of_onnx_the_error_says_what_to_install(unet, monkeypatch, capsys):
+def test_without_the_packages_of_onnx_the_error_says_what_to_install(unet, tmp_path, monkeypatch, capsys):
     path, *_ = unet
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("segscope.model.export.find_spec", lambda name: None)
     assert main(["export", "--format", "onnx", "--model", str(path)]) == 1
     assert "pip install 'segscope[onnx]'" in capsys.readouterr().err
-    assert not path.with_suffix(".onnx").exists()
+    assert not (tmp_path / "exports").exists()

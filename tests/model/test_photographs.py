@@ -20,6 +20,7 @@ from segscope.model.photographs import find_candidates, result_names, segment
 
 SIZE = 32
 NAMES = ["background", "person", "car"]
+PREDICTIONS = Path("exports", "predictions")
 
 
 @pytest.fixture(scope="module")
@@ -68,18 +69,18 @@ def text(name: str) -> Path:
     return Path(name)
 
 
-def table(name: str, folder: Path = Path("predictions")) -> list[dict]:
+def table(name: str, folder: Path = PREDICTIONS) -> list[dict]:
     with (folder / name).open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
-def masks(folder: Path = Path("predictions")) -> dict[str, str]:
+def masks(folder: Path = PREDICTIONS) -> dict[str, str]:
     """The mask of each photograph of shares.csv."""
     return {row["image"]: row["mask"] for row in table("shares.csv", folder)}
 
 
 def found(*arguments: str) -> list[str]:
-    return [str(candidate.path) for candidate in find_candidates(arguments, Path("predictions")).candidates]
+    return [str(candidate.path) for candidate in find_candidates(arguments, PREDICTIONS).candidates]
 
 
 def test_each_pixel_gets_the_class_that_is_most_probable_when_scaled_up():
@@ -123,7 +124,7 @@ def test_a_turned_gray_and_transparent_photographs_are_seen_as_shown(predict):
     halves(60, 40).convert("RGBA").save("clear.png")
     halves(60, 40).convert("L").save("gray.png")
     assert predict("turned.jpg", "clear.png", "gray.png") == 0
-    turned, clear, gray = (np.asarray(Image.open(f"predictions/{n}-mask.png")) for n in ("turned", "clear", "gray"))
+    turned, clear, gray = (np.asarray(Image.open(PREDICTIONS / f"{n}-mask.png")) for n in ("turned", "clear", "gray"))
     assert turned.shape == clear.shape == gray.shape == (40, 60)
     assert (turned != clear).mean() < 0.1
 
@@ -154,7 +155,7 @@ def test_what_is_no_image_is_skipped_where_it_was_found_and_listed(predict, caps
         skipped = {row["path"]: row["reason"] for row in table("skipped.csv")}
         assert set(skipped) == {"photos/README.md", "photos/sub/a.json", "photos/sub/torn.png"}
         assert "cannot identify image file" in skipped["photos/README.md"]
-        assert "skipped: 3; see predictions/skipped.csv" in capsys.readouterr().err
+        assert "skipped: 3; see exports/predictions/skipped.csv" in capsys.readouterr().err
 
 
 def test_where_there_is_no_photograph_the_error_says_so(predict, capsys):
@@ -237,9 +238,9 @@ def test_results_lie_as_the_photographs_below_the_folder_that_all_share(predict,
     plain("b/street.png", "blue")
     assert predict(*(argument.format(here=here) for argument in arguments)) == 0
     assert sorted(masks().values()) == ["a/street-mask.png", "b/street-mask.png"]
-    assert np.asarray(Image.open("predictions/a/street-mask.png")).max() == 0
-    assert np.asarray(Image.open("predictions/b/street-mask.png")).min() == 2
-    assert Path("predictions/b/street-overlay.jpg").is_file()
+    assert np.asarray(Image.open("exports/predictions/a/street-mask.png")).max() == 0
+    assert np.asarray(Image.open("exports/predictions/b/street-mask.png")).min() == 2
+    assert Path("exports/predictions/b/street-overlay.jpg").is_file()
 
 
 def test_equal_names_get_numbers_whichever_files_fail(predict):
@@ -325,8 +326,8 @@ def test_a_file_of_any_name_is_segmented_and_told(predict, capsys, name):
     assert predict("p") == 0
     (row,) = table("shares.csv")
     assert row["image"] == str(path).replace("\udcff", "\\udcff")
-    assert Path("predictions", row["mask"]).is_file()
-    assert Path("predictions", row["overlay"]).is_file()
+    assert Path(PREDICTIONS, row["mask"]).is_file()
+    assert Path(PREDICTIONS, row["overlay"]).is_file()
     out = capsys.readouterr().out
     assert len(out.splitlines()) == 1
     assert "\x1b" not in out

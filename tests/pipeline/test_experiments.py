@@ -13,6 +13,7 @@ from moto.server import ThreadedMotoServer
 from project import ENVIRONMENT, ROOT, STAGES, call, commit, copy_of, metrics, run, set_params
 
 from segscope.artefacts.files import sha256_of
+from segscope.run import Run
 
 CI_REMOTE = str(ROOT / ".ci" / "remote")
 
@@ -78,6 +79,19 @@ def test_plots_of_two_revisions_open_without_a_network(experimented, open_report
     text = (experimented / "plots" / "index.html").read_text()
     for title in ("loss.tsv", "IoU of each class", "Confusion", "Images by loss", "Reliability", "Wrong pixels"):
         assert title in text
+
+
+def test_classes_of_ones_own(project):
+    """With the command of the README, cut short. What is kept apart are two of the classes."""
+    section = (ROOT / "README.md").read_text().split("## Your own classes")[1].split("\n## ")[0]
+    (command,) = re.findall(r"^    (dvc exp run (?:.*\\\n)*.*)", section, re.MULTILINE)
+    run(project, "sh", "-c", f"{command} -S train.epochs=1 -S cluster.stability_runs=0 -S cluster.explained=0")
+    classes = yaml.safe_load((project / "params.yaml").read_text())["variants"]["wheels"]
+    assert metrics(project, "predict")["val"]["iou"].keys() <= classes.keys() == {"bicycle", "car", "large"}
+    found = {row.measure for row in Run(folder=project).measures("embed").table.itertuples() if row.split == "val"}
+    heavy = {name.removesuffix("_heavy") for name in found if name.endswith("_heavy")}
+    assert len(heavy) == 2
+    assert heavy <= classes.keys()
 
 
 def test_a_registered_version_of_the_model_is_had_by_its_name(experimented, tmp_path):

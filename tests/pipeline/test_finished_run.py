@@ -112,8 +112,8 @@ def test_what_supports_a_class_in_an_image(finished, tmp_path, monkeypatch, caps
     row = pd.read_parquet("artifacts/supports.parquet").iloc[0]
     command = ["explain", str(row["image_id"]), "--class", row["class"], "--out", str(tmp_path / "explained.jpg")]
     said = ask(capsys, *command)
-    assert f"pixels are seen as {row['class']}" in said
-    assert "the support lies on" in said
+    assert said.startswith(f"The model sees {row['class']} in ")
+    assert f"Of what in the picture speaks for {row['class']}, most lies on: " in said
     assert (tmp_path / "explained.jpg").is_file()
     assert main([*command, "--overwrite", "--box", "0", "0", "1", "1"]) == 1
     assert f"error: the model predicts no pixel of {row['class']} there" in capsys.readouterr().err

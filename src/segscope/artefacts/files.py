@@ -7,7 +7,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -122,13 +122,18 @@ def megabytes(folder: Path) -> float:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
 
 
-def refuse_existing(path: Path, overwrite: bool) -> None:
-    """Raise SegscopeError if `path` is a folder, cannot be written, or is a file that nobody asked to overwrite."""
+def refuse_existing(path: Path, overwrite: bool, endings: Sequence[str]) -> None:
+    """Raise SegscopeError if `path` is a folder, cannot be written, or is a file that is not to be overwritten.
+
+    It is to be if `overwrite` is set and its name ends as those of its kind do: others are no earlier result.
+    """
     require_writable(path)
     if path.is_dir():
         raise SegscopeError(f"{path} is a folder: name a file to write")
     if path.exists() and not overwrite:
         raise SegscopeError(f"{path} exists already: name another file, or add --overwrite")
+    if path.exists() and path.suffix.lower() not in endings:
+        raise SegscopeError(f"{path} exists already, and is no {' or '.join(endings)}: name another file")
 
 
 def write_json(path: Path | str, document: Mapping[str, Any]) -> None:

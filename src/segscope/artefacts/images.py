@@ -11,7 +11,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
-from segscope.errors import SegscopeError
+from segscope.errors import SegscopeError, reason
 from segscope.limits import MAX_IMAGE_PIXELS
 
 EXIF_ORIENTATION = 0x0112
@@ -54,7 +54,7 @@ def open_image(path: Path | str | BinaryIO, size: tuple[int, int] | None = None,
         raise
     except Exception as error:
         # Pillow's decoders raise whatever a broken file provokes in them: OSError, SyntaxError, struct.error, …
-        raise SegscopeError(f"image {path} cannot be decoded: {error}") from error
+        raise SegscopeError(f"image {path} cannot be decoded: {reason(error, path)}") from error
 
 
 def opened(path: Path | str | BinaryIO) -> Image.Image:
@@ -80,7 +80,7 @@ def image_size(path: Path | str, exif: str) -> tuple[int, int]:
         with opened(path) as image:
             return _size(image, exif)
     except Exception as error:  # as above
-        raise SegscopeError(f"image {path} cannot be decoded: {error}") from error
+        raise SegscopeError(f"image {path} cannot be decoded: {reason(error, path)}") from error
 
 
 def orientation(image: Image.Image) -> int:

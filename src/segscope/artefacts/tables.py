@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from segscope.artefacts.files import atomic_folder, atomic_path
 from segscope.artefacts.schemas import OPEN, USER, USER_TYPES
-from segscope.errors import SegscopeError
+from segscope.errors import SegscopeError, reason
 from segscope.limits import MAX_TABLE_BYTES
 
 VALUE_BYTES = {"INT64": 8, "DOUBLE": 8, "BOOLEAN": 1 / 8}  # else 4, a string's at least
@@ -93,7 +93,7 @@ def _read(
                 )
             return file.read()
     except (OSError, pa.ArrowException) as error:
-        raise SegscopeError(f"{name} cannot be read ({error}); run `dvc repro` to make it") from error
+        raise SegscopeError(f"{name} cannot be read ({reason(error, name)}); run `dvc repro` to make it") from error
 
 
 def _fits(known: pa.Schema, schema: pa.Schema) -> bool:

@@ -14,7 +14,7 @@ import pandas as pd
 from sklearn.decomposition import PCA
 
 from segscope.artefacts.files import atomic_path
-from segscope.errors import SegscopeError
+from segscope.errors import SegscopeError, reason
 
 
 @dataclass(frozen=True)
@@ -113,4 +113,4 @@ def load_latent_space(path: Path | str) -> LatentSpace:
             layers = tuple(str(name) for name in data["layers"])
             return LatentSpace(layers, data["mean"], data["scale"], data["components"])
     except (OSError, ValueError, KeyError) as error:
-        raise SegscopeError(f"{path} cannot be read ({error}); run `dvc repro embed`") from error
+        raise SegscopeError(f"{path} cannot be read ({reason(error, path)}); run `dvc repro embed`") from error

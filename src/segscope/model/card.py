@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from segscope.errors import SegscopeError
+from segscope.errors import SegscopeError, reason
 from segscope.yaml_text import parse_yaml
 
 _FENCE = "---\n"
@@ -86,7 +86,9 @@ def read_facts(path: Path) -> dict[str, Any]:
         _, front, _ = path.read_text(encoding="utf-8").split(_FENCE, 2)
         return dict(parse_yaml(front, "its front matter"))
     except (OSError, ValueError, TypeError, SegscopeError) as error:
-        raise SegscopeError(f"the model card {path} cannot be read ({error}); run `dvc repro train`") from error
+        raise SegscopeError(
+            f"the model card {path} cannot be read ({reason(error, path)}); run `dvc repro train`"
+        ) from error
 
 
 def read_card(path: Path) -> tuple[list[str], int]:

@@ -232,7 +232,7 @@ def predict_files(model: keras.Model, names: Sequence[str], found: Found, out: P
             try:
                 _write_results(out / result, picture, classes, len(names))
             except OSError as error:
-                errors.append(f"the results of {path} cannot be written: {error}")
+                errors.append(f"the results of {path} cannot be written: {error.strerror or error}")
                 continue
             done += 1
             write_shares([path, result + MASK, result + OVERLAY, *shares])

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from segscope.artefacts.images import opened
-from segscope.errors import SegscopeError
+from segscope.errors import SegscopeError, reason
 from segscope.limits import MAX_LABEL_BYTES
 
 LOSSLESS = (".png", ".bmp", ".tif", ".tiff", ".gif")  # JPEG's values are not those that were written
@@ -23,7 +23,7 @@ def read_pixels(path: Path, mode: str | None = None) -> np.ndarray:
             image.load()
             return np.asarray(image.convert(mode) if mode and not image.mode.startswith("I") else image)
     except Exception as error:  # Pillow's decoders raise whatever a broken file provokes in them
-        raise SegscopeError(f"{path} cannot be decoded: {error}") from error
+        raise SegscopeError(f"{path} cannot be decoded: {reason(error, path)}") from error
 
 
 def read_text(path: Path) -> str:
