@@ -136,7 +136,7 @@ def test_a_named_file_that_is_no_image_is_an_error_and_the_others_are_done(predi
     assert predict("notes.jpg", "a/same.png", "missing.png", "no/*.png", "b/same.png") == 1
     said = capsys.readouterr().err
     assert "error: image notes.jpg cannot be decoded" in said
-    assert "error: image missing.png cannot be decoded: [Errno 2]" in said
+    assert "error: image missing.png cannot be decoded: No such file or directory" in said
     assert "error: the pattern 'no/*.png' matches no file" in said
     assert masks() == {"a/same.png": "a/same-mask.png", "b/same.png": "b/same-mask.png"}
     assert table("skipped.csv") == []

@@ -92,7 +92,7 @@ function tiles() {
     tile("pixel_accuracy", "Pixel accuracy", [0.5, 1]),
     tile("loss", "Loss", null, "lower is better"),
     tile("calibration_error", "Calibration error", null, "lower is better"),
-    tile("separability", "Separability", [0.5, 1], `${run.sides.map(isolated).join(" or ")}; 0.5 is chance`, 10),
+    tile("separability", `Separability of ${run.sides.map(isolated).join(" and ")}`, [0.5, 1], "0.5 is chance", 10),
   ].filter(Boolean);
   return h("div.tiles", {}, made);
 }
