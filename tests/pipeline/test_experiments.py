@@ -83,7 +83,7 @@ def test_plots_of_two_revisions_open_without_a_network(experimented, open_report
 
 def test_classes_of_ones_own(project):
     """With the command of the README, cut short. What is kept apart are two of the classes."""
-    section = (ROOT / "README.md").read_text().split("## Your own classes")[1].split("\n## ")[0]
+    section = (ROOT / "README.md").read_text().split("## Your classes")[1].split("\n## ")[0]
     (command,) = re.findall(r"^    (dvc exp run (?:.*\\\n)*.*)", section, re.MULTILINE)
     run(project, "sh", "-c", f"{command} -S train.epochs=1 -S cluster.stability_runs=0 -S cluster.explained=0")
     classes = yaml.safe_load((project / "params.yaml").read_text())["variants"]["wheels"]
