@@ -114,6 +114,8 @@ def test_version(capsys):
         ["similar", "3", "--out", "folder/keep.txt"],
         ["explain", "3", "--class", "car", "--out", "folder/keep.txt"],
         ["labels", "export", "--format", "csv", "--out", "folder/keep.txt"],
+        ["to-fiftyone", "folder"],
+        ["to-fiftyone", "folder/keep.txt"],
         ["corrupt-labels", "coco", "folder"],
         ["compare", "HEAD", "workspace", "-o", "folder"],
         ["compare", "HEAD", "workspace", "-o", "folder/keep.txt"],
@@ -150,6 +152,7 @@ def test_no_command_removes_or_overwrites_what_it_did_not_make(tmp_path, monkeyp
         ["similar", "3", "--out"],
         ["explain", "3", "--class", "car", "--out"],
         ["labels", "export", "--format", "csv", "--out"],
+        ["to-fiftyone"],
         ["compare", "HEAD", "workspace", "-o"],
     ],
 )

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from project import ROOT
 
+from segscope.run import TABLES
+
 PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 CODE = re.compile(r"```.*?```|^    .*?$|`[^`]*`", re.S | re.M)
@@ -36,3 +38,8 @@ def test_every_page_is_reached_from_the_front_page():
 
 def test_the_front_page_is_short():
     assert len((ROOT / "README.md").read_text().split()) <= 1200
+
+
+def test_every_table_of_a_run_is_listed():
+    rows = re.findall(r"^\| `(\S+\.parquet)/?` \|", (ROOT / "docs" / "artefacts.md").read_text(), re.M)
+    assert sorted(rows) == sorted([*(path for path, _ in TABLES.values()), "artifacts/measures.parquet"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -145,6 +146,10 @@ def make_parser() -> Parser:
     review.add_argument("--min-score", type=float, default=0.0, help="default: all")
     review.add_argument("--out", type=Path, metavar="PATH", help="default: a file in exports/")
     review.set_defaults(run=_export_labels)
+
+    fiftyone = commands.add_parser("to-fiftyone", help="write a finished run as a dataset that FiftyOne imports")
+    fiftyone.add_argument("out", type=Path, metavar="OUT", help="a folder; photographs are not copied into it")
+    fiftyone.set_defaults(run=_to_fiftyone)
 
     corrupt = commands.add_parser("corrupt-labels", help="plant label faults into a copy of a COCO directory")
     corrupt.add_argument("root", type=Path, help="laid out as data.annotations, data.images and data.splits say")
@@ -360,6 +365,17 @@ def _export_labels(options: argparse.Namespace) -> int:
             write_export(config, labelling_config(labels_of_tasks(labels, run.taxonomy)))
             print(f"{config}: the labelling interface")
     print(f"{out}: {len(issues)} suspects of {issues['image_id'].nunique()} images")
+    return 0
+
+
+def _to_fiftyone(options: argparse.Namespace) -> int:
+    from segscope.fiftyone import write_fiftyone
+    from segscope.run import Run
+
+    images, labels, suspects = write_fiftyone(Run(), options.out)
+    print(f"{options.out}: {images} images, {labels} labels, {suspects} suspects; where FiftyOne is installed:")
+    folder = shlex.quote(str(options.out))
+    print(f"fiftyone datasets create --dataset-dir {folder} --type fiftyone.types.FiftyOneDataset")
     return 0
 
 

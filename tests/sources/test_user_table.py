@@ -3,10 +3,13 @@ import io
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from segscope.artefacts.schemas import OPEN, with_user_columns
+from segscope.artefacts.tables import open_parquet, read_parquet
 from segscope.errors import SegscopeError
 from segscope.sources.names import by_file_name
 from segscope.sources.user_table import read_user_table
@@ -61,6 +64,16 @@ def test_columns_are_numbers_truth_values_dates_and_names(read):
     assert pd.isna(table["user.taken"][3])
     assert table["user.weather"].tolist() == ["sun", "rain", None, "sun"]
     assert table["user.gap"].tolist() == ["yes", None, "no", "yes"]  # a truth value that is not known of all
+
+
+def test_columns_of_each_kind_come_back_from_the_artefact_as_they_were(read, tmp_path):
+    table, _ = read("file_name,altitude,count,flash,taken,weather\ntrain/a.jpg,12.5,3,yes,2021-03-05T10:30:01,sun\n")
+    table = table[:1].assign(image_id=1)
+    schema = pa.schema({"image_id": pa.int64()}, metadata={OPEN: b""})
+    with open_parquet(tmp_path / "samples.parquet", with_user_columns(schema, table.drop(columns="image_id"))) as write:
+        write(table)
+    back = read_parquet(tmp_path / "samples.parquet", schema)
+    pd.testing.assert_frame_equal(back, table[back.columns], check_dtype=False)
 
 
 def test_rows_without_image_and_images_without_row_are_counted(read):

@@ -8,7 +8,7 @@ import pyarrow as pa
 from segscope.taxonomy import Taxonomy
 
 USER = "user."  # before the names of the user's own columns
-USER_TYPES = (pa.float64(), pa.int64(), pa.bool_(), pa.string(), pa.timestamp("s"))
+USER_TYPES = (pa.float64(), pa.int64(), pa.bool_(), pa.string(), pa.timestamp("ms"))
 OPEN = b"user_columns"  # metadata of a schema that has such columns besides
 
 INDEX = pa.schema(
@@ -254,7 +254,7 @@ def samples_schema(categories: pd.DataFrame) -> pa.Schema:
 
 def with_user_columns(schema: pa.Schema, columns: pd.DataFrame) -> pa.Schema:
     """The schema with the fields of the user's columns, as `read_user_table` makes them."""
-    kinds = {"f": pa.float64(), "i": pa.int64(), "b": pa.bool_(), "M": pa.timestamp("s")}
+    kinds = {"f": pa.float64(), "i": pa.int64(), "b": pa.bool_(), "M": pa.timestamp("ms")}
     own = {name: kinds.get(columns[name].dtype.kind, pa.string()) for name in columns}
     return pa.schema([*schema, *(pa.field(name, kind) for name, kind in own.items())])
 

@@ -52,12 +52,7 @@ def labels_to_review(
     """
     said = issues[["image_id", "annotation_id", "kind", "score", "labelled", "suggested", "evidence"]]
     names = taxonomy.categories.set_index("category_id")["name"]
-    rows = instances[instances["image_id"].isin(issues["image_id"])]
-    own = known.set_index(["image_id", "annotation_id"])["category_id"]
-    place = own.index.get_indexer(pd.MultiIndex.from_frame(rows[["image_id", "annotation_id"]]))
-    before = own.reset_index(drop=True).reindex(place).set_axis(rows.index)
-    rows = rows.assign(name=rows["category_id"].where(rows["category_id"] != IGNORE, before).map(names))
-    rows = rows[rows["name"].notna()]
+    rows = with_names(instances[instances["image_id"].isin(issues["image_id"])], known, taxonomy)
     by_image = dict(list(rows.groupby("image_id")))
     sizes = index.set_index("image_id")[["height", "width"]]
     predicted = predictions.set_index("image_id")["mask"]
@@ -75,6 +70,19 @@ def labels_to_review(
     columns = ["image_id", "annotation_id", "name", "iscrowd", "area", "bbox", "height", "width", "rle"]
     table = pd.concat([merged, pd.DataFrame(missing)], ignore_index=True)[[*columns, *said.columns[2:]]]
     return table.sort_values(["image_id", "annotation_id"], ignore_index=True, kind="stable")
+
+
+def with_names(rows: pd.DataFrame, known: pd.DataFrame, taxonomy: Taxonomy) -> pd.DataFrame:
+    """Rows of instances.parquet with their category's `name`, which an excluded one has from annotations.parquet.
+
+    known: as of `labels_to_review`. A row of which no category is known is left out.
+    """
+    names = taxonomy.categories.set_index("category_id")["name"]
+    own = known.set_index(["image_id", "annotation_id"])["category_id"]
+    place = own.index.get_indexer(pd.MultiIndex.from_frame(rows[["image_id", "annotation_id"]]))
+    before = own.reset_index(drop=True).reindex(place).set_axis(rows.index)
+    rows = rows.assign(name=rows["category_id"].where(rows["category_id"] != IGNORE, before).map(names))
+    return rows[rows["name"].notna()]
 
 
 def as_coco(labels: pd.DataFrame, index: pd.DataFrame, categories: pd.DataFrame, source: str) -> dict[str, Any]:
