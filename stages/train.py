@@ -1,5 +1,6 @@
 """train: fit the U-Net of the chosen variant on a frozen encoder."""
 
+import keras
 import pandas as pd
 
 from segscope import stage
@@ -32,6 +33,7 @@ from segscope.run import Run
 
 def main(run: Run) -> None:
     data, options = run.params.data, run.params.train.applied()
+    keras.utils.set_random_seed(options.seed)  # of an encoder without weights
     files = {split: shards(run.path("dataset"), split) for split in ("train", "val")}
     training = prepare_training(files, data.image_size, run.taxonomy, options)
     if run.params.model.source != "train":
