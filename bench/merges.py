@@ -22,7 +22,8 @@ from segscope.evaluation.confusions import find_merges, findings
 from segscope.evaluation.counts import confusion, iou, outcomes
 from segscope.evaluation.merges import Heads, Pixels
 from segscope.evaluation.per_image import pixel_counts
-from segscope.model.pixels import LAYERS, sample_pixels
+from segscope.model.layers import hypercolumn
+from segscope.model.pixels import sample_pixels
 from segscope.model.saving import load_model
 from segscope.model.unet import activations
 from segscope.run import Run
@@ -45,7 +46,7 @@ class Finished:
         """The heads' pixels are drawn as the predict stage draws them."""
         taxonomy, predictions = run.taxonomy, run.table("predictions")
         model = load_model(run.path("model"), len(taxonomy.class_names), run.params.data.image_size)
-        probe, ids, counts, pixels = activations(model, LAYERS), {}, {}, {}
+        probe, ids, counts, pixels = activations(model, hypercolumn(model)), {}, {}, {}
         for name, images in predictions.groupby("split"):
             ids[name], counts[name] = images["image_id"].to_numpy(), pixel_counts(images, taxonomy)
             pixels[name] = sample_pixels(probe, run.path("dataset"), name, ids[name], taxonomy)

@@ -21,9 +21,9 @@ from segscope.latent.clusters import (
 )
 from segscope.latent.sides import kinds
 from segscope.latent.space import load_latent_space
-from segscope.latent.support import Supporter, explain_errors, most_wrong
-from segscope.model.inference import Split, layer_batches
-from segscope.model.saving import load_model
+from segscope.latent.support import explain_errors, most_wrong, supporter_of
+from segscope.model.inference import Split
+from segscope.model.source import open_model
 from segscope.run import Run
 
 
@@ -31,6 +31,7 @@ def main(run: Run) -> None:
     options, embed, size = run.params.cluster, run.params.embed, run.params.data.image_size
     keras.utils.set_random_seed(embed.seed)
     taxonomy, embeddings = run.taxonomy, run.table("embeddings")
+    embeddings = embeddings[embeddings["image_id"].isin(run.table("predictions", ["image_id"])["image_id"])]
     ids = embeddings["image_id"].to_numpy()
     samples, predictions = (
         run.table(name).set_index("image_id").loc[ids].reset_index() for name in ("samples", "predictions")
@@ -50,16 +51,16 @@ def main(run: Run) -> None:
     # Of the val split's images only: the train split's flatter the model.
     scores = image_scores(predictions, taxonomy).where(predictions["split"] == "val")
     profiles = profile_clusters(labels, facts, numeric_columns(samples), scores, group, stable.jaccard)
-    model = load_model(run.path("model"), len(taxonomy.class_names), size)
+    model = open_model(run.params, taxonomy, run.path("model"))
     space = load_latent_space(run.path("latent_space"))
     counts = embeddings["split"].value_counts(sort=False)
     splits = [Split(run.path("dataset"), name, n) for name, n in counts.items()]
-    batches = layer_batches(model, space.layers, splits, "attention")
+    batches = model.features(space.layers, splits, "attention") if model.network else []
     maps, under = attend(batches, space, Points(ids, vectors, labels, group), taxonomy, options.exemplars)
     val = predictions[predictions["split"] == "val"]
     worst = most_wrong(val, taxonomy, options.explained) if len(val) else {}
     examples = Split(run.path("dataset"), "val", len(val)).examples(size)
-    supports = explain_errors(Supporter(model), examples, worst, taxonomy)
+    supports = explain_errors(supporter_of(model.network), examples, worst, taxonomy)
     run.write("clusters", pd.DataFrame({"image_id": ids, "cluster": labels, "probability": probability[of]}))
     run.write("cluster_profiles", attention_rows(under, profiles, taxonomy))
     run.write("heatmaps", maps)

@@ -12,8 +12,8 @@ from segscope.latent.neighbors import nearest, neighbor_table
 from segscope.latent.projection import align_map, fit_map, trustworthiness
 from segscope.latent.separability import separation_measures
 from segscope.latent.space import embedding_table, fit_latent_space, pooled, save_latent_space
-from segscope.model.inference import Split, layer_batches
-from segscope.model.saving import load_model
+from segscope.model.inference import Split
+from segscope.model.source import open_model
 from segscope.run import Run
 
 
@@ -22,11 +22,12 @@ def main(run: Run) -> None:
     keras.utils.set_random_seed(options.seed)
     other = map_of(options.align_to, run.table("index")) if options.align_to else None
     samples, groups = run.table("samples"), run.table("groups").set_index("image_id")["group"]
-    model = load_model(run.path("model"), len(run.taxonomy.class_names), run.params.data.image_size)
+    model = open_model(run.params, run.taxonomy, run.path("model"))
+    layers = model.layers(options.layers)
     splits = [Split(run.path("dataset"), name, int((samples["split"] == name).sum())) for name in options.splits]
-    ids, means = pooled(layer_batches(model, options.layers, splits, "embed"))
+    ids, means = pooled(model.features(layers, splits, "embed"))
     samples = samples.set_index("image_id").loc[ids]
-    space = fit_latent_space(means, options.layers, options.dimensions)
+    space = fit_latent_space(means, layers, options.dimensions)
     vectors = space.transform(means)
     neighbors = nearest(vectors, max(options.neighbors, options.umap_neighbors), options.seed)
     settings = options.umap_neighbors, options.umap_min_dist, options.seed

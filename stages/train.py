@@ -1,5 +1,6 @@
 """train: fit the U-Net of the chosen variant on a frozen encoder."""
 
+import keras
 import pandas as pd
 
 from segscope import stage
@@ -13,6 +14,7 @@ from segscope.model.folds import fold_model, fold_sizes, repeat_model
 from segscope.model.history import best_metrics
 from segscope.model.inference import Split, layer_batches
 from segscope.model.saving import save_model
+from segscope.model.taking import take
 from segscope.model.training import (
     Training,
     build_encoder,
@@ -31,9 +33,14 @@ from segscope.run import Run
 
 def main(run: Run) -> None:
     data, options = run.params.data, run.params.train.applied()
+    keras.utils.set_random_seed(options.seed)  # of an encoder without weights
     files = {split: shards(run.path("dataset"), split) for split in ("train", "val")}
     training = prepare_training(files, data.image_size, run.taxonomy, options)
+    if run.params.model.source != "train":
+        take(run, build_encoder(*read_encoder(run.path("weights")), data.image_size), files["train"])
     run.write("groups", find_groups(run, training))
+    if run.params.model.source != "train":
+        return
     groups = run.table("groups").set_index("image_id")["group"]
     learned, encoder = hold_out(training, groups), read_encoder(run.path("weights"))
     model, history, checkpoint = train(learned, encoder, run.path("checkpoint"), run.path("training"))

@@ -64,8 +64,10 @@ def new_project(folder: Path) -> Path:
     """The project's pipeline in a git repository of its own, without anything made before."""
     for name in ("stages", "src", ".dvc"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("cache", "tmp", "__pycache__"))
-    (folder / "data" / "coco").mkdir(parents=True)
-    for name in ("dvc.yaml", ".gitignore", ".dvcignore", "data/coco/README.md", *INPUTS):
+    for name in ("coco", "model"):
+        (folder / "data" / name).mkdir(parents=True)
+    own = ("data/coco/README.md", "data/model/README.md", *INPUTS)
+    for name in ("dvc.yaml", ".gitignore", ".dvcignore", *own):
         shutil.copy(ROOT / name, folder / name)
     set_params(
         folder,

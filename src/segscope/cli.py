@@ -121,6 +121,10 @@ def make_parser() -> Parser:
     )
     export.set_defaults(run=_export)
 
+    layers = commands.add_parser("layers", help="a network's layers that have feature maps, for embed.layers")
+    layers.add_argument("file", type=Path, metavar="FILE", help="a .keras file")
+    layers.set_defaults(run=_layers)
+
     similar = commands.add_parser("similar", help="the images that look most alike to the model")
     similar.add_argument("image", metavar="IMAGE_ID|FILE")
     similar.add_argument("-k", type=_positive, default=12, help="how many; default: %(default)s")
@@ -262,6 +266,18 @@ def _export(options: argparse.Namespace) -> int:
     model = load_model(model_file, len(names), size)
     export_model(model, path, options.kind)
     print(f"{path}: RGB 0 to 255, float32 N × {size} × {size} × 3, to logits of {', '.join(names)}")
+    return 0
+
+
+def _layers(options: argparse.Namespace) -> int:
+    from segscope.model.layers import chosen_layers, feature_maps
+    from segscope.model.saving import read_model
+    from segscope.params import Embed
+
+    model = read_model(options.file, "give a file that keras.saving.load_model reads with safe_mode=True")
+    default = chosen_layers(model, Embed().layers)
+    for name, (height, width, channels) in feature_maps(model).items():
+        print(f"{name}: {height} × {width} × {channels}{' (default)' if name in default else ''}")
     return 0
 
 

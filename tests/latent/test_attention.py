@@ -3,6 +3,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
+from networks import network
 from small import CATEGORIES, TAXONOMY
 
 from segscope.artefacts.images import decode_png
@@ -11,8 +12,9 @@ from segscope.artefacts.tables import write_parquet
 from segscope.latent import attention, support
 from segscope.latent.clusters import profile_clusters
 from segscope.latent.space import fit_latent_space, pool
+from segscope.model.adoption import adopt
 from segscope.model.training import build_model
-from segscope.model.unet import BOTTLENECK, SKIP_LAYERS
+from segscope.model.unet import BOTTLENECK, SKIP_LAYERS, activations
 from segscope.params import Train
 from segscope.taxonomy import Taxonomy
 
@@ -79,6 +81,51 @@ def test_attended_maps_sum_to_scores_and_what_lies_under_them_is_counted_by_cate
     # The shuffled sets are of as many images, and of the same ones together.
     assert under.pixels.shape == (1 + attention.SHUFFLES, 2, 5)
     assert len(np.unique(under.attention[:, 0, 0])) > attention.SHUFFLES / 2
+
+
+def test_attention_is_exact_on_layers_of_any_size(rng):
+    """Cells that nest in no pixel, finer or not square: of a network of another input size than the data's."""
+    user = network(100, 60, 3)
+    pictures = rng.uniform(0, 255, (6, SIZE, SIZE, 3)).astype(np.float32)
+    model = adopt(user, TAXONOMY.class_names, None, "zero_one", pictures)
+    names = ("coarse", "fine", "last", "both")
+    probe = activations(model, names)
+    layers = probe.predict_on_batch(pictures)[:-1]
+    assert [layer.shape[1:3] for layer in layers] == [(25, 15), (50, 30), (50, 30), (50, 30)]
+    space = fit_latent_space(pool(layers), names, 4)
+    vectors = space.transform(pool(layers))
+    masks = rng.choice([0, 1, 3, 6, 18, 255], (6, SIZE, SIZE)).astype(np.uint8)
+    directions = rng.normal(size=(3, 4))
+    for n in range(6):
+        own = [layer[n] for layer in layers]
+        maps = np.stack([space.write_back(d, [layer[None] for layer in own], SIZE)[0] for d in directions])
+        assert maps.sum((1, 2)) == pytest.approx(directions @ vectors[n], abs=1e-5 * np.abs(maps).sum())
+        positions = TAXONOMY.position_of_id[masks[n]]
+        found = attention.many_by_category(space, directions, own, positions)
+        for d, each in enumerate(maps):
+            wanted, pixels = attention.by_category(each[None], positions[None], 5)
+            assert found.attention[d] == pytest.approx(wanted[found.categories], rel=1e-3, abs=1e-6)
+            assert (found.pixels == pixels[found.categories]).all()
+
+
+def test_support_of_another_network_is_what_its_last_feature_map_gives(rng):
+    """Its sum and the constant are the score; where logits are mapped one to one, they are linear in the map."""
+    pictures = rng.uniform(0, 255, (1, SIZE, SIZE, 3)).astype(np.float32)
+    model = adopt(network(2 * SIZE, 2 * SIZE, 3), TAXONOMY.class_names, None, "zero_one", pictures)
+    supporter = support.supporter_of(model)
+    region = np.ones((1, SIZE, SIZE), bool)
+    found = supporter.support(pictures, 1, region)
+    logits = model.predict_on_batch(pictures)
+    assert found.score[0] == pytest.approx((logits[..., 1] - logits.mean(-1)).mean(), abs=1e-4)
+    kernel, bias = model.get_layer("head").get_weights()
+    cells = (probe_of(model, "last", pictures) @ (kernel[0, 0, :, 1] - kernel[0, 0].mean(-1)))[0]
+    assert found.maps.sum() == pytest.approx(cells.mean(), abs=2e-4)
+    assert found.constant[0] == pytest.approx(bias[1] - bias.mean(), abs=2e-4)
+    assert support.supporter_of(None) is None
+
+
+def probe_of(model: keras.Model, name: str, pictures: np.ndarray) -> np.ndarray:
+    return activations(model, (name,)).predict_on_batch(pictures)[0]
 
 
 def under_of(share: float, sets: int = 100, seed: int = 0) -> attention.Under:

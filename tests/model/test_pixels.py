@@ -9,6 +9,7 @@ from pictures import SIZE, TAXONOMY, write_pictures
 
 from segscope.evaluation.merges import Heads
 from segscope.model import pixels
+from segscope.model.layers import hypercolumn
 from segscope.model.unet import activations, keras_encoder, unet
 
 
@@ -54,7 +55,8 @@ def test_no_more_is_held_than_the_limits_allow(probe, folder, monkeypatch):
 
 @pytest.mark.parametrize("decoder", ["separable", "transposed"])
 def test_both_decoders_have_the_layers(decoder):
-    probe = activations(unet(keras_encoder(64, None), 3, decoder), pixels.LAYERS)
+    model = unet(keras_encoder(64, None), 3, decoder)
+    probe = activations(model, hypercolumn(model))
     assert [output.shape[1] for output in probe.outputs[:-1]] == [2, 4, 8, 16, 32]
 
 

@@ -77,14 +77,18 @@ def _drawn(counts: np.ndarray, k: int, bootstrap: Bootstrap) -> np.ndarray:
     return np.divide(taken, pixels, out=np.full(taken.shape, np.nan), where=pixels > 0)
 
 
-def find_merges(counts: np.ndarray, group: np.ndarray, taxonomy: Taxonomy, heads: Heads) -> dict[str, dict[str, Any]]:
-    """Which categories each class but background would better be trained with, by class.
+def find_merges(
+    counts: np.ndarray, group: np.ndarray, taxonomy: Taxonomy, heads: Heads | None
+) -> dict[str, dict[str, Any]]:
+    """Which categories each class but background would better be trained with, by class; without heads of none.
 
     counts: int N × K × C, of train, which say what is tried; heads: what is measured, on val. group: int[N], of
     train's images. tried and categories: names of the candidates and of those recommended; gain: `Gain` of these, or
     of all that were tried, as a mapping, None if none was.
     """
-    labels, bootstrap, found = taxonomy.category_names, Bootstrap(group), {}
+    labels, bootstrap, found = taxonomy.category_names, Bootstrap(group), dict[str, dict[str, Any]]()
+    if heads is None:
+        return found
     for k, name in enumerate(taxonomy.classes, start=1):
         tried = candidates(counts, taxonomy.class_of_position, k, bootstrap)
         chosen, gain = heads.merge(taxonomy.class_of_position == k, tried) if tried else ([], None)

@@ -70,7 +70,8 @@ class ObjectFinder:
             batch.image_ids.tolist(), batch.masks, batch.probabilities, strict=True
         ):
             own = self._annotations.get(image_id, [])
-            self._rows += [(image_id, *each) for each in objects(probabilities, mask, own, self._taxonomy.class_of_id)]
+            found = objects(probabilities, mask, own, self._taxonomy.class_of_id)
+            self._rows += [(image_id, *(each if batch.sure else each._replace(probability=np.nan))) for each in found]
 
     def table(self) -> pd.DataFrame:
         """Rows of objects.parquet, by image: its annotations, then the regions that meet none."""

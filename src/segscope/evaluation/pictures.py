@@ -22,6 +22,7 @@ class PictureTaker:
         """Look at images."""
         classes = batch.probabilities.argmax(-1).astype(np.uint8)
         losses = loss_maps(batch.probabilities, self._taxonomy.class_of_id[batch.masks])
+        losses = losses if batch.sure else np.zeros_like(losses)  # there is none
         self._rows += [(encode_png(a), encode_png(b)) for a, b in zip(classes, losses, strict=True)]
 
     def table(self) -> pd.DataFrame:

@@ -43,7 +43,9 @@ def at_image_size(
         height, width = sizes[image_id]
         rows = annotations.get(image_id, [])
         mask = compose_mask({name: [getattr(row, name) for row in rows] for name in columns}, height, width, crowd)
-        yield Predicted(np.array([image_id]), mask[None], _enlarged(probabilities, height, width)[None])
+        yield Predicted(
+            np.array([image_id]), mask[None], _enlarged(probabilities, height, width)[None], sure=batch.sure
+        )
 
 
 def _enlarged(probabilities: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -75,7 +75,10 @@ class Insights:
 
 @dataclass(frozen=True)
 class _Scored:
-    """The images with a finite loss. left: of each score what the share does not explain, NaN where it is not known."""
+    """The images with a finite loss, or all where none is known: then there is no such score.
+
+    left: of each score what the share does not explain, NaN where it is not known.
+    """
 
     samples: pd.DataFrame
     scores: pd.DataFrame
@@ -119,10 +122,12 @@ def find_insights(
     that a statement needs on both sides.
     """
     known = np.isfinite(scores["loss"].to_numpy(float))
+    if not known.any():
+        scores, known = scores.drop(columns="loss"), ~known
     of = _scored(samples[known].reset_index(drop=True), scores[known].reset_index(drop=True), taxonomy, group[known])
     table = associations(of.samples, of.scores, of.shares, of.group)
     hard = hard_images(of.samples, of.scores, of.left, of.group)
-    slices = find_slices(of.samples, of.left["loss"].to_numpy(), of.group, fewest)
+    slices = find_slices(of.samples, of.left["loss"].to_numpy(), of.group, fewest) if "loss" in of.left else []
     candidates = [*_of_associations(table, of, fewest), *_of_hard(hard, of, fewest), *_of_slices(slices, of, fewest)]
     rows = [*_of_shares(of), *_best(candidates, of), *_of_claims(of)]
     return Insights(table, pd.DataFrame(rows, columns=INSIGHTS.names), hard)
@@ -153,19 +158,22 @@ def _of_shares(of: _Scored) -> Iterator[dict[str, Any]]:
         parts.append(f"{_named(metric)} {verb} with the share of {of.subjects[metric]} ({_interval(found)})")
     if not parts:
         return
-    values, left = (each["loss"].to_numpy(float) for each in (of.scores, of.left))
-    weight = share_of_each(of.group)
+    lead = next(iter(of.scores))  # the loss, where it is known
+    known = of.scores[lead].notna().to_numpy()
+    values, left = (each[lead].to_numpy(float)[known] for each in (of.scores, of.left))
+    weight = share_of_each(of.group[known])
     total = weight @ (values - np.average(values, weights=weight)) ** 2
     explained = float(1 - weight @ left**2 / total) if total > 0 else np.nan
-    share = of.subjects["loss"].share(of.samples)
-    edge = float(f"{np.quantile(share, TOP):.2g}")
+    share = of.subjects[lead].share(of.samples)
+    edge = float(f"{np.quantile(share[known], TOP):.2g}")
     statement = (
-        f"{_sentence('; '.join(parts))} The share alone explains {explained:.0%} of the loss's "
+        f"{_sentence('; '.join(parts))} The share alone explains {explained:.0%} of {_named(lead)}'s "
         "variance over the images; what is said next holds at a given share."
     )
-    inside = share >= edge
-    row = _row("share", str(of.subjects["loss"]), statement, inside, of) | {"query": of.subjects["loss"].query(edge)}
-    yield row | {"inside": values[inside].mean(), "rest": values[~inside].mean(), "explained": explained}
+    inside = (share >= edge) & known
+    row = _row("share", str(of.subjects[lead]), statement, inside, of) | {"query": of.subjects[lead].query(edge)}
+    means = {"inside": values[inside[known]].mean(), "rest": values[~inside[known]].mean()}
+    yield row | means | {"explained": explained, "metric": lead}
 
 
 def _of_associations(table: pd.DataFrame, of: _Scored, fewest: int) -> Iterator[dict[str, Any]]:
@@ -284,7 +292,7 @@ def _of_claims(of: _Scored) -> Iterator[dict[str, Any]]:
     for metric in [name for name in of.scores if name != "loss"]:
         subject = of.subjects[metric]
         count, size, share = (each(of.samples) for each in (subject.count, subject.size, subject.share))
-        for score in ("loss", metric):
+        for score in [name for name in ("loss", metric) if name in of.scores]:
             columns = _units(of, of.scores[score].to_numpy(float), count, size, share)
             answers = [
                 f"{how}: {_answer(found, 1 if score == 'loss' else -1)}"

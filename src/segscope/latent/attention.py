@@ -16,7 +16,7 @@ import pandas as pd
 from scipy.special import expit, logit
 
 from segscope.evaluation.bootstrap import Bootstrap
-from segscope.latent.space import LatentSpace
+from segscope.latent.space import LatentSpace, covered
 from segscope.taxonomy import IGNORE, Taxonomy
 
 SHUFFLES = 99
@@ -141,10 +141,13 @@ def many_by_category(
 ) -> Shared:
     """`by_category` of one image's maps of many directions, S × D, at the resolution of its finest layer.
 
-    Within a cell of that layer a map is constant, so nothing is lost. activations: of each layer, h × w × c. positions:
+    Within a cell of that layer a map is constant, so nothing is lost. Where layers' cells do not nest in the pixels, at
+    that of the pixels. activations: of each layer, h × w × c. positions:
     uint8 H × W (or 255, which counts nowhere).
     """
-    side = max(len(layer) for layer in activations)
+    side = max(max(layer.shape[:2]) for layer in activations)
+    nested = len(positions) % side == 0 and not any(side % n for layer in activations for n in layer.shape[:2])
+    side = side if nested else len(positions)
     gradients = directions @ space.components / space.scale
     maps = np.zeros((len(directions), side, side), np.float32)
     start = 0
@@ -154,8 +157,11 @@ def many_by_category(
         start += channels
         cells = gradients[:, part].astype(np.float32) @ layer.reshape(-1, channels).T.astype(np.float32)
         cells -= (gradients[:, part] @ space.mean[part])[:, None].astype(np.float32)
-        blocks = maps.reshape(len(maps), height, side // height, width, side // width)
-        blocks += cells.reshape(len(maps), height, 1, width, 1)
+        if nested:
+            blocks = maps.reshape(len(maps), height, side // height, width, side // width)
+            blocks += cells.reshape(len(maps), height, 1, width, 1)
+        else:
+            maps += covered(side, height) @ cells.reshape(len(maps), height, width) @ covered(side, width).T
     size = len(positions) // side
     cell = np.arange(side * side).reshape(side, side).repeat(size, 0).repeat(size, 1)
     known = positions != IGNORE

@@ -69,10 +69,15 @@ class Explorer:
 
     @cached_property
     def model(self) -> keras.Model:
-        """The trained model."""
-        from segscope.model.saving import load_model
+        """The model. Raises SegscopeError of one that is known by its predictions alone."""
+        from segscope.model.source import open_model
 
-        return load_model(self.run.path("model"), len(self.run.taxonomy.class_names), self.size)
+        network = open_model(self.run.params, self.run.taxonomy, self.run.path("model")).network
+        if network is None:
+            raise SegscopeError(
+                "the run's model is known by its predictions alone (model.source): none can be explained"
+            )
+        return network
 
     @cached_property
     def space(self) -> LatentSpace:
@@ -81,9 +86,10 @@ class Explorer:
 
     @cached_property
     def _probe(self) -> keras.Model:
+        from segscope.model.saving import read_model
         from segscope.model.unet import activations
 
-        return activations(self.model, self.space.layers)
+        return activations(read_model(self.run.path("model")), self.space.layers)
 
     def photograph(self, query: str) -> Photograph:
         """The image of an id of the dataset, or of a file, turned as its EXIF orientation says.

@@ -37,8 +37,8 @@ class LatentSpace:
         """Where in the images the score z · direction comes from: attention maps, float64 N × size × size.
 
         The score is linear in the activations' deviation from the average image, so each cell's part of it is
-        exact: the sum over a map is the image's score. activations: of each layer, N × h × w × c, h and w
-        dividing `size`; a cell's part is spread evenly over its pixels.
+        exact: the sum over a map is the image's score. activations: of each layer, N × h × w × c; a cell's part is
+        spread evenly over its pixels.
         """
         gradient = direction @ self.components / self.scale
         maps = np.zeros((len(activations[0]), size, size))
@@ -53,9 +53,21 @@ class LatentSpace:
 
 
 def spread(cells: np.ndarray, size: int) -> np.ndarray:
-    """Each cell's value spread evenly over its pixels: N × size × size of N × h × w, h and w dividing `size`."""
-    rows, columns = size // cells.shape[1], size // cells.shape[2]
+    """Each cell's value spread evenly over the pixels that it covers: N × size × size of N × h × w; sums stay."""
+    height, width = cells.shape[1:]
+    if size % height or size % width:
+        down, across = covered(size, height) * (height / size), covered(size, width) * (width / size)
+        return down @ cells @ across.T
+    rows, columns = size // height, size // width
     return np.repeat(np.repeat(cells, rows, 1), columns, 2) / (rows * columns)
+
+
+def covered(pixels: int, cells: int) -> np.ndarray:
+    """The share of each pixel that each cell of the same side covers: float64, pixels × cells, rows that sum to 1."""
+    edge, end = np.arange(pixels) / pixels, np.arange(cells) / cells
+    low = np.maximum(edge[:, None], end)
+    high = np.minimum(edge[:, None] + 1 / pixels, end + 1 / cells)
+    return np.maximum(high - low, 0) * pixels
 
 
 def pooled(batches: Iterable[tuple[np.ndarray, np.ndarray, list[np.ndarray]]]) -> tuple[np.ndarray, np.ndarray]:

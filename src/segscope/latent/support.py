@@ -12,10 +12,11 @@ import pandas as pd
 import tensorflow as tf
 
 from segscope.artefacts.images import encode_png
+from segscope.errors import SegscopeError
 from segscope.evaluation.per_image import pixel_counts
 from segscope.latent.attention import by_category, most_on
 from segscope.latent.space import spread
-from segscope.model.unet import BOTTLENECK, SKIP_LAYERS
+from segscope.model.layers import decoder_inputs
 from segscope.taxonomy import IGNORE, Taxonomy
 
 
@@ -29,23 +30,31 @@ class Support:
 
 
 class Supporter:
-    """Support maps of a U-Net of `segscope.model`: what in an image makes the model see a class somewhere.
+    """Support maps of a network: what in an image makes the model see a class somewhere.
 
     The score is the class's logit less the mean of all classes', averaged over a region. Its gradient with respect to
-    what the decoder is given (the bottleneck and the skip connections), times that, is how much each cell gives to the
-    score: gradient × input, Shrikumar et al. 2016 (https://arxiv.org/abs/1605.01713). The decoder's biases are the
-    constant.
+    what the decoder is given (the bottleneck and the skip connections; of another network the last feature map before
+    the logits), times that, is how much each cell gives to the score: gradient × input, Shrikumar et al. 2016
+    (https://arxiv.org/abs/1605.01713). The rest is the constant: of the U-Net the decoder's biases.
+
+    Raises SegscopeError if the model's logits are not made of these alone.
     """
 
     def __init__(self, model: keras.Model):
-        given = [model.get_layer(name).output for name in (BOTTLENECK, *SKIP_LAYERS)]
-        self._encoder = keras.Model(model.input, given)
-        self._decoder = keras.Model(given, model.output)
+        given = decoder_inputs(model)
+        if given is None:
+            raise SegscopeError("the model has no one feature map before its logits")
+        try:
+            self._encoder = keras.Model(model.input, given)
+            self._decoder = keras.Model(given, model.output)
+        except ValueError as error:
+            raise SegscopeError("the model's logits are not made of one feature map alone") from error
         self.size = model.input_shape[1]
 
     def given(self, pictures: np.ndarray) -> list[np.ndarray]:
         """What the decoder is given of float32 N × H × W × 3 pictures, RGB 0…255."""
-        return self._encoder.predict_on_batch(pictures)
+        given = self._encoder.predict_on_batch(pictures)
+        return given if isinstance(given, list) else [given]
 
     def predict(self, pictures: np.ndarray) -> np.ndarray:
         """The classes of the pictures' pixels, int64 N × H × W."""
@@ -74,6 +83,16 @@ class Supporter:
         return Support(maps, value, value - maps.sum((1, 2)))
 
 
+def supporter_of(model: keras.Model | None) -> Supporter | None:
+    """The Supporter of a model; None of none, and of one whose logits are not made of one feature map alone."""
+    if model is None:
+        return None
+    try:
+        return Supporter(model)
+    except SegscopeError:
+        return None
+
+
 def most_wrong(predictions: pd.DataFrame, taxonomy: Taxonomy, most: int) -> dict[int, list[int]]:
     """By class, the images with most pixels wrongly predicted as it, at most `most`, the worst first.
 
@@ -90,15 +109,18 @@ def most_wrong(predictions: pd.DataFrame, taxonomy: Taxonomy, most: int) -> dict
 
 
 def explain_errors(
-    supporter: Supporter,
+    supporter: Supporter | None,
     examples: tf.data.Dataset,
     images: Mapping[int, Sequence[int]],
     taxonomy: Taxonomy,
 ) -> pd.DataFrame:
     """What supports each class where it is predicted wrongly, as rows of supports.parquet, in the images' order.
 
-    examples: of `read_examples`. images: of `most_wrong`.
+    supporter: of `supporter_of`; without one there are none. examples: of `read_examples`. images: of `most_wrong`.
     """
+    columns = ["image_id", "class", "pixels", "score", "constant", "region", "support", "on"]
+    if supporter is None:
+        return pd.DataFrame(columns=columns)
     names = taxonomy.category_names
     wanted = tf.constant(sorted({i for ids in images.values() for i in ids}), tf.int64)
     chosen = examples.filter(lambda image_id, picture, mask: tf.reduce_any(image_id == wanted))
@@ -122,7 +144,6 @@ def explain_errors(
                 "support": found.maps[0].ravel(),
                 "on": list(most_on(attention, names).items()),
             }
-    columns = ["image_id", "class", "pixels", "score", "constant", "region", "support", "on"]
     return pd.DataFrame([rows[k, i] for k, ids in images.items() for i in ids], columns=columns)
 
 

@@ -76,6 +76,39 @@ been judged on anything but the images above: measure before relying on it.
     path.write_text(f"{_FENCE}{front}{_FENCE}\n{text}", encoding="utf-8")
 
 
+def write_taken_card(
+    path: Path,
+    classes: Mapping[str, Sequence[str]],
+    image_size: int,
+    parameters: Mapping[str, int],
+    said: Mapping[str, object],
+) -> None:
+    """Write the card of a model that was not trained here. said: of `take_model`; the rest as of `write_card`."""
+    held = "\n".join(f"| {name} | {', '.join(categories)} |" for name, categories in classes.items())
+    facts = {"classes": ["background", *classes], "image_size": image_size, "parameters": dict(parameters)} | dict(said)
+    if said["source"] == "keras":
+        facts = {"library_name": "keras", "pipeline_tag": "image-segmentation"} | facts
+        what = f"""The user's network {said["path"]}, with layers of our own around it. Input: RGB, float32, 0 to 255,
+{image_size} × {image_size} pixels. Output: logarithms of the classes' probabilities, in the order of
+`classes` above."""
+    else:
+        what = f"""What another model predicted, in {said["path"]}. The network in model.keras is the pretrained encoder
+alone, which the latent space is of: it labels no pixels."""
+    text = f"""# Semantic segmentation: {", ".join(classes)}
+
+{what}
+
+| class | COCO categories and super-categories |
+| --- | --- |
+{held}
+
+It was not trained here. Nothing is known of the images that it learned from: if those of val are among them, its
+metrics there flatter it. They are in `artifacts/measures.parquet`.
+"""
+    front = yaml.safe_dump(facts, sort_keys=False, allow_unicode=True)
+    path.write_text(f"{_FENCE}{front}{_FENCE}\n{text}", encoding="utf-8")
+
+
 def _rounded(values: Mapping[str, float]) -> dict[str, float]:
     return {key: round(float(value), 4) for key, value in values.items()}
 
@@ -97,6 +130,10 @@ def read_card(path: Path) -> tuple[list[str], int]:
     Raises SegscopeError if there is no such card, or it lacks them.
     """
     facts = read_facts(path)
+    if facts.get("source") == "predictions":
+        raise SegscopeError(
+            "the run's model is known by its predictions alone (model.source): there is no network to run"
+        )
     try:
         return [str(name) for name in facts["classes"]], int(facts["image_size"])
     except (ValueError, KeyError, TypeError) as error:

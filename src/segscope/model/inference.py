@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from segscope.evaluation.predicted import Predicted
+from segscope.limits import MAX_LAYER_VALUES
 from segscope.model.dataset import read_examples, shards
 from segscope.model.unet import activations
 
@@ -33,6 +35,13 @@ class Split:
         """See `read_examples`."""
         return read_examples(shards(self.folder, self.name), size, self.only)
 
+    def batches(self, size: int, batch_size: int, title: str) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """The same in batches of arrays, with a progress bar."""
+        with tqdm(total=self.n, desc=title, unit="image", disable=None) as bar:
+            for ids, pictures, masks in self.examples(size).batch(batch_size).as_numpy_iterator():
+                yield ids, pictures, masks
+                bar.update(len(ids))
+
 
 def predict_split(model: keras.Model, split: Split, batch_size: int, mirrored: bool = False) -> Iterator[Predicted]:
     """The probabilities of a split's images; mirrored: those that are steadier, too."""
@@ -47,9 +56,11 @@ def predict_split(model: keras.Model, split: Split, batch_size: int, mirrored: b
 def layer_batches(model: keras.Model, layers: Sequence[str], splits: Iterable[Split], title: str) -> Iterator[Batch]:
     """The activations of the named layers, of all images of the splits."""
     probe = activations(model, tuple(layers))
+    values = sum(math.prod(output.shape[1:]) for output in probe.outputs)
+    batch_size = min(32, max(1, MAX_LAYER_VALUES // values))
     for split in splits:
         examples = split.examples(model.input_shape[1])
-        for ids, masks, outputs in predict_batches(probe, examples, split.n, f"{title} {split.name}"):
+        for ids, masks, outputs in predict_batches(probe, examples, split.n, f"{title} {split.name}", batch_size):
             yield ids, masks, outputs[:-1]
 
 

@@ -14,12 +14,10 @@ import pandas as pd
 from segscope.evaluation.bootstrap import SEED
 from segscope.evaluation.merges import Heads, Pixels
 from segscope.model.inference import Split, predict_batches
-from segscope.model.unet import BOTTLENECK, activations
+from segscope.model.layers import hypercolumn
+from segscope.model.unet import activations
 from segscope.taxonomy import Taxonomy
 
-# A pixel's features at every depth, the hypercolumn of Hariharan et al. 2015 (https://arxiv.org/abs/1411.5752): the
-# last layer alone has given up what its own classes do not need (docs/merges.md).
-LAYERS = (BOTTLENECK, "up_1_relu", "up_2_relu", "up_3_relu", "up_4_relu")
 IMAGES = 2048  # of a split, at most
 PIXELS = 32768  # of a split, at most
 PER_IMAGE = 64  # at most
@@ -30,7 +28,7 @@ def pixel_heads(model: keras.Model, folder: Path, samples: pd.DataFrame, group: 
 
     folder: of the TFRecord files. samples: image_id and split of all their images.
     """
-    probe = activations(model, LAYERS)
+    probe = activations(model, hypercolumn(model))
     ids = samples.groupby("split")["image_id"]
     train, val = (
         sample_pixels(probe, folder, name, ids.get_group(name).to_numpy(), taxonomy) for name in ("train", "val")

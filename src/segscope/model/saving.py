@@ -40,6 +40,8 @@ def in_float32(model: keras.Model) -> keras.Model:
     """The same model, computing in 32 bits: what reads it needs no support for 16 bits."""
 
     def as_float32(layer: keras.layers.Layer) -> keras.layers.Layer:
+        if not isinstance(layer, keras.layers.Layer):  # an operation, which has no weights
+            return layer
         return layer.__class__.from_config(layer.get_config() | {"dtype": "float32"})
 
     # A clone of the layers alone: of a compiled model, Keras would clone the loss, too. Unnamed, it would be numbered.
@@ -49,14 +51,14 @@ def in_float32(model: keras.Model) -> keras.Model:
     return copy
 
 
-def read_model(path: Path) -> keras.Model:
-    """A trained model. Raises SegscopeError if it cannot be read."""
+def read_model(path: Path, hint: str = "run `dvc repro train`") -> keras.Model:
+    """A model of a .keras file. hint: what to do if it cannot be read; then SegscopeError is raised."""
     try:
         check_keras_file(path)
         return keras.models.load_model(path, compile=False)
     except Exception as error:  # whatever a broken or hostile file provokes in Keras
         what = textwrap.shorten(str(error), 300, placeholder=" …")
-        raise SegscopeError(f"model {path} cannot be read ({what}); run `dvc repro train`") from error
+        raise SegscopeError(f"model {path} cannot be read ({what}); {hint}") from error
 
 
 def load_model(path: Path, n_classes: int, image_size: int) -> keras.Model:

@@ -17,6 +17,7 @@ from segscope.errors import SegscopeError
 from segscope.evaluation.bootstrap import Bootstrap
 from segscope.evaluation.difference import LEVEL, Difference, differences, holm
 from segscope.evaluation.yardsticks import comparable, held, image_ious, predicted_as, same_question, yardsticks
+from segscope.params import Model
 from segscope.run import Run
 from segscope.taxonomy import Taxonomy
 
@@ -58,6 +59,7 @@ class RunOf:
     resolution: str
     instances: pd.DataFrame
     crowd: str
+    model: str = "trained by the pipeline"
 
     @cached_property
     def labels(self) -> pd.DataFrame:
@@ -140,7 +142,17 @@ def run_of(run: Run, name: str) -> RunOf:
         f"{run.params.predict.resolution} {run.params.data.image_size}",
         run.arrow("instances").filter(pc.field("split") == "val").to_pandas(),
         run.params.masks.crowd,
+        model_of(run.params.model),
     )
+
+
+def model_of(options: Model) -> str:
+    """Where a run's model is from, in words."""
+    return {
+        "train": "trained by the pipeline",
+        "keras": f"the user's network {options.path}",
+        "predictions": f"known by the predictions in {options.path}",
+    }[options.source]
 
 
 @dataclass(frozen=True)
@@ -150,7 +162,8 @@ class Comparison:
     NaN where there is none. apart: metric, a, b, lists of what each run measured of itself. images: image_id, a, b,
     change, the most improved first, by `score`. trainings: of each side. matched: val images of each side, and
     compared; relabelled: how many others both have, of other labels. yardsticks: the groups of categories that both are
-    measured by; by: the classes by which each side finds them, where these differ.
+    measured by; by: the classes by which each side finds them, where these differ. models: which are
+    compared, where that needs to be said.
     """
 
     metrics: pd.DataFrame
@@ -163,6 +176,7 @@ class Comparison:
     yardsticks: Sequence[str]
     by: Mapping[str, tuple[str, str]]
     same_question: bool
+    models: Sequence[str] = ()
 
     @property
     def notes(self) -> list[str]:
@@ -189,7 +203,7 @@ class Comparison:
             )
             if 1 in self.trainings:
                 spread += " The single training is taken to vary as those of the other side do."
-        return [images, spread]
+        return [images, *self.models, spread]
 
 
 def compare_sides(a: Side, b: Side) -> Comparison:
@@ -204,8 +218,12 @@ def compare_sides(a: Side, b: Side) -> Comparison:
     ]
     bootstrap = Bootstrap(a.first.groups.loc[ids].to_numpy())
     same = same_question(*taxonomies)
+    # Of a model that is known by its classes alone there is no loss.
+    by_loss = same and all(table["loss"].notna().any() for side in tables for table in side)
     x, y = (
-        np.mean([table["loss"].to_numpy(float) if same else image_ious(table, own, shared) for table in side], axis=0)
+        np.mean(
+            [table["loss"].to_numpy(float) if by_loss else image_ious(table, own, shared) for table in side], axis=0
+        )
         for side, own in zip(tables, taxonomies, strict=True)
     )
     images = pd.DataFrame({"image_id": ids, "a": x, "b": y, "change": y - x})
@@ -213,15 +231,25 @@ def compare_sides(a: Side, b: Side) -> Comparison:
     return Comparison(
         _metrics(differences(found[0], found[1], bootstrap)),
         _apart(a, b, same),
-        images.sort_values("change", ascending=same, kind="stable", ignore_index=True),
-        "loss" if same else "IoU",
+        images.sort_values("change", ascending=by_loss, kind="stable", ignore_index=True),
+        "loss" if by_loss else "IoU",
         (len(a.trainings), len(b.trainings)),
         (len(a.first.images), len(b.first.images), len(ids)),
         relabelled,
         list(shared),
         {name: (x, y) for name, (x, y) in by.items() if x != y},
         same,
+        _models(a, b),
     )
+
+
+def _models(a: Side, b: Side) -> list[str]:
+    """Which models are compared, if they are not both trained here."""
+    said = {name: [run.model for run in side.runs] for name, side in (("A", a), ("B", b))}
+    if {each for models in said.values() for each in models} <= {RunOf.model}:
+        return []
+    of = "; the model of ".join(f"{name} is {', '.join(dict.fromkeys(models))}" for name, models in said.items())
+    return [f"The model of {of}."]
 
 
 def _common_images(a: Side, b: Side) -> tuple[pd.Index, int]:

@@ -29,6 +29,8 @@ MOST_LISTED = 200  # pairs of copies, and groups of near ones
 _BRIGHT_LOSS = 4.0  # nats that are painted brightest
 _OF_A_CELL = 24  # images with most pixels of a cell of the confusion
 _LIKELY_FACTS = 8
+_UNSURE = "The model is known by its classes alone, without probabilities: there is no loss and no calibration."
+_MEMBERS = 8  # of a cluster without attention maps
 
 
 def points_of(findings: Findings) -> pd.DataFrame:
@@ -80,7 +82,7 @@ def run_content(findings: Findings, points: pd.DataFrame, counts: pd.DataFrame) 
         "kind": findings.kind,
         "errors": ERRORS,
         "lossLevels": np.minimum(level_loss(np.arange(256)) / _BRIGHT_LOSS, 1).round(4),
-        "scores": list(findings.scores.columns),
+        "scores": [name for name, values in findings.scores.items() if name != "loss" or values.notna().any()],
         "measures": _measures(findings),
         "trusted": TRUSTED,
         "few": params.insights.min_images,
@@ -99,6 +101,8 @@ def run_content(findings: Findings, points: pd.DataFrame, counts: pd.DataFrame) 
         ),
         "taken": findings.confused,
         "cells": _cells(findings, at),
+        "unseen": _unseen(findings),
+        "unsure": "" if findings.scores["loss"].notna().any() else _UNSURE,
         "supports": [
             {"sample": at[row["image_id"]], "class": row["class"], "pixels": row["pixels"], "on": list(row["on"])}
             for row in findings.supports.to_dict("records")
@@ -125,6 +129,15 @@ def _only_category(taxonomy: Taxonomy, name: str) -> dict[str, Any] | None:
 def folder_of(data: Data) -> str:
     """What the images are called by: their folder's name, or their source's."""
     return Path(data.root).name if data.source == "directory" else data.source
+
+
+def _unseen(findings: Findings) -> str:
+    """Why there is no attention, or nothing."""
+    if findings.params.model.source != "predictions":
+        return ""
+    return (
+        "The model is known by its predictions alone: what it attends to is not. The map is of the pretrained encoder."
+    )
 
 
 def _measures(findings: Findings) -> dict[str, dict[str, list[float]]]:
@@ -154,6 +167,8 @@ def _cluster(findings: Findings, cluster: int, at: Mapping[int, int]) -> dict[st
     profile = findings.profiles[findings.profiles["cluster"] == cluster]
     maps = findings.heatmaps[findings.heatmaps["cluster"] == cluster]
     stability = profile[profile["kind"] == "stability"]
+    # Of a model without probabilities no loss is known, neither of the cluster nor of the rest.
+    measured = (profile["kind"] == "performance") & profile[["inside", "rest"]].notna().any(axis=1)
     told = ["feature", "inside", "rest", "recall", "low", "high", "p_value"]
     return {
         "cluster": cluster,
@@ -162,10 +177,17 @@ def _cluster(findings: Findings, cluster: int, at: Mapping[int, int]) -> dict[st
         "groups": profile["groups"].iloc[0],
         "stability": stability["inside"].iloc[0] if len(stability) else None,
         "facts": enriched(profile)[told].head(_LIKELY_FACTS).to_dict("records"),
-        "performance": profile.loc[profile["kind"] == "performance", told].to_dict("records"),
+        "performance": profile.loc[measured, told].to_dict("records"),
         "attention": profile.loc[profile["kind"] == "attention", told].nlargest(8, "inside").to_dict("records"),
-        "images": [at[i] for i in maps["image_id"].tolist() if i in at],
+        "images": [at[i] for i in (maps["image_id"] if len(maps) else _surest(findings, cluster)).tolist() if i in at],
     }
+
+
+def _surest(findings: Findings, cluster: int) -> pd.Series:
+    """The image_ids of a cluster's images that are of it most certainly."""
+    own = findings.clusters[findings.clusters["cluster"] == cluster]
+    most = own.sort_values("probability", ascending=False, kind="stable")
+    return most["image_id"].head(_MEMBERS)
 
 
 def cluster_map(cluster: int) -> str:

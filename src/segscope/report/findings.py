@@ -83,7 +83,13 @@ def read_findings(run: Run) -> Findings:
         "skipped",
     )
     made = produced(run)
-    embedded = samples[samples["image_id"].isin(run.table("embeddings", ["image_id"])["image_id"])]
+    seen = predictions["image_id"]  # a model that was not run here may have predicted nothing of some images
+    read = {name: run.table(name) for name in tables}
+    embeddings, neighbors = read["embeddings"], read["neighbors"]
+    read["embeddings"] = embeddings[embeddings["image_id"].isin(seen)]
+    read["neighbors"] = neighbors[neighbors["image_id"].isin(seen) & neighbors["neighbor_id"].isin(seen)]
+    read["skipped"] = pd.concat([read["skipped"], run.table("unpredicted")], ignore_index=True)
+    embedded = samples[samples["image_id"].isin(read["embeddings"]["image_id"])]
     two = sides(embedded, run.taxonomy)
     return Findings(
         params=run.params,
@@ -104,7 +110,7 @@ def read_findings(run: Run) -> Findings:
         pairs=pd.read_csv(run.path("plots") / "categories.csv").query("split == 'val'"),
         reliability=pd.read_csv(run.path("plots") / "reliability.csv").query("split == 'val'"),
         measures=run.measures("train", "predict", "embed", "cluster"),
-        **{name: run.table(name) for name in tables},
+        **read,
     )
 
 
@@ -113,16 +119,25 @@ def produced(run: Run) -> dict[str, str]:
 
     No revision: that would change when nothing else does. `git log -S SUM -- dvc.lock` finds it.
     """
-    training = read_facts(run.path("model_card"))["training"]
+    facts = read_facts(run.path("model_card"))
     return {
         "variant": run.params.variant,
         "source": run.params.data.origin,
         "resolution": f"{run.params.data.image_size} × {run.params.data.image_size} pixels",
-        "training": f"{training['recipe']} recipe, {training['epochs']} epochs at most, "
-        f"seed {', '.join(map(str, training['seeds']))}",
-        "model": _md5(run, "model"),
+        "training": how_made(facts),
+        "model": _md5(run, "predictions" if facts.get("source") == "predictions" else "model"),
         "images": _md5(run, "index"),
     }
+
+
+def how_made(facts: Mapping[str, Any]) -> str:
+    """How a model came about, in a line. facts: of its card."""
+    if "training" in facts:
+        training = facts["training"]
+        seeds = ", ".join(map(str, training["seeds"]))
+        return f"{training['recipe']} recipe, {training['epochs']} epochs at most, seed {seeds}"
+    what = {"keras": "the user's network", "predictions": "predictions of another model,"}[facts["source"]]
+    return f"none here: {what} {facts['path']}"
 
 
 def _md5(run: Run, name: str) -> str:

@@ -92,7 +92,7 @@ class SuspectFinder:
         self._size = batch.masks.shape[1]
         for image_id, mask, probabilities in zip(batch.image_ids.tolist(), batch.masks, batch.steadier, strict=True):
             found = contradictions(probabilities, mask, self._annotations.get(image_id, []), self.taxonomy.class_of_id)
-            self._rows += [(image_id, *each) for each in found]
+            self._rows += [(image_id, *(each if batch.sure else each._replace(probability=np.nan))) for each in found]
         labelled, predicted = self.taxonomy.class_of_id[batch.masks], batch.steadier.argmax(-1)
         agreed = predicted + self._pixels.shape[1] * (labelled == predicted)
         counts = np.bincount(agreed[labelled != IGNORE], minlength=self._pixels.size)
@@ -106,7 +106,9 @@ class SuspectFinder:
         """Rows of label_issues.parquet, the highest score first."""
         table = pd.DataFrame(self._rows, columns=["image_id", *Contradiction._fields])
         suggested = table["suggested"].to_numpy(int)
-        score = fault_share(table["kind"], table["probability"] * self.precision()[suggested], table["depth"])
+        # Of a model that does not say how sure it is, a class's precision is all that is known of its pixels.
+        probability = table["probability"].astype(float).fillna(1.0) * self.precision()[suggested]
+        score = fault_share(table["kind"], probability, table["depth"])
         images = self._images.loc[table["image_id"]]
         scale = images[["width", "height"]].to_numpy(float) / self._size
         boxes = np.array(table["bbox"].tolist(), float).reshape(-1, 4) * np.tile(scale, 2)
@@ -144,17 +146,15 @@ _EVIDENT = ("kind", "suggested", "probability", "depth")
 
 
 def _evidence(kind: str, suggested: str, probability: float, depth: float) -> str:
+    known = not np.isnan(probability)
+    sure, where = (f" {probability:.0%}", " where the model is sure") if known else ("", "")
     match kind:
         case "inaccurate":
-            return (
-                f"the outline and the model's of {suggested} are {depth:.1%} of its size apart where the model is sure"
-            )
+            return f"the outline and the model's of {suggested} are {depth:.1%} of its size apart{where}"
         case "missing":
-            return f"{suggested} {probability:.0%} where nothing is labelled, {depth:.0%} of what the model sees as one"
+            return f"{suggested}{sure} where nothing is labelled, {depth:.0%} of what the model sees as one"
         case _:
-            return (
-                f"{suggested} {probability:.0%} in the middle of the mask, and the most probable in {depth:.0%} of it"
-            )
+            return f"{suggested}{sure} in the middle of the mask, and the most probable in {depth:.0%} of it"
 
 
 def annotations_by_image(instances: pd.DataFrame) -> dict[int, list[Annotation]]:

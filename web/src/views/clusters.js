@@ -43,7 +43,7 @@ export function mount(root) {
       { id: "cl-table" },
       controls,
       list(stable.length ? stable : unstable, "Clusters"),
-      attentionKey(),
+      run.unseen ? "" : attentionKey(),
       h("p.soft", {}, byChance()),
     ),
     detail,
@@ -70,16 +70,18 @@ export function mount(root) {
   function drawControls() {
     replace(
       controls,
-      segments(
-        "Pictures",
-        [
-          ["photo", "Photo"],
-          ["attention", "Attention"],
-        ],
-        state.attention ? "attention" : "photo",
-        (value) => setState({ attention: value === "attention" }),
-      ),
-      h("span.soft", {}, "where the cluster's direction in latent space comes from"),
+      run.unseen
+        ? ""
+        : segments(
+            "Pictures",
+            [
+              ["photo", "Photo"],
+              ["attention", "Attention"],
+            ],
+            state.attention ? "attention" : "photo",
+            (value) => setState({ attention: value === "attention" }),
+          ),
+      h("span.soft", {}, run.unseen || "where the cluster's direction in latent space comes from"),
       h(
         "span.key.right",
         {},
@@ -113,7 +115,7 @@ function lede(stable, unstable) {
     ? ` Found again with other seeds, they agree by ${fixed(seeds.value, 2)}, in 80 % of the images by ${fixed(measure("stability.subsamples", "")?.value, 2)} (adjusted Rand index; 1 is the same, 0 chance).`
     : "";
   const none = measure("unclustered", "");
-  return `${plural(stable.length + unstable.length, "group")} of images that look alike to the model; ${percent(none?.value)} of the images belong to none. Each is named by what is over-represented in it and holds for half of it or more; ${unstable.length ? plural(unstable.length, "one is", "are") + " hardly found again and have no name." : "all are found again."}${again}`;
+  return `${plural(stable.length + unstable.length, "group")} of images that look alike to ${run.unseen ? "the pretrained encoder" : "the model"}; ${percent(none?.value)} of the images belong to none. Each is named by what is over-represented in it and holds for half of it or more; ${unstable.length ? plural(unstable.length, "one is", "are") + " hardly found again and have no name." : "all are found again."}${again}`;
 }
 
 /** How many of the table's intervals would leave out 0 of random groups. */
@@ -274,7 +276,7 @@ function detailOf(cluster) {
   const val = rows.filter(isVal).length;
   const query = `cluster == ${cluster.cluster}`;
   const origin = `cluster ${cluster.cluster} ${cluster.name}`;
-  const overlay = state.attention ? `attention/cluster-${cluster.cluster}` : "";
+  const overlay = state.attention && !run.unseen ? `attention/cluster-${cluster.cluster}` : "";
   const again = cluster.stability === null ? "" : `, found again by ${fixed(cluster.stability, 2)}`;
   return [
     h(
@@ -367,6 +369,7 @@ function performance(cluster) {
 }
 
 function attention(cluster) {
+  if (run.unseen) return h("div", {}, h("h3.eyebrow", {}, "Under the attention"), h("p.soft", {}, run.unseen));
   const rows = cluster.attention.map((row) => {
     const clear = row.p_value !== null && row.p_value <= 0.05;
     return [

@@ -148,13 +148,17 @@ function first() {
         "article.card",
         {},
         h("h3", {}, "The hardest images"),
-        h("p.soft", {}, "Of the highest loss in val."),
-        h(
-          "div.strip2",
-          {},
-          hardest.slice(0, 4).map((i) => imageButton(i, { queue: () => hardest })),
-        ),
-        h("footer", {}, selects(hardest, `The ${hardest.length} hardest`, "the hardest val images")),
+        h("p.soft", {}, run.unsure || "Of the highest loss in val."),
+        run.unsure
+          ? ""
+          : [
+              h(
+                "div.strip2",
+                {},
+                hardest.slice(0, 4).map((i) => imageButton(i, { queue: () => hardest })),
+              ),
+              h("footer", {}, selects(hardest, `The ${hardest.length} hardest`, "the hardest val images")),
+            ],
       ),
       suspects,
       ...objects,
@@ -348,7 +352,11 @@ function calibration() {
   const list = h(
     "div",
     { id: "calibration" },
-    h("ul.plain", {}, words.length ? words.slice(0, GAPS) : h("li", {}, "No val pixel is predicted as a class.")),
+    h(
+      "ul.plain",
+      {},
+      words.length ? words.slice(0, GAPS) : h("li", {}, run.unsure || "No val pixel is predicted as a class."),
+    ),
     rest.length ? h("details", {}, h("summary", {}, `${rest.length} more classes`), h("ul.plain", {}, rest)) : null,
   );
   if (!lines.length) return h("figure.card", {}, h("h3", {}, "Calibration on val"), list);
