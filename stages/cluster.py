@@ -1,6 +1,5 @@
 """cluster: groups of images, what defines each, and where in the images the model sees it."""
 
-import keras
 import numpy as np
 import pandas as pd
 
@@ -24,12 +23,13 @@ from segscope.latent.space import load_latent_space
 from segscope.latent.support import Supporter, explain_errors, most_wrong
 from segscope.model.inference import Split, layer_batches
 from segscope.model.saving import load_model
+from segscope.model.seeds import set_seeds
 from segscope.run import Run
 
 
 def main(run: Run) -> None:
     options, embed, size = run.params.cluster, run.params.embed, run.params.data.image_size
-    keras.utils.set_random_seed(embed.seed)
+    set_seeds(embed.seed)
     taxonomy, embeddings = run.taxonomy, run.table("embeddings")
     ids = embeddings["image_id"].to_numpy()
     samples, predictions = (

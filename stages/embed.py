@@ -2,7 +2,6 @@
 
 from functools import partial
 
-import keras
 import pandas as pd
 
 from segscope import stage
@@ -14,12 +13,13 @@ from segscope.latent.separability import separation_measures
 from segscope.latent.space import embedding_table, fit_latent_space, pooled, save_latent_space
 from segscope.model.inference import Split, layer_batches
 from segscope.model.saving import load_model
+from segscope.model.seeds import set_seeds
 from segscope.run import Run
 
 
 def main(run: Run) -> None:
     options = run.params.embed
-    keras.utils.set_random_seed(options.seed)
+    set_seeds(options.seed)
     other = map_of(options.align_to, run.table("index")) if options.align_to else None
     samples, groups = run.table("samples"), run.table("groups").set_index("image_id")["group"]
     model = load_model(run.path("model"), len(run.taxonomy.class_names), run.params.data.image_size)

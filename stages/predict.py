@@ -2,7 +2,6 @@
 
 from functools import partial
 
-import keras
 import pandas as pd
 
 from segscope import stage
@@ -21,13 +20,15 @@ from segscope.model.folds import predict_folds, predict_repeats
 from segscope.model.inference import Split, predict_split
 from segscope.model.pixels import pixel_heads
 from segscope.model.saving import load_model
+from segscope.model.seeds import set_seeds
+from segscope.quiet import detail
 from segscope.run import Run
 from segscope.suspects.find import SuspectFinder, annotations_by_image
 from segscope.suspects.ranking import objects_of, still_planted, suspect_measures
 
 
 def main(run: Run) -> None:
-    keras.utils.set_random_seed(SEED)
+    set_seeds(SEED)
     taxonomy, folds, batch_size = run.taxonomy, run.params.labels.folds, run.params.predict.batch_size
     samples, copies, *planted = (run.table(name) for name in ("samples", "copies", "truth", "corrections"))
     annotations = annotations_by_image(run.table("instances"))
@@ -73,7 +74,7 @@ def main(run: Run) -> None:
     run.write_measures("predict", measures)
     write_json(run.path("confusions"), confused)
     write_csv_folder(run.path("plots"), plot_tables(evaluations, measures))
-    print(*(each["statement"] for each in confused["val"].values()), *insights.statements()[:5], sep="\n")
+    detail(*(each["statement"] for each in confused["val"].values()), *insights.statements()[:5])
 
 
 if __name__ == "__main__":

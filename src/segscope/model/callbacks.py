@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from segscope.artefacts.files import atomic_path
 from segscope.model.history import best_row, epoch_row, holds_out, split_of
+from segscope.quiet import detail
 
 Logs = Mapping[str, Any] | None
 
@@ -134,23 +135,27 @@ class LiveLog(keras.callbacks.Callback):
 
 
 class Progress(keras.callbacks.Callback):
-    """On a terminal a bar over the epoch's batches; after each epoch its numbers, by the names of the history.
+    """On a terminal a bar over the training's batches; for those who want to see all each epoch's numbers.
 
-    Keras's own would call the objective loss.
+    By the names of the history: Keras's own would call the objective loss.
     """
 
-    def __init__(self, checkpoint: Checkpoint):
+    def __init__(self, title: str, checkpoint: Checkpoint):
         super().__init__()
-        self._checkpoint = checkpoint
+        self._title, self._checkpoint = title, checkpoint
 
-    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
-        self._title = f"epoch {epoch + 1} of {self.params['epochs']}"
-        self._bar = tqdm(total=self.params["steps"], desc=self._title, unit="batch", leave=False, disable=None)
+    def on_train_begin(self, logs: Logs = None) -> None:
+        done, steps, epochs = len(self._checkpoint.history), self.params["steps"], self.params["epochs"]
+        self._bar = tqdm(total=steps * epochs, initial=steps * done, desc=self._title, unit="batch", disable=None)
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         self._bar.update()
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        row = self._checkpoint.history[-1]
+        self._bar.set_postfix(epoch=epoch + 1, objective=row["objective"], val=row["val_objective"])
+        numbers = (f"{key} {value:.4g}" for key, value in row.items() if key != "epoch")
+        detail(f"{self._title}: epoch {epoch + 1} of {self.params['epochs']}: {', '.join(numbers)}")
+
+    def on_train_end(self, logs: Logs = None) -> None:
         self._bar.close()
-        numbers = (f"{key} {value:.4g}" for key, value in self._checkpoint.history[-1].items() if key != "epoch")
-        print(f"{self._title}: {', '.join(numbers)}", flush=True)
