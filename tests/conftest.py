@@ -63,10 +63,10 @@ def made_once(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureR
 
 @pytest.fixture(scope="session")
 def finished(made_once) -> Path:
-    """A finished and committed run of a tiny configuration."""
+    """A finished and committed run of a tiny configuration. said.txt: what it said."""
 
     def fill(folder: Path) -> None:
-        run(new_project(folder), "dvc", "repro")
+        (folder / "said.txt").write_text(run(new_project(folder), "dvc", "repro"))
         commit(folder, "a finished run")
 
     return made_once("finished", fill)
@@ -74,13 +74,13 @@ def finished(made_once) -> Path:
 
 @pytest.fixture(scope="session")
 def varied(made_once, finished) -> Path:
-    """It, and the experiment `other`: another variant, trained twice, train judged. said.txt: what DVC said."""
+    """It, and the experiment `other`: another variant, trained twice, train judged. said_of_other.txt: what DVC said."""
 
     def fill(folder: Path) -> None:
         copy_of(finished, folder)
         changes = ("variant=supercategory", "labels.folds=2", "train.seeds=[0,5]")
         said = run(folder, "dvc", "exp", "run", "--name", "other", *(f"-S{change}" for change in changes))
-        (folder / "said.txt").write_text(said)
+        (folder / "said_of_other.txt").write_text(said)
 
     return made_once("varied", fill)
 

@@ -35,10 +35,14 @@ def detail(*lines: str) -> None:
 
 
 def hush() -> None:
-    """Before TensorFlow is imported: keep what libraries say to developers off the screen, unless all is wanted."""
+    """Keep what libraries say to developers off the screen, and bars that are full, unless all is wanted.
+
+    To be called before TensorFlow and tqdm are imported.
+    """
     if verbose():
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TQDM_LEAVE", "")
     if not sys.warnoptions:
         warnings.filterwarnings("ignore", module=LIBRARIES)
     if "tensorflow" not in sys.modules and not any(isinstance(finder, _Greeter) for finder in sys.meta_path):

@@ -244,7 +244,6 @@ def test_a_review_of_the_labels_changes_the_next_run(project):
 
 def test_train_labels_are_judged_by_models_that_did_not_see_them(varied):
     project = varied
-    assert "another model: fold-1" in (project / "said.txt").read_text()
     folds = json.loads((project / "artifacts" / "folds" / "folds.json").read_text())
     assert folds["folds"] == 2
     train = pd.read_parquet(project / "data" / "index.parquet").query("split == 'train'")["image_id"].to_numpy()
@@ -282,7 +281,7 @@ def test_what_drives_performance_is_found_and_selectable(finished):
 
 
 def test_another_variant_reuses_the_data_and_can_be_compared(varied, tmp_path, monkeypatch, capsys):
-    project, said = varied, (varied / "said.txt").read_text()
+    project, said = varied, (varied / "said_of_other.txt").read_text()
     for stage in STAGES[:2]:
         assert f"Stage '{stage}' didn't change, skipping" in said
     for stage in STAGES[2:]:
