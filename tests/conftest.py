@@ -25,6 +25,17 @@ settings.load_profile("untimed")
 ROOT = Path(__file__).parent.parent
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest comes first, so that the test processes end together."""
+
+    def rank(item: pytest.Item) -> int:
+        wanted = getattr(item, "fixturenames", ())
+        slow = "pipeline" in item.path.parts or item.path.stem == "test_interruption"
+        return 0 if "varied" in wanted else 1 if "finished" in wanted else 2 if slow else 3
+
+    items.sort(key=rank)
+
+
 @pytest.fixture(scope="session")
 def coco_mini() -> Path:
     """The COCO sample of real photographs that the environment variable COCO_MINI names."""
@@ -74,7 +85,10 @@ def finished(made_once) -> Path:
 
 @pytest.fixture(scope="session")
 def varied(made_once, finished) -> Path:
-    """It, and the experiment `other`: another variant, trained twice, train judged. said_of_other.txt: what DVC said."""
+    """It, and the experiment `other`: another variant, trained twice, train judged.
+
+    said_of_other.txt: what that said.
+    """
 
     def fill(folder: Path) -> None:
         copy_of(finished, folder)

@@ -1,4 +1,4 @@
-"""Which lines of a run's log are neither DVC's nor segscope's: `python tests/foreign_lines.py LOG` fails if there is one."""
+"""Lines of a run's log that are neither DVC's nor segscope's: `python tests/foreign_lines.py LOG` fails if one is."""
 
 import re
 import sys

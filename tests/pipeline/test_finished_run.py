@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import yaml
 from PIL import Image
-from project import ROOT, STAGES, call, commit, measures, metrics, new_project, run, set_params
+from project import ROOT, STAGES, call, commit, measures, metrics, new_project, run, run_scripts, set_params
 
 from segscope.cli import main
 from segscope.insights.insights import KINDS
@@ -345,7 +345,7 @@ def test_four_images_are_enough(coco_mini, tmp_path):
     folder = new_project(tmp_path)
     data = {"source": "directory", "root": str(coco_mini), "match": "all", "max_images": {"train": 3, "val": 1}}
     set_params(folder, data=data, train={"epochs": 1}, embed={"dimensions": 32})
-    run(folder, "dvc", "repro", "predict", "embed")
+    run_scripts(folder, *STAGES[:5])
     assert measures(folder, "predict").value("images", "val") == 1
     assert len(pd.read_parquet(folder / "artifacts" / "embeddings.parquet")) == 4
 
@@ -362,7 +362,7 @@ def test_real_photographs_are_read_in_place(coco_mini, tmp_path):
     folder = new_project(tmp_path)
     data = {"source": "directory", "root": str(coco_mini), "match": "any"}
     set_params(folder, data=data | {"max_images": {"train": 40, "val": 30}})
-    run(folder, "dvc", "repro", "masks")
+    run_scripts(folder, "download", "masks")
     index = pd.read_parquet(folder / "data" / "index.parquet")
     assert len(index) == 70
     assert index["sha256"].is_unique
