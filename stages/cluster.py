@@ -21,9 +21,8 @@ from segscope.latent.clusters import (
 from segscope.latent.sides import kinds
 from segscope.latent.space import load_latent_space
 from segscope.latent.support import Supporter, explain_errors, most_wrong
-from segscope.model.inference import Split, layer_batches
+from segscope.model.inference import Split, layer_batches, set_seeds
 from segscope.model.saving import load_model
-from segscope.model.seeds import set_seeds
 from segscope.run import Run
 
 

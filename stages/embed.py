@@ -11,9 +11,8 @@ from segscope.latent.neighbors import nearest, neighbor_table
 from segscope.latent.projection import align_map, fit_map, trustworthiness
 from segscope.latent.separability import separation_measures
 from segscope.latent.space import embedding_table, fit_latent_space, pooled, save_latent_space
-from segscope.model.inference import Split, layer_batches
+from segscope.model.inference import Split, layer_batches, set_seeds
 from segscope.model.saving import load_model
-from segscope.model.seeds import set_seeds
 from segscope.run import Run
 
 

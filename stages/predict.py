@@ -17,10 +17,9 @@ from segscope.evaluation.plots import by_split, plot_tables
 from segscope.evaluation.resolution import measured_at
 from segscope.insights.insights import insights_of
 from segscope.model.folds import predict_folds, predict_repeats
-from segscope.model.inference import Split, predict_split
+from segscope.model.inference import Split, predict_split, set_seeds
 from segscope.model.pixels import pixel_heads
 from segscope.model.saving import load_model
-from segscope.model.seeds import set_seeds
 from segscope.quiet import detail
 from segscope.run import Run
 from segscope.suspects.find import SuspectFinder, annotations_by_image
