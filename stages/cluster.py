@@ -1,6 +1,5 @@
 """cluster: groups of images, what defines each, and where in the images the model sees it."""
 
-import keras
 import numpy as np
 import pandas as pd
 
@@ -22,14 +21,14 @@ from segscope.latent.clusters import (
 from segscope.latent.sides import kinds
 from segscope.latent.space import load_latent_space
 from segscope.latent.support import explain_errors, most_wrong, supporter_of
-from segscope.model.inference import Split
+from segscope.model.inference import Split, set_seeds
 from segscope.model.source import open_model
 from segscope.run import Run
 
 
 def main(run: Run) -> None:
     options, embed, size = run.params.cluster, run.params.embed, run.params.data.image_size
-    keras.utils.set_random_seed(embed.seed)
+    set_seeds(embed.seed)
     taxonomy, embeddings = run.taxonomy, run.table("embeddings")
     embeddings = embeddings[embeddings["image_id"].isin(run.table("predictions", ["image_id"])["image_id"])]
     ids = embeddings["image_id"].to_numpy()

@@ -2,7 +2,6 @@
 
 from functools import partial
 
-import keras
 import pandas as pd
 
 from segscope import stage
@@ -12,14 +11,14 @@ from segscope.latent.neighbors import nearest, neighbor_table
 from segscope.latent.projection import align_map, fit_map, trustworthiness
 from segscope.latent.separability import separation_measures
 from segscope.latent.space import embedding_table, fit_latent_space, pooled, save_latent_space
-from segscope.model.inference import Split
+from segscope.model.inference import Split, set_seeds
 from segscope.model.source import open_model
 from segscope.run import Run
 
 
 def main(run: Run) -> None:
     options = run.params.embed
-    keras.utils.set_random_seed(options.seed)
+    set_seeds(options.seed)
     other = map_of(options.align_to, run.table("index")) if options.align_to else None
     samples, groups = run.table("samples"), run.table("groups").set_index("image_id")["group"]
     model = open_model(run.params, run.taxonomy, run.path("model"))

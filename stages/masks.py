@@ -30,10 +30,12 @@ def main(run: Run) -> None:
     run.write("corrections", changed)
     index, annotations, excluded, unknown = apply_exclusion(exclusion, index, annotations)
     if unknown:
-        stage.warn(f"warning: {data.exclude} names {len(unknown)} ids that this run does not have: {some(unknown)}")
+        stage.warn(f"{data.exclude} names {len(unknown)} ids that this run does not have: {some(unknown)}")
     user, notes = read_user_table(data.metadata, index)
-    for note in (*said, line, *notes):
+    for note in (*said, *notes):
         stage.warn(note)
+    if line:
+        print(f"masks: {line}")
     user_columns = user.set_axis(index["image_id"])
     found = {}
     with (

@@ -2,7 +2,6 @@
 
 from functools import partial
 
-import keras
 import pandas as pd
 
 from segscope import stage
@@ -18,15 +17,16 @@ from segscope.evaluation.plots import by_split, plot_tables
 from segscope.evaluation.resolution import measured_at
 from segscope.insights.insights import insights_of
 from segscope.model.folds import predict_folds, predict_repeats
-from segscope.model.inference import Split
+from segscope.model.inference import Split, set_seeds
 from segscope.model.source import open_model
+from segscope.quiet import detail
 from segscope.run import Run
 from segscope.suspects.find import SuspectFinder, annotations_by_image
 from segscope.suspects.ranking import objects_of, still_planted, suspect_measures
 
 
 def main(run: Run) -> None:
-    keras.utils.set_random_seed(SEED)
+    set_seeds(SEED)
     taxonomy, folds, batch_size = run.taxonomy, run.params.labels.folds, run.params.predict.batch_size
     samples, copies, *planted = (run.table(name) for name in ("samples", "copies", "truth", "corrections"))
     model = open_model(run.params, taxonomy, run.path("model"), pd.concat([run.table("index"), copies]))
@@ -73,7 +73,7 @@ def main(run: Run) -> None:
     run.write_measures("predict", measures)
     write_json(run.path("confusions"), confused)
     write_csv_folder(run.path("plots"), plot_tables(evaluations, measures))
-    print(*(each["statement"] for each in confused["val"].values()), *insights.statements()[:5], sep="\n")
+    detail(*(each["statement"] for each in confused["val"].values()), *insights.statements()[:5])
 
 
 if __name__ == "__main__":

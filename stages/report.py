@@ -1,7 +1,7 @@
 """report: one folder that shows what the earlier stages found."""
 
 from segscope import stage
-from segscope.artefacts.files import atomic_folder, megabytes
+from segscope.artefacts.files import atomic_folder
 from segscope.artefacts.measures import measure_table
 from segscope.report.findings import read_findings
 from segscope.report.page import write_report
@@ -13,7 +13,6 @@ def main(run: Run) -> None:
     with atomic_folder(run.path("report")) as folder:
         shown = write_report(findings, folder)
     run.write_measures("report", measure_table(shown))
-    print(f"the report is in {run.path('report')}/index.html ({megabytes(run.path('report')):.1f} MB in all)")
 
 
 if __name__ == "__main__":

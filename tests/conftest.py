@@ -25,6 +25,17 @@ settings.load_profile("untimed")
 ROOT = Path(__file__).parent.parent
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest comes first, so that the test processes end together."""
+
+    def rank(item: pytest.Item) -> int:
+        wanted = getattr(item, "fixturenames", ())
+        slow = "pipeline" in item.path.parts or item.path.stem == "test_interruption"
+        return 0 if "varied" in wanted else 1 if "finished" in wanted else 2 if slow else 3
+
+    items.sort(key=rank)
+
+
 @pytest.fixture(scope="session")
 def coco_mini() -> Path:
     """The COCO sample of real photographs that the environment variable COCO_MINI names."""
@@ -63,10 +74,10 @@ def made_once(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureR
 
 @pytest.fixture(scope="session")
 def finished(made_once) -> Path:
-    """A finished and committed run of a tiny configuration."""
+    """A finished and committed run of a tiny configuration. said.txt: what it said."""
 
     def fill(folder: Path) -> None:
-        run(new_project(folder), "dvc", "repro")
+        (folder / "said.txt").write_text(run(new_project(folder), "dvc", "repro"))
         commit(folder, "a finished run")
 
     return made_once("finished", fill)
@@ -74,13 +85,16 @@ def finished(made_once) -> Path:
 
 @pytest.fixture(scope="session")
 def varied(made_once, finished) -> Path:
-    """It, and the experiment `other`: another variant, trained twice, train judged. said.txt: what DVC said."""
+    """It, and the experiment `other`: another variant, trained twice, train judged.
+
+    said_of_other.txt: what that said.
+    """
 
     def fill(folder: Path) -> None:
         copy_of(finished, folder)
         changes = ("variant=supercategory", "labels.folds=2", "train.seeds=[0,5]")
         said = run(folder, "dvc", "exp", "run", "--name", "other", *(f"-S{change}" for change in changes))
-        (folder / "said.txt").write_text(said)
+        (folder / "said_of_other.txt").write_text(said)
 
     return made_once("varied", fill)
 

@@ -36,6 +36,12 @@ def run(folder: Path, *command: str) -> str:
     return result.stdout + result.stderr
 
 
+def run_scripts(folder: Path, *stages: str) -> str:
+    """Run stages without DVC, in one process: most of a small stage's time is that of its imports."""
+    code = "import runpy, sys\nfor script in sys.argv[1:]: runpy.run_path(script, run_name='__main__')"
+    return run(folder, sys.executable, "-c", code, *(f"stages/{stage}.py" for stage in stages))
+
+
 def set_params(folder: Path, **groups: object) -> None:
     path = folder / "params.yaml"
     params = yaml.safe_load(path.read_text())

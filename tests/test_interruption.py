@@ -34,7 +34,8 @@ CONTEXT.set_forkserver_preload(
 )
 
 
-def run_stages(folder: Path) -> None:
+def run_stages(folder: Path, cores: str) -> None:
+    os.environ["LOKY_MAX_CPU_COUNT"] = cores
     os.chdir(folder)
     os.setpgrp()
     for stage in STAGES:
@@ -42,16 +43,16 @@ def run_stages(folder: Path) -> None:
     os._exit(0)  # loky's workers end with the interpreter; multiprocessing would wait for them here
 
 
-def start(folder: Path) -> multiprocessing.Process:
-    process = CONTEXT.Process(target=run_stages, args=(folder,))
+def start(folder: Path, cores: str = "2") -> multiprocessing.Process:
+    process = CONTEXT.Process(target=run_stages, args=(folder, cores))
     process.start()
     return process
 
 
-def complete(folder: Path) -> float:
-    """Run the stages to their end; returns the seconds they took."""
+def complete(folder: Path, cores: str = "2") -> float:
+    """Run the stages to their end; returns the seconds they took. On one core no workers have to be started."""
     began = time.monotonic()
-    process = start(folder)
+    process = start(folder, cores)
     process.join(120)
     seconds = time.monotonic() - began
     os.killpg(process.pid, signal.SIGKILL)
@@ -82,7 +83,7 @@ def project(tmp_path):
 
 
 def test_a_killed_run_leaves_nothing_behind_that_the_next_does_not_mend(project, tmp_path):
-    complete(shutil.copytree(project, tmp_path / "warm"))
+    complete(shutil.copytree(project, tmp_path / "warm"), cores="1")
     undisturbed = shutil.copytree(project, tmp_path / "undisturbed")
     seconds = complete(undisturbed)
     expected = made(undisturbed)
@@ -96,7 +97,7 @@ def test_a_killed_run_leaves_nothing_behind_that_the_next_does_not_mend(project,
             killed += 1
             os.kill(process.pid, signal.SIGKILL)
             process.join()
-        complete(folder)
+        complete(folder, cores="1")
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)  # its workers would wait for work some minutes more
         assert made(folder) == expected, number

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import shlex
 import sys
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from segscope.artefacts.files import atomic_folder, atomic_path, output_folder, refuse_existing, refuse_foreign
 from segscope.errors import SegscopeError, reason, surroundings
+from segscope.quiet import hush
 
 # What needs more than the standard library is imported by the command that needs it: a broken installation can then
 # be looked at, too (`doctor`, `check`).
@@ -34,8 +34,7 @@ ENDINGS = {"saved_model": "", "tflite": ".tflite", "onnx": ".onnx"}
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    # TensorFlow's greetings are of no use here; its errors are exceptions.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    hush()
     options = make_parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = options.run
     try:

@@ -8,18 +8,30 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
+from segscope.artefacts.measures import METRICS
 from segscope.errors import SegscopeError, surroundings
+from segscope.outcome import outcome
 from segscope.params_file import load_params
+from segscope.quiet import hush
 from segscope.run import Run
+
+hush()  # the scripts import it before what imports TensorFlow
 
 
 def main(stage: Callable[[Run], None]) -> None:
-    """Call a stage with the run of the working folder; on an error the user can mend, say it and exit with status 1."""
+    """Call a stage with the run of the working folder, and say what came of it.
+
+    On an error that the user can mend, say it and exit with status 1.
+    """
     try:
         params = load_params()
         if not _numba_has_a_folder():
             os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(params.data.cache_dir).absolute() / "numba"))
-        stage(Run(params))
+        run = Run(params)
+        stage(run)
+        name = Path(stage.__code__.co_filename).stem
+        if name in METRICS:
+            print(outcome(name, run.measures(name)))
     except (SegscopeError, OSError, MemoryError) as error:
         said = str(error) if isinstance(error, SegscopeError) else surroundings(error)
         if said is None:
@@ -29,9 +41,9 @@ def main(stage: Callable[[Run], None]) -> None:
 
 
 def warn(message: str | None) -> None:
-    """Say something on standard error, if there is anything to say."""
+    """Say on standard error what the user should know, if there is anything."""
     if message:
-        print(message, file=sys.stderr)
+        print(f"warning: {message}", file=sys.stderr)
 
 
 def _numba_has_a_folder() -> bool:

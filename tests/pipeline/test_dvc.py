@@ -3,21 +3,32 @@ equal inputs give equal bytes, and an experiment runs its own code."""
 
 import json
 import shutil
+import subprocess
 import sys
+import time
 
 import pytest
 import yaml
-from project import STAGES, copy_of, metrics, run, set_params
+from dvc.repo import Repo
+from project import ENVIRONMENT, STAGES, copy_of, metrics, run, set_params
 
 
-def stale(project, *arguments: str) -> list[str]:
-    status = json.loads(run(project, "dvc", "status", "--json", *arguments))
+def stale(project) -> list[str]:
+    with pytest.MonkeyPatch.context() as patch, Repo(project) as repo:
+        patch.chdir(project)  # DVC names stages by where it is
+        status = repo.status()
     return [stage for stage in STAGES if stage in status]
 
 
 def append(project, file: str, text: str = "\n# changed\n") -> None:
     path = project / file
     path.write_text(path.read_text() + text)
+
+
+@pytest.fixture(scope="module")
+def unchanged(finished, tmp_path_factory):
+    """A copy of the finished run, to change and to change back."""
+    return copy_of(finished, tmp_path_factory.mktemp("unchanged") / "project")
 
 
 @pytest.mark.parametrize(
@@ -33,9 +44,12 @@ def append(project, file: str, text: str = "\n# changed\n") -> None:
         ("src/segscope/cli.py", []),
     ],
 )
-def test_a_change_of_code_makes_stale_what_it_can_affect(project, file, expected):
-    append(project, file)
-    assert stale(project) == expected
+def test_a_change_of_code_makes_stale_what_it_can_affect(unchanged, file, expected):
+    code = (unchanged / file).read_text()
+    append(unchanged, file)
+    found = stale(unchanged)
+    (unchanged / file).write_text(code)
+    assert found == expected
 
 
 def test_only_the_variant_that_is_run_matters(project):
@@ -50,24 +64,39 @@ def test_only_the_variant_that_is_run_matters(project):
 
 @pytest.fixture(scope="module")
 def again(finished, tmp_path_factory):
-    """The finished run in another folder, its outputs made anew, each stage watched for the params that it reads."""
+    """The finished run in another folder, its outputs made anew, each stage watched for the params that it reads.
+
+    The training is killed after its first epoch, and goes on.
+    """
     folder = copy_of(finished, tmp_path_factory.mktemp("another place") / "again")
     for stage in yaml.safe_load((folder / "dvc.yaml").read_text())["stages"].values():
         for out in map(folder.joinpath, stage["outs"]):
             shutil.rmtree(out) if out.is_dir() else out.unlink()
     (folder / "watch.py").write_text(WATCH)
-    read = {}
-    for stage in STAGES:
-        run(folder, sys.executable, "watch.py", f"stages/{stage}.py", "read.txt")
-        read[stage] = set((folder / "read.txt").read_text().split())
-    (folder / "watch.py").unlink()
-    (folder / "read.txt").unlink()
+    run(folder, sys.executable, "watch.py", "download", "masks")
+    kill_after_an_epoch(folder)
+    said = run(folder, sys.executable, "watch.py", *STAGES[2:])
+    assert "going on after epoch 1" in said
+    read = {stage: set((folder / f"{stage}.read").read_text().split()) for stage in STAGES}
+    for file in ("watch.py", *(f"{stage}.read" for stage in STAGES)):
+        (folder / file).unlink()
     return folder, read
 
 
+def kill_after_an_epoch(folder) -> None:
+    state = folder / "artifacts" / "checkpoint" / "state.json"
+    command = (sys.executable, "stages/train.py")
+    with subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, stdout=subprocess.DEVNULL) as process:
+        while not state.exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.kill()
+
+
 def test_equal_inputs_give_equal_bytes(again):
-    """dvc.lock holds a sum of every output, and the metrics files are in git."""
+    """dvc.lock holds a sum of every output, and the metrics files are in git. The training was killed on the way."""
     folder, _ = again
+    assert not (folder / "artifacts" / "checkpoint").exists()
     assert json.loads(run(folder, "dvc", "status", "--json")) == {}
     assert run(folder, "git", "status", "--porcelain") == ""
 
@@ -140,8 +169,8 @@ def load_and_watch(*arguments):
     return found
 
 params_file.load_params = load_and_watch
-script, out = sys.argv[1:]
-runpy.run_path(script, run_name="__main__")
-with open(out, "w") as file:
-    print(*sorted(seen), file=file)
+for stage in sys.argv[1:]:
+    runpy.run_path(f"stages/{stage}.py", run_name="__main__")
+    with open(f"{stage}.read", "w") as file:
+        print(*sorted(seen), file=file)
 """

@@ -7,7 +7,7 @@ import sys
 import pandas as pd
 import pytest
 from conftest import as_mirror
-from project import call, first_two_stages, measures, metrics, new_project, run, set_params
+from project import call, first_two_stages, measures, metrics, new_project, run, run_scripts, set_params
 from serving import serve
 
 
@@ -97,8 +97,7 @@ def test_what_cannot_be_used_is_counted_and_listed(small_coco, tmp_path):
     broken.write_bytes(broken.read_bytes()[:500])
     data = {"source": "directory", "root": str(small_coco), "match": "none", "max_unusable": 0.3}
     folder = first_two_stages(tmp_path / "project", **data)
-    run(folder, sys.executable, "stages/download.py")
-    said = run(folder, sys.executable, "stages/masks.py")
+    said = run_scripts(folder, "download", "masks")
     skipped = pd.read_parquet(folder / "artifacts" / "skipped.parquet")
     assert skipped[["image_id", "annotation_id", "reason"]].astype(object).fillna("").values.tolist() == [
         [999, 1, "unknown_image"],
@@ -145,8 +144,7 @@ def test_a_renamed_copy_of_a_train_image_is_measured_apart(small_coco, tmp_path,
     shutil.copy(small_coco / "train2017" / "000000000003.jpg", small_coco / "val2017" / "000000000102.jpg")
     data = {"source": "directory", "root": str(small_coco), "match": "none", "copies": copies}
     folder = first_two_stages(tmp_path / "project", **data)
-    run(folder, sys.executable, "stages/download.py")
-    run(folder, sys.executable, "stages/masks.py")
+    run_scripts(folder, "download", "masks")
     duplicates = pd.read_parquet(folder / "data" / "duplicates.parquet")
     assert duplicates[["image_id", "other_id", "kind"]].values.tolist() == [[102, 3, "exact"]]
     left = copies == "leave_out"
@@ -179,8 +177,7 @@ def test_an_export_with_ids_of_its_own_runs_through(small_coco, tmp_path):
         (export / f"{split}.json").write_text(json.dumps(document))
     data = {"source": "directory", "root": str(export), "splits": {"train": "train", "val": "val"}}
     folder = first_two_stages(tmp_path / "project", **data, annotations="{split}.json", images="images", match="none")
-    run(folder, sys.executable, "stages/download.py")
-    run(folder, sys.executable, "stages/masks.py")
+    run_scripts(folder, "download", "masks")
     samples = pd.read_parquet(folder / "artifacts" / "samples.parquet")
     assert samples["image_id"].tolist() == [0, 1, 2, 3, 100, 101, 102, 103]
     assert samples["count.person"].tolist() == [1, 0, 1, 0] * 2

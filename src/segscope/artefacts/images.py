@@ -143,12 +143,12 @@ def resize_image(image: Image.Image, size: int) -> Image.Image:
 
 
 def encode_png(picture: Image.Image | np.ndarray) -> bytes:
-    """PNG bytes of a picture or of a uint8 H × W array."""
+    """PNG bytes of a picture or of a uint8 H × W array; of a colour profile nothing: its readers take none."""
     if isinstance(picture, np.ndarray):
         picture = Image.fromarray(picture)
     buffer = io.BytesIO()
     # Run-length coding of the filtered rows: for photographs as small as the default, at a quarter of the time.
-    picture.save(buffer, "PNG", compress_level=1, compress_type=3)
+    picture.save(buffer, "PNG", compress_level=1, compress_type=3, icc_profile=None)
     return buffer.getvalue()
 
 

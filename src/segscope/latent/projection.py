@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -37,6 +38,8 @@ def fit_map(
     """
     import umap  # compiled by Numba, for which the stage chooses a folder first
 
+    _keep_compiled()
+
     n_neighbors = min(n_neighbors, neighbors.index.shape[1] + 1)
     itself = np.arange(len(vectors))[:, None]
     index = np.hstack([itself, neighbors.index])[:, :n_neighbors]
@@ -56,6 +59,17 @@ def fit_map(
             n_jobs=1,
             precomputed_knn=(index, distance, None),
         ).fit_transform(vectors)
+
+
+@cache
+def _keep_compiled() -> None:
+    """Let Numba keep all that it compiles of UMAP, which asks for that of few functions: it takes seconds a process."""
+    from umap import layouts, umap_, utils
+
+    for module in (umap_, layouts, utils):
+        for function in vars(module).values():
+            if hasattr(function, "enable_caching") and function.py_func.__module__ == module.__name__:
+                function.enable_caching()
 
 
 def map_of(vectors: np.ndarray, n_neighbors: int, min_dist: float, seed: int, dimensions: int = 2) -> np.ndarray:

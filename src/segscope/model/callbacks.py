@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from segscope.artefacts.files import atomic_path
 from segscope.model.history import best_row, epoch_row, holds_out, split_of
+from segscope.quiet import detail
 
 Logs = Mapping[str, Any] | None
 
@@ -38,7 +39,8 @@ class Checkpoint(keras.callbacks.Callback):
     def _read(self) -> list[dict[str, float]]:
         try:
             state = json.loads((self._folder / "state.json").read_text(encoding="utf-8"))
-            return state["history"] if state["fingerprint"] == self.fingerprint else []
+            own = state["fingerprint"] == self.fingerprint and self._weights(len(state["history"])).exists()
+            return state["history"] if own else []
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return []
 
@@ -51,7 +53,7 @@ class Checkpoint(keras.callbacks.Callback):
         """Load the last epoch's weights and optimizer into a compiled model; returns the number of epochs done."""
         if self.history:
             model.optimizer.build(model.trainable_variables)
-            model.load_weights(self._weights("last", len(self.history)))
+            model.load_weights(self._weights(len(self.history)))
         return len(self.history)
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
@@ -59,15 +61,12 @@ class Checkpoint(keras.callbacks.Callback):
         self.history.append(row)
         if not np.isfinite(row["objective"]):
             return
-        names = {"last": epoch + 1, "best": self.best_epoch()}
-        for name, number in names.items():
-            if number == epoch + 1:
-                with atomic_path(self._weights(name, number)) as temporary:
-                    self.model.save_weights(temporary)
+        with atomic_path(self._weights(epoch + 1)) as temporary:
+            self.model.save_weights(temporary)
         # The state names the weights, so it is written after them, and the weights it named are removed after it.
         with atomic_path(self._folder / "state.json") as temporary:
             temporary.write_text(json.dumps({"fingerprint": self.fingerprint, "history": self.history}))
-        for file in set(self._folder.glob("*.weights.h5")) - {self._weights(*item) for item in names.items()}:
+        for file in set(self._folder.glob("*.weights.h5")) - {self._weights(n) for n in (epoch + 1, self.best_epoch())}:
             file.unlink()
         self.model.stop_training = self.finished
 
@@ -77,7 +76,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def restore_best(self, model: keras.Model) -> None:
         """Load the best epoch's weights."""
-        model.load_weights(self._weights("best", self.best_epoch()))
+        model.load_weights(self._weights(self.best_epoch()))
 
     def remove(self) -> None:
         """Forget everything; what else is in the folder stays."""
@@ -87,8 +86,8 @@ class Checkpoint(keras.callbacks.Callback):
         with contextlib.suppress(OSError):
             self._folder.rmdir()
 
-    def _weights(self, name: str, epoch: int) -> Path:
-        return self._folder / f"{name}-{epoch:04d}.weights.h5"
+    def _weights(self, epoch: int) -> Path:
+        return self._folder / f"epoch-{epoch:04d}.weights.h5"
 
 
 class Held(keras.callbacks.Callback):
@@ -134,23 +133,27 @@ class LiveLog(keras.callbacks.Callback):
 
 
 class Progress(keras.callbacks.Callback):
-    """On a terminal a bar over the epoch's batches; after each epoch its numbers, by the names of the history.
+    """On a terminal a bar over the training's batches; for those who want to see all each epoch's numbers.
 
-    Keras's own would call the objective loss.
+    By the names of the history: Keras's own would call the objective loss.
     """
 
-    def __init__(self, checkpoint: Checkpoint):
+    def __init__(self, title: str, checkpoint: Checkpoint):
         super().__init__()
-        self._checkpoint = checkpoint
+        self._title, self._checkpoint = title, checkpoint
 
-    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
-        self._title = f"epoch {epoch + 1} of {self.params['epochs']}"
-        self._bar = tqdm(total=self.params["steps"], desc=self._title, unit="batch", leave=False, disable=None)
+    def on_train_begin(self, logs: Logs = None) -> None:
+        done, steps, epochs = len(self._checkpoint.history), self.params["steps"], self.params["epochs"]
+        self._bar = tqdm(total=steps * epochs, initial=steps * done, desc=self._title, unit="batch", disable=None)
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         self._bar.update()
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        row = self._checkpoint.history[-1]
+        self._bar.set_postfix(epoch=epoch + 1, objective=row["objective"], val=row["val_objective"])
+        numbers = (f"{key} {value:.4g}" for key, value in row.items() if key != "epoch")
+        detail(f"{self._title}: epoch {epoch + 1} of {self.params['epochs']}: {', '.join(numbers)}")
+
+    def on_train_end(self, logs: Logs = None) -> None:
         self._bar.close()
-        numbers = (f"{key} {value:.4g}" for key, value in self._checkpoint.history[-1].items() if key != "epoch")
-        print(f"{self._title}: {', '.join(numbers)}", flush=True)

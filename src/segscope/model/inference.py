@@ -43,6 +43,11 @@ class Split:
                 bar.update(len(ids))
 
 
+def set_seeds(seed: int) -> None:
+    """Seed all generators that a library may draw from: Python's, NumPy's, TensorFlow's."""
+    keras.utils.set_random_seed(seed)
+
+
 def predict_split(model: keras.Model, split: Split, batch_size: int, mirrored: bool = False) -> Iterator[Predicted]:
     """The probabilities of a split's images; mirrored: those that are steadier, too."""
     examples = split.examples(model.input_shape[1])

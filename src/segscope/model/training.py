@@ -201,7 +201,6 @@ def train_others(
     checkpoints = []
     with TemporaryDirectory() as logs:
         for file, training in trainings.items():
-            print(f"another model: {file.stem}")
             own = checkpoint_folder.with_name(f"{checkpoint_folder.name}-{file.stem}")
             model, _, checkpoint = train(training, encoder, own, Path(logs) / file.stem)
             save_model(model, file)
@@ -239,7 +238,7 @@ def fit(model: keras.Model, training: Training, checkpoint: Checkpoint, log_fold
             *([Held(validation_batches(training.held, options.batch_size))] if training.held else []),
             checkpoint,
             LiveLog(log_folder, checkpoint),
-            Progress(checkpoint),
+            Progress(log_folder.name, checkpoint),
         ],
     )
     history = pd.DataFrame(checkpoint.history)
