@@ -122,12 +122,13 @@ def look(found: CocoSplit, paths: pd.Series, split: str, source: Source) -> Seen
         sizes[stored] += 1
         turned += side > 1
         listed = (row.width, row.height) if row.width else stored
-        known[row.image_id] = listed
         if side > 4 and stored[0] != stored[1]:
             fits.update([kind for kind, size in (("stored", stored), ("turned", shown)) if size == listed])
         if listed not in (stored, shown):
             detail = f"it is {stored[0]}×{stored[1]}, its labels are of {listed[0]}×{listed[1]}"
             rows.append(skip("size_mismatch", detail, row.image_id, None, row.file_name))
+        else:
+            known[row.image_id] = listed
     outlines = spread(found.annotations[found.annotations["image_id"].isin(known)], LOOKED_AT)
     for row in outlines.itertuples():
         width, height = known[row.image_id]

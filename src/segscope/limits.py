@@ -17,7 +17,10 @@ def _bound(name: str, default: int) -> int:
 
 
 MAX_IMAGE_PIXELS = _bound("MAX_IMAGE_PIXELS", 2**26)  # 67 million; a file of a few kB may become gigabytes
+MAX_IMAGE_SIDE = _bound("MAX_IMAGE_SIDE", 2**17)  # pixels; a thin one, scaled, takes its length times the new width
+MAX_IMAGE_SCANS = _bound("MAX_IMAGE_SCANS", 100)  # of a progressive JPEG; each of a few bytes is as much work as the first
 MAX_OUTLINE = _bound("MAX_OUTLINE", 2_000_000)  # pixels of an annotation's; pycocotools makes tens of bytes of each
+MAX_REGIONS = _bound("MAX_REGIONS", 100_000)  # of a picture of labels; each becomes an annotation
 MAX_TABLE_BYTES = _bound("MAX_TABLE_BYTES", 2**31)  # in memory
 MAX_USER_COLUMNS = _bound("MAX_USER_COLUMNS", 200)  # of data.metadata; each is held against every score
 MAX_LABEL_BYTES = _bound("MAX_LABEL_BYTES", 2**24)  # of a table of names, or of the text of one image's labels

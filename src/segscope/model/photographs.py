@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from segscope.artefacts.files import MARKER, atomic_path
 from segscope.artefacts.images import open_image, resize_image, to_rgb
-from segscope.artefacts.overlays import class_color, class_overlay
+from segscope.artefacts.overlays import BAND, class_color, class_overlay
 from segscope.artefacts.tables import for_spreadsheet
 from segscope.errors import SegscopeError
 
@@ -185,15 +185,18 @@ def segment(probabilities: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
     size: (W, H).
     """
-    classes = np.zeros(size[::-1], np.uint8)
-    best = np.full(classes.shape, -1, np.float32)
-    # Class by class: all at once would need K times the memory of a large photograph.
-    for k in range(probabilities.shape[-1]):
-        plane = Image.fromarray(np.ascontiguousarray(probabilities[..., k]))
-        scaled = np.asarray(plane.resize(size, Image.Resampling.BILINEAR))
-        higher = scaled > best
-        classes[higher] = k
-        best = np.maximum(best, scaled)
+    width, height = size
+    planes = [Image.fromarray(plane) for plane in np.ascontiguousarray(probabilities.transpose(2, 0, 1))]
+    (tall, wide), rows = probabilities.shape[:2], max(1, BAND // width)
+    classes = np.zeros((height, width), np.uint8)
+    for top in range(0, height, rows):  # all at once would need many times the memory of a large photograph
+        band = classes[top : top + rows]
+        box = 0, top * tall / height, wide, (top + len(band)) * tall / height
+        best = np.full(band.shape, -1, np.float32)
+        for k, plane in enumerate(planes):
+            scaled = np.asarray(plane.resize((width, len(band)), Image.Resampling.BILINEAR, box))
+            band[scaled > best] = k
+            np.maximum(best, scaled, out=best)
     return classes
 
 

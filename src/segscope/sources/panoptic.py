@@ -144,12 +144,18 @@ def read_png(path: Path | None) -> Read:
         return Read(error="its file_name must be a path inside data.root")
     try:
         numbers = segment_numbers(path)
+        return Read(numbers.shape, encode_regions(numbers))
     except SegscopeError as error:
         return Read(error=str(error))
-    return Read(numbers.shape, encode_regions(numbers))
 
 
 def segment_numbers(path: Path) -> np.ndarray:
-    """The numbers of segments that a PNG's pixels are, int64 H × W. Raises SegscopeError."""
-    values = read_pixels(path, mode="RGB").astype(np.int64)
-    return values if values.ndim == 2 else values @ (1, 1 << 8, 1 << 16)
+    """The numbers of segments that a PNG's pixels are, int32 H × W. Raises SegscopeError."""
+    values = read_pixels(path, mode="RGB")
+    if values.ndim == 2:
+        return values.astype(np.int32)
+    numbers = values[..., 2].astype(np.int32)
+    for channel in (1, 0):
+        numbers <<= 8
+        numbers |= values[..., channel]
+    return numbers
