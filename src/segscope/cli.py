@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from segscope.artefacts.files import atomic_folder, atomic_path, output_folder, refuse_existing, refuse_foreign
-from segscope.errors import SegscopeError, surroundings
+from segscope.errors import SegscopeError, printable, surroundings
 
 # What needs more than the standard library is imported by the command that needs it: a broken installation can then
 # be looked at, too (`doctor`, `check`).
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         said = _said(error)
         if said is None:
             raise
-        print(f"error: {said}", file=sys.stderr)
+        print(printable(f"error: {said}"), file=sys.stderr)
         return 1
 
 
@@ -60,10 +60,13 @@ def _version() -> str:
         return "not installed"
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        super().error(printable(message))  # the shell puts names of files among the arguments
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="segscope", description="Look into a segmentation model. The pipeline runs by `dvc repro`."
-    )
+    parser = _Parser(prog="segscope", description="Look into a segmentation model. The pipeline runs by `dvc repro`.")
     parser.add_argument("--version", action="version", version=f"segscope {_version()}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -173,14 +176,14 @@ def _doctor(_: argparse.Namespace) -> int:
 
     states = set()
     for finding in examine(Path()):
-        print(render(finding), flush=True)
+        print(printable(render(finding)), flush=True)
         states.add(finding.state)
     return 1 if "error" in states else 0
 
 
 def _predict(options: argparse.Namespace) -> int:
     from segscope.model.card import read_card
-    from segscope.model.photographs import SKIPPED, find_candidates, predict_files, printable
+    from segscope.model.photographs import SKIPPED, find_candidates, predict_files
     from segscope.model.saving import load_model
     from segscope.run import Run
 
@@ -192,7 +195,7 @@ def _predict(options: argparse.Namespace) -> int:
     if skipped:
         print(f"skipped: {skipped}; see {options.out / SKIPPED}", file=sys.stderr)
     for message in errors:
-        print(f"error: {printable(message)}", file=sys.stderr)
+        print(f"error: {printable(message, keep='')}", file=sys.stderr)
     return 1 if errors else 0
 
 
@@ -211,7 +214,7 @@ def _export(options: argparse.Namespace) -> int:
     names, size = read_card(model_file.with_suffix(".md"))
     model = load_model(model_file, len(names), size)
     export_model(model, path, options.kind)
-    print(f"{path}: RGB 0 to 255, float32 N × {size} × {size} × 3, to logits of {', '.join(names)}")
+    print(printable(f"{path}: RGB 0 to 255, float32 N × {size} × {size} × 3, to logits of {', '.join(names)}"))
     return 0
 
 

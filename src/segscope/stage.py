@@ -8,7 +8,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
-from segscope.errors import SegscopeError, surroundings
+from segscope.errors import SegscopeError, printable, surroundings
 from segscope.params_file import load_params
 from segscope.run import Run
 
@@ -24,14 +24,14 @@ def main(stage: Callable[[Run], None]) -> None:
         said = str(error) if isinstance(error, SegscopeError) else surroundings(error)
         if said is None:
             raise
-        print(f"error: {said}", file=sys.stderr)
+        print(printable(f"error: {said}"), file=sys.stderr)
         sys.exit(1)
 
 
 def warn(message: str | None) -> None:
     """Say something on standard error, if there is anything to say."""
     if message:
-        print(message, file=sys.stderr)
+        print(printable(message), file=sys.stderr)
 
 
 def _numba_has_a_folder() -> bool:

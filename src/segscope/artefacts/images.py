@@ -185,6 +185,9 @@ def encode_png(picture: Image.Image | np.ndarray) -> bytes:
 
 
 def decode_png(data: bytes) -> np.ndarray:
-    """The array that `encode_png` encoded."""
-    with opened(io.BytesIO(data)) as image:
-        return np.asarray(image)
+    """The array that `encode_png` encoded. Raises SegscopeError if it is none."""
+    try:
+        with opened(io.BytesIO(data)) as image:
+            return np.asarray(image)
+    except Exception as error:  # as above
+        raise SegscopeError(f"a mask of a table cannot be decoded: {error}") from error

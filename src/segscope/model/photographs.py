@@ -22,7 +22,7 @@ from segscope.artefacts.files import MARKER, atomic_path
 from segscope.artefacts.images import open_image, resize_image, to_rgb
 from segscope.artefacts.overlays import BAND, class_color, class_overlay
 from segscope.artefacts.tables import for_spreadsheet
-from segscope.errors import SegscopeError
+from segscope.errors import SegscopeError, printable
 
 SHARES, SKIPPED = "shares.csv", "skipped.csv"
 MASK, OVERLAY = "-mask.png", "-overlay.jpg"
@@ -233,6 +233,8 @@ def predict_files(model: keras.Model, names: Sequence[str], found: Found, out: P
             classes = segment(class_probabilities(model, picture), picture.size)
             shares = class_shares(classes, len(names))
             try:
+                if not Path(os.path.realpath(out / result)).is_relative_to(os.path.realpath(out)):
+                    raise OSError("a folder of the results is a link to another")
                 _write_results(out / result, picture, classes, len(names))
             except OSError as error:
                 errors.append(f"the results of {path} cannot be written: {error}")
@@ -240,7 +242,7 @@ def predict_files(model: keras.Model, names: Sequence[str], found: Found, out: P
             done += 1
             write_shares([path, result + MASK, result + OVERLAY, *shares])
             said = ", ".join(f"{name} {share:.1%}" for name, share in zip(names, shares, strict=True))
-            tqdm.write(printable(f"{path}: {said}"))
+            tqdm.write(printable(f"{path}: {said}", keep=""))
     if not done and not errors:
         errors.append("there is no photograph in what was named")
     return errors, skipped
@@ -269,8 +271,3 @@ def _open_csv(path: Path, header: Sequence[str]) -> Iterator[Callable[[Iterable[
 
         write(header)
         yield write
-
-
-def printable(text: str) -> str:
-    """The text with what would not be shown, or would steer a terminal, as escape sequences."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -17,6 +17,7 @@ from pycocotools import mask as rle_api
 from segscope.artefacts.parallel import workers
 from segscope.artefacts.skipped import skip
 from segscope.errors import SegscopeError
+from segscope.limits import MAX_ANNOTATION_BYTES, read_within
 from segscope.sources.ids import id_number, id_text, whole
 from segscope.sources.json_text import decode
 from segscope.sources.label_files import read_pixels
@@ -49,7 +50,7 @@ def read_panoptic(path: Path, root: Path) -> Labelled:
     Raises SegscopeError if it is none.
     """
     try:
-        document, _ = decode(path.read_bytes(), _Document, path)
+        document, _ = decode(read_within(path, MAX_ANNOTATION_BYTES), _Document, path)
     except OSError as error:
         raise SegscopeError(f"annotation file {path} cannot be read: {error.strerror}") from error
     except msgspec.ValidationError as error:
