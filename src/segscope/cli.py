@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from segscope.artefacts.files import atomic_folder, atomic_path, output_folder, refuse_existing, refuse_foreign
-from segscope.errors import SegscopeError, reason, surroundings
+from segscope.errors import SegscopeError, printable, reason, surroundings
 from segscope.quiet import hush
 
 # What needs more than the standard library is imported by the command that needs it: a broken installation can then
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         said = _said(error)
         if said is None:
             raise
-        print(f"error: {said}", file=sys.stderr)
+        print(printable(f"error: {said}"), file=sys.stderr)
         return 1
 
 
@@ -83,7 +83,8 @@ class Parser(argparse.ArgumentParser):
             near = get_close_matches(choice[1], re.findall(r"[\w-]+", choice[2]), 1)
         elif option:
             near = get_close_matches(option[1], self.known, 1)
-        super().error(f"{message}; did you mean {near[0]}?" if near else message)
+        # The shell puts names of files among the arguments.
+        super().error(printable(f"{message}; did you mean {near[0]}?" if near else message))
 
 
 def make_parser() -> Parser:
@@ -225,14 +226,14 @@ def _doctor(_: argparse.Namespace) -> int:
 
     states = set()
     for finding in examine(Path()):
-        print(render(finding), flush=True)
+        print(printable(render(finding)), flush=True)
         states.add(finding.state)
     return 1 if "error" in states else 0
 
 
 def _predict(options: argparse.Namespace) -> int:
     from segscope.model.card import read_card
-    from segscope.model.photographs import SKIPPED, find_candidates, predict_files, printable
+    from segscope.model.photographs import SKIPPED, find_candidates, predict_files
     from segscope.model.saving import load_model
     from segscope.run import Run
 
@@ -244,7 +245,7 @@ def _predict(options: argparse.Namespace) -> int:
     if skipped:
         print(f"skipped: {skipped}; see {options.out / SKIPPED}", file=sys.stderr)
     for message in errors:
-        print(f"error: {printable(message)}", file=sys.stderr)
+        print(f"error: {printable(message, keep='')}", file=sys.stderr)
     return 1 if errors else 0
 
 
@@ -264,7 +265,7 @@ def _export(options: argparse.Namespace) -> int:
     names, size = read_card(model_file.with_suffix(".md"))
     model = load_model(model_file, len(names), size)
     export_model(model, path, options.kind)
-    print(f"{path}: RGB 0 to 255, float32 N × {size} × {size} × 3, to logits of {', '.join(names)}")
+    print(printable(f"{path}: RGB 0 to 255, float32 N × {size} × {size} × 3, to logits of {', '.join(names)}"))
     return 0
 
 

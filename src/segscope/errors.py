@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 
+JOINERS = "\u200c\u200d"  # which Persian, Hindi and emoji need
 _SURROUNDINGS = {
     errno.EACCES,
     errno.EPERM,
@@ -34,3 +35,8 @@ def surroundings(error: BaseException) -> str | None:
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror}; `segscope doctor` looks at permissions and at the disk's space"
     return None
+
+
+def printable(text: str, keep: str = "\n") -> str:
+    """The text with what would not be shown, or would steer a terminal, as escape sequences."""
+    return "".join(c if c.isprintable() or c in JOINERS + keep else c.encode("unicode_escape").decode() for c in text)

@@ -19,7 +19,7 @@ import pandas as pd
 from segscope.artefacts.images import image_size, opened, orientation
 from segscope.artefacts.segmentation import decode_segmentation
 from segscope.artefacts.skipped import SPLITS, explain, require_usable, skip, skipped_table
-from segscope.errors import SegscopeError
+from segscope.errors import SegscopeError, printable
 from segscope.params import INTERVAL_ENDS, RESERVED, Data
 from segscope.sources.categories import some
 from segscope.sources.coco import CocoSplit
@@ -80,7 +80,7 @@ def inspect_folder(folder: Path) -> list[str]:
     lines = [lines[0], *(line.replace(f"{folder}/", "") for line in lines[1:])]
     extra = [("data.exif", "apply")] if _turned(seen.values()) else []
     command = command_of(folder, layout, extra + variant_of(categories, [str(name) for name in counts.index]))
-    return [_printable(line) for line in (*lines, "to use it, in the project's folder:", command)]
+    return [printable(line, keep="") for line in (*lines, "to use it, in the project's folder:", command)]
 
 
 def data_of(folder: Path, layout: Layout) -> Data:
@@ -122,12 +122,13 @@ def look(found: CocoSplit, paths: pd.Series, split: str, source: Source) -> Seen
         sizes[stored] += 1
         turned += side > 1
         listed = (row.width, row.height) if row.width else stored
-        known[row.image_id] = listed
         if side > 4 and stored[0] != stored[1]:
             fits.update([kind for kind, size in (("stored", stored), ("turned", shown)) if size == listed])
         if listed not in (stored, shown):
             detail = f"it is {stored[0]}×{stored[1]}, its labels are of {listed[0]}×{listed[1]}"
             rows.append(skip("size_mismatch", detail, row.image_id, None, row.file_name))
+        else:
+            known[row.image_id] = listed
     outlines = spread(found.annotations[found.annotations["image_id"].isin(known)], LOOKED_AT)
     for row in outlines.itertuples():
         width, height = known[row.image_id]
@@ -213,11 +214,6 @@ def _skipped_line(split: str, found: CocoSplit, seen: Seen, data: Data) -> str:
     except SegscopeError:
         said += f"; a run would stop, for data.max_unusable allows {data.max_unusable:.0%} of the annotations"
     return said
-
-
-def _printable(line: str) -> str:
-    """The line with escapes for what a terminal would take for commands."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
 
 
 def _distinct(*notes: Iterable[str]) -> Iterator[str]:

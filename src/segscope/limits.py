@@ -7,6 +7,8 @@ result, and so is no parameter of a run.
 from __future__ import annotations
 
 import os
+import stat
+from pathlib import Path
 
 
 def _bound(name: str, default: int) -> int:
@@ -17,7 +19,10 @@ def _bound(name: str, default: int) -> int:
 
 
 MAX_IMAGE_PIXELS = _bound("MAX_IMAGE_PIXELS", 2**26)  # 67 million; a file of a few kB may become gigabytes
+MAX_IMAGE_SIDE = _bound("MAX_IMAGE_SIDE", 2**17)  # pixels; a thin one, scaled, takes its length times the new width
+MAX_IMAGE_SCANS = _bound("MAX_IMAGE_SCANS", 100)  # of a progressive JPEG; one of few bytes is as much work as others
 MAX_OUTLINE = _bound("MAX_OUTLINE", 2_000_000)  # pixels of an annotation's; pycocotools makes tens of bytes of each
+MAX_REGIONS = _bound("MAX_REGIONS", 100_000)  # of a picture of labels; each becomes an annotation
 MAX_TABLE_BYTES = _bound("MAX_TABLE_BYTES", 2**31)  # in memory
 MAX_USER_COLUMNS = _bound("MAX_USER_COLUMNS", 200)  # of data.metadata; each is held against every score
 MAX_LABEL_BYTES = _bound("MAX_LABEL_BYTES", 2**24)  # of a table of names, or of the text of one image's labels
@@ -34,3 +39,13 @@ MAX_ANNOTATION_BYTES = _bound("MAX_ANNOTATION_BYTES", 2**31)  # of a file in the
 MAX_IMAGE_SECONDS = _bound("MAX_IMAGE_SECONDS", 300)  # however slowly the bytes drip
 MAX_ARCHIVE_SECONDS = _bound("MAX_ARCHIVE_SECONDS", 6 * 3600)
 MAX_REDIRECTS = _bound("MAX_REDIRECTS", 5)
+
+
+def read_within(path: Path | str, most: int) -> bytes:
+    """The content of a regular file. Raises OSError if it is none, or larger: of a pipe or a device there is no end."""
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(0, "it is no file", str(path))
+        if (size := os.fstat(file.fileno()).st_size) > most:
+            raise OSError(0, f"it is larger than {most} bytes", str(path))
+        return file.read(size)

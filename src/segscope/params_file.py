@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from segscope.errors import SegscopeError
-from segscope.limits import MAX_YAML_BYTES
+from segscope.limits import MAX_YAML_BYTES, read_within
 from segscope.params import Group, Params, shown
 from segscope.yaml_text import parse_yaml, yaml_reader
 
@@ -23,8 +23,7 @@ COMMENTS = 28  # the column of the comments
 def load_params(path: Path | str = "params.yaml") -> Params:
     """Read and validate a params file. Raises SegscopeError naming each wrong key, its value and the choices."""
     try:
-        with Path(path).open("rb") as file:
-            content = file.read(MAX_YAML_BYTES + 1)
+        content = read_within(path, MAX_YAML_BYTES)
     except OSError as error:
         raise SegscopeError(f"{path} cannot be read: {error.strerror}") from error
     return parse_params(content, str(path))

@@ -6,6 +6,7 @@ The one place that knows file locations. A run is that of the working folder, or
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
@@ -19,10 +20,10 @@ from segscope.artefacts import schemas
 from segscope.artefacts.files import write_json
 from segscope.artefacts.measures import METRICS, Measures, select_metrics
 from segscope.artefacts.tables import open_parquet, parse_table, read_table, write_parquet
-from segscope.errors import SegscopeError, reason
+from segscope.errors import SegscopeError, printable, reason
 from segscope.params import Params
 from segscope.params_file import load_params, parse_params
-from segscope.taxonomy import Taxonomy
+from segscope.taxonomy import IGNORE, Taxonomy
 
 PARAMS = "params.yaml"
 TABLES: dict[str, tuple[str, pa.Schema | Callable[[Run], pa.Schema]]] = {
@@ -102,7 +103,11 @@ class Run:
     @cached_property
     def categories(self) -> pd.DataFrame:
         """The dataset's categories: category_id, source_id, name, supercategory."""
-        return self.table("categories")
+        table = self.table("categories")
+        names = [*table["name"], *table["supercategory"]]
+        if not table["category_id"].between(1, IGNORE - 1).all() or any(printable(each, "") != each for each in names):
+            raise SegscopeError(f"{self._named(TABLES['categories'][0])} has names or ids that segscope does not write")
+        return table
 
     @cached_property
     def taxonomy(self) -> Taxonomy:
@@ -112,6 +117,19 @@ class Run:
     def taxonomy_of(self, categories: pd.DataFrame) -> Taxonomy:
         """The classes of the run's variant over a table of categories."""
         return Taxonomy(categories, self.params.classes, f"variants.{self.params.variant}")
+
+    def require_own(self, picture: str) -> None:
+        """Raise SegscopeError if a picture lies neither in the project nor below data.root or data.cache_dir.
+
+        A table that names it may be somebody else's, and pages show it.
+        """
+        data = self.params.data
+        places = [self.folder, Path(data.cache_dir), *([Path(data.root)] if data.source == "directory" else [])]
+        if not any(Path(os.path.abspath(picture)).is_relative_to(os.path.abspath(place)) for place in places):
+            raise SegscopeError(
+                f"{picture} is not shown: it lies neither in this folder, nor below data.root or data.cache_dir of "
+                f"its {PARAMS}"
+            )
 
     def path(self, name: str) -> Path:
         """Where an artefact lies in the project's folder."""

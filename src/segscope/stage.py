@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from segscope.artefacts.measures import METRICS
-from segscope.errors import SegscopeError, surroundings
+from segscope.errors import SegscopeError, printable, surroundings
 from segscope.outcome import outcome
 from segscope.params_file import load_params
 from segscope.quiet import hush
@@ -36,14 +36,14 @@ def main(stage: Callable[[Run], None]) -> None:
         said = str(error) if isinstance(error, SegscopeError) else surroundings(error)
         if said is None:
             raise
-        print(f"error: {said}", file=sys.stderr)
+        print(printable(f"error: {said}"), file=sys.stderr)
         sys.exit(1)
 
 
 def warn(message: str | None) -> None:
     """Say on standard error what the user should know, if there is anything."""
     if message:
-        print(f"warning: {message}", file=sys.stderr)
+        print(f"warning: {printable(message)}", file=sys.stderr)
 
 
 def _numba_has_a_folder() -> bool:

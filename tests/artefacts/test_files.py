@@ -22,20 +22,28 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
     assert list(tmp_path.iterdir()) == [target]
 
 
-@pytest.mark.parametrize("kind", ["link", "folder"])
-def test_what_has_the_temporarys_name_is_neither_followed_nor_removed(tmp_path, kind):
-    temporary, other = tmp_path / ".a.txt.partial.txt", tmp_path / "other"
+@pytest.mark.parametrize("name", [".a.txt.partial.txt", ".a.txt.partial-mine.txt", ".b.txt.partial-0123abcd.txt"])
+@pytest.mark.parametrize("kind", ["file", "link", "folder"])
+def test_nothing_of_others_is_followed_or_removed_for_a_temporary(tmp_path, kind, name):
+    taken, other = tmp_path / name, tmp_path / "other"
     other.write_text("mine")
-    temporary.symlink_to(other) if kind == "link" else folder_of(temporary)
-    with pytest.raises(SegscopeError, match=r"\.a\.txt\.partial\.txt is in the way of .*a\.txt"):
-        write_half(tmp_path / "a.txt")
+    match kind:
+        case "file":
+            taken.write_text("mine")
+        case "link":
+            taken.symlink_to(other)
+        case "folder":
+            folder_of(taken)
+    with atomic_path(tmp_path / "a.txt") as temporary:
+        temporary.write_text("new")
+    assert (tmp_path / "a.txt").read_text() == "new"
     assert other.read_text() == "mine"
-    assert temporary.is_symlink() or (temporary / "keep.txt").read_text() == "mine"
-    assert not (tmp_path / "a.txt").exists()
+    assert (taken / "keep.txt" if kind == "folder" else taken).read_text() == "mine"
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_a_killed_writers_file_is_replaced(tmp_path):
-    (tmp_path / ".a.json.partial.json").write_text("half")
+    (tmp_path / ".a.json.partial-0123abcd.json").write_text("half")
     write_json(tmp_path / "a.json", {"a": 1})
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
 

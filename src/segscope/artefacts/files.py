@@ -6,6 +6,8 @@ import hashlib
 import json
 import math
 import os
+import re
+import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,17 +26,17 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside `path` to write a file to; on success it replaces the file `path`.
 
     On an error the temporary is removed and `path` stays as it was. A killed process leaves the temporary, and the
-    next one to write `path` removes it: its name is always the same. Raises SegscopeError if a folder or a link has
-    that name: segscope makes none.
+    next one to write `path` removes it. Nobody can know its name before, nor has a file that is called so.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # With all its endings: some writers choose the format by them.
-    temporary = path.with_name(f".{path.name}.partial{''.join(path.suffixes)}")
-    if temporary.is_symlink() or temporary.is_dir():
-        raise SegscopeError(f"{temporary} is in the way of {path}: remove it yourself, or name another file to write")
-    temporary.unlink(missing_ok=True)
-    temporary.open("xb").close()  # anew, whatever anybody puts there meanwhile
+    named = re.compile(rf"\.{re.escape(path.name)}\.partial-[0-9a-f]{{8}}{re.escape(''.join(path.suffixes))}")
+    for left_over in [each for each in path.parent.glob(".*.partial-*") if named.fullmatch(each.name)]:
+        if left_over.is_file() and not left_over.is_symlink():
+            left_over.unlink(missing_ok=True)
+    temporary = path.with_name(f".{path.name}.partial-{secrets.token_hex(4)}{''.join(path.suffixes)}")
+    temporary.open("xb").close()
     try:
         yield temporary
         os.replace(temporary, path)
@@ -130,7 +132,7 @@ def refuse_existing(path: Path, overwrite: bool, endings: Sequence[str]) -> None
     require_writable(path)
     if path.is_dir():
         raise SegscopeError(f"{path} is a folder: name a file to write")
-    if path.exists() and not overwrite:
+    if os.path.lexists(path) and not overwrite:
         raise SegscopeError(f"{path} exists already: name another file, or add --overwrite")
     if path.exists() and path.suffix.lower() not in endings:
         raise SegscopeError(f"{path} exists already, and is no {' or '.join(endings)}: name another file")

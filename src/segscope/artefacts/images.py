@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import warnings
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 from segscope.errors import SegscopeError, reason
-from segscope.limits import MAX_IMAGE_PIXELS
+from segscope.limits import MAX_IMAGE_PIXELS, MAX_IMAGE_SCANS, MAX_IMAGE_SIDE
 
 EXIF_ORIENTATION = 0x0112
+TIFF_TILE_WIDTH, TIFF_TILE_HEIGHT = 322, 323
+_MARK = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")  # of a JPEG's segment, or of its end
+_MILLIONS = f"{MAX_IMAGE_PIXELS / 1e6:.0f}"
 # An image file is untrusted. Of Pillow's formats those that photographs come in; some others start a program.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "JPEG2000", "AVIF", "PPM", "TGA")
 _UPRIGHT = {  # how a picture is turned or mirrored, by its EXIF orientation
@@ -58,20 +63,47 @@ def open_image(path: Path | str | BinaryIO, size: tuple[int, int] | None = None,
 
 
 def opened(path: Path | str | BinaryIO) -> Image.Image:
-    """The image, not decoded yet. Raises SegscopeError if it is no file, or too large to be decoded."""
+    """The image, not decoded yet. Raises SegscopeError if it is no file, or would take too much to be decoded."""
     if isinstance(path, str | Path) and os.path.exists(path) and not os.path.isfile(path):
         raise SegscopeError("it is no file")  # of a pipe or a device there is no end
-    too_large = f"more than {MAX_IMAGE_PIXELS / 1e6:.0f} million: scale it down"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own bound is lower
             image = Image.open(path, formats=FORMATS)
     except Image.DecompressionBombError as error:
-        raise SegscopeError(f"its pixels are {too_large}") from error
-    if image.width * image.height > MAX_IMAGE_PIXELS:
+        raise SegscopeError(f"its pixels are more than {_MILLIONS} million: scale it down") from error
+    try:
+        _require_bounded(image)
+    except BaseException:
         image.close()
-        raise SegscopeError(f"its pixels are {_shape(image.size)}, {too_large}")
+        raise
     return image
+
+
+def _require_bounded(image: Image.Image) -> None:
+    """Raise SegscopeError if an image would take too much memory or time to be decoded."""
+    if image.width * image.height > MAX_IMAGE_PIXELS:
+        raise SegscopeError(f"its pixels are {_shape(image.size)}, more than {_MILLIONS} million: scale it down")
+    if max(image.size) > MAX_IMAGE_SIDE:
+        raise SegscopeError(f"its pixels are {_shape(image.size)}, a side more than {MAX_IMAGE_SIDE}: cut it")
+    tags = getattr(image, "tag_v2", {})
+    tile = int(tags.get(TIFF_TILE_WIDTH, 0)) * int(tags.get(TIFF_TILE_HEIGHT, 0))
+    if tile > MAX_IMAGE_PIXELS:  # though the image be of a single pixel
+        raise SegscopeError(f"a tile of it has more than {_MILLIONS} million pixels")
+    if image.info.get("progressive") and isinstance(image, JpegImageFile) and image.fp:
+        image.fp.seek(0)
+        if _scans(image.fp.read()) > MAX_IMAGE_SCANS:
+            raise SegscopeError(f"it is stored in more than {MAX_IMAGE_SCANS} scans")
+
+
+def _scans(data: bytes) -> int:
+    """How often a JPEG's pixels are gone over: its segments that start a scan, up to its end."""
+    scans, at = 0, 2
+    while (mark := _MARK.search(data, at)) and mark[0] != b"\xff\xd9":
+        scans += mark[0] == b"\xff\xda"
+        # A segment begins with its length; after a scan's, its code goes on to the next mark.
+        at = mark.end() + int.from_bytes(data[mark.end() : mark.end() + 2])
+    return scans
 
 
 def image_size(path: Path | str, exif: str) -> tuple[int, int]:
@@ -153,6 +185,9 @@ def encode_png(picture: Image.Image | np.ndarray) -> bytes:
 
 
 def decode_png(data: bytes) -> np.ndarray:
-    """The array that `encode_png` encoded."""
-    with opened(io.BytesIO(data)) as image:
-        return np.asarray(image)
+    """The array that `encode_png` encoded. Raises SegscopeError if it is none."""
+    try:
+        with opened(io.BytesIO(data)) as image:
+            return np.asarray(image)
+    except Exception as error:  # as above
+        raise SegscopeError(f"a mask of a table cannot be decoded: {error}") from error

@@ -12,6 +12,7 @@ from segscope.artefacts.images import open_image
 
 # Okabe and Ito's colours, distinguishable with any colour vision; background is not painted.
 CLASS_COLORS = ("#000000", "#e69f00", "#56b4e9", "#009e73", "#f0e442", "#cc79a7", "#d55e00", "#0072b2")
+BAND = 1 << 20  # pixels that are blended at a time
 _HEAT = np.array([(0, 0, 0), (120, 28, 109), (237, 105, 37), (252, 255, 164)], dtype=float)
 
 
@@ -34,8 +35,15 @@ def class_overlay(picture: Image.Image, classes: np.ndarray, strength: float = 0
     for k in range(1, int(scaled.max(initial=0)) + 1):
         lookup[k] = [int(class_color(k)[i : i + 2], 16) for i in (1, 3, 5)]
     lookup[255] = 128
-    alpha = np.where(scaled > 0, strength, 0.0)[..., None]
-    return Image.fromarray((np.asarray(picture) * (1 - alpha) + lookup[scaled] * alpha).astype(np.uint8))
+    alpha = np.where(np.arange(256) > 0, strength, 0.0)[:, None, None]
+    # The result of each class, level and channel.
+    table = (np.arange(256)[:, None] * (1 - alpha) + lookup[:, None] * alpha).astype(np.uint8)
+    blended = np.array(picture)
+    rows = max(1, BAND // picture.width)
+    for top in range(0, picture.height, rows):  # of the whole, the positions in the table would take gigabytes
+        band = slice(top, top + rows)
+        blended[band] = table[scaled[band, :, None], blended[band], np.arange(3)]
+    return Image.fromarray(blended)
 
 
 def heat_overlay(picture: Image.Image, attention: np.ndarray) -> Image.Image:

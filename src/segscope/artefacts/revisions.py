@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import dvc.api
 from dvc.config import Config
 from dvc.exceptions import FileMissingError, PathMissingError
 from dvc.scm import RevError
 
 from segscope.errors import SegscopeError
+from segscope.limits import MAX_TABLE_BYTES, read_within
 
 WORKSPACE = "workspace"
 
@@ -23,9 +22,12 @@ def read_file(path: str, revision: str) -> bytes:
         raise SegscopeError("a revision needs a name; `git log --all` and `dvc exp show` list them")
     try:
         if revision == WORKSPACE:
-            return Path(path).read_bytes()
+            return read_within(path, MAX_TABLE_BYTES)
         with dvc.api.open(path, rev=revision, mode="rb") as file:
-            return file.read()
+            content = bytes(file.read(MAX_TABLE_BYTES + 1))
+        if len(content) > MAX_TABLE_BYTES:
+            raise OSError(f"it is larger than {MAX_TABLE_BYTES} bytes")
+        return content
     except Exception as error:  # git's and the remotes' libraries, below DVC's, raise kinds of their own
         raise SegscopeError(f"{path} of revision {revision} cannot be read: {_why(error, revision)}") from error
 

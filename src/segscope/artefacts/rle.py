@@ -24,7 +24,7 @@ def rle_runs(counts: str) -> np.ndarray:
     ends = np.flatnonzero((codes & 32) == 0)
     starts = np.concatenate(([0], ends[:-1] + 1))
     lengths = ends - starts + 1
-    if lengths.max() > 7:  # more than 32 bits
+    if lengths.max() > 6:  # pycocotools shifts integers of 32 bits
         raise ValueError("its RLE is malformed")
     shifts = 5 * (np.arange(len(codes)) - np.repeat(starts, lengths))
     runs = np.add.reduceat((codes & 31) << shifts, starts)
@@ -32,6 +32,14 @@ def rle_runs(counts: str) -> np.ndarray:
     runs[1::2] = np.cumsum(runs[1::2])
     runs[2::2] = np.cumsum(runs[2::2])
     return runs
+
+
+def without_empty_runs(runs: np.ndarray) -> np.ndarray:
+    """The same mask's run lengths (int64), of which only the first may be 0."""
+    values, runs = np.arange(len(runs))[runs > 0] % 2, runs[runs > 0]
+    starts = np.flatnonzero(np.diff(values, prepend=-1))
+    joined = np.add.reduceat(runs, starts)
+    return np.concatenate(([0], joined)) if values[0] else joined
 
 
 def decode_rle(counts: str, height: int, width: int) -> np.ndarray:

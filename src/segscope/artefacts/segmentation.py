@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import ast
 import base64
+import re
 import zlib
 from collections.abc import Iterator
 from typing import Any
@@ -12,9 +12,9 @@ import msgspec
 import numpy as np
 from pycocotools import mask as rle_api
 
-from segscope.artefacts.rle import rle_runs
+from segscope.artefacts.rle import rle_runs, without_empty_runs
 from segscope.errors import SegscopeError
-from segscope.limits import MAX_OUTLINE
+from segscope.limits import MAX_IMAGE_PIXELS, MAX_OUTLINE
 
 MAX_COORDINATE = 100_000  # pixels; pycocotools' work and memory grow with a polygon's extent, in the frame or out of it
 # Pixels from the origin: an outline that is all nearer is one of fractions, for it would be of a single pixel.
@@ -30,6 +30,7 @@ KINDS = {
     "its coordinates are not numbers": "a data frame's gaps become NaN or null",
     "its coordinates are too large": f"beyond {MAX_COORDINATE} pixels",
     "its outline is too long": f"more than {MAX_OUTLINE} pixels",
+    "its image is too large": f"more than {MAX_IMAGE_PIXELS} pixels",
     "its RLE is of another size than the image": "COCO's size is [height, width], its runs go down the columns; "
     "scripts write [width, height], or the runs of a transposed mask",
     "its RLE does not cover the image": "the mask is of another size than the image, or its runs are cut",
@@ -59,8 +60,11 @@ def read_segmentation(segmentation: object, height: int, width: int) -> tuple[st
     fractions of width and height, or as run lengths; RLEs in a list, of bytes as text, in base64; all of it as text.
     Polygons may reach out of the frame; of several, those of fewer than three points cover nothing.
     Raises SegscopeError that begins with one of KINDS if it is none of these, or of another size than the image.
-    What is returned decodes within the image: pycocotools itself trusts its input.
+    What is returned decodes within the image, and no run of it but the first is empty: pycocotools itself trusts its
+    input, and its merging writes beyond its memory, or never ends, where that is not so.
     """
+    if height * width > MAX_IMAGE_PIXELS:  # for which pycocotools makes memory, without asking whether it got any
+        raise SegscopeError(f"its image is too large: {width}×{height}")
     if isinstance(segmentation, str):
         try:
             return read_segmentation(msgspec.json.decode(segmentation), height, width)[0], "JSON in a string"
@@ -80,13 +84,13 @@ def read_segmentation(segmentation: object, height: int, width: int) -> tuple[st
     except (TypeError, ValueError, KeyError) as error:
         raise SegscopeError(f"its coordinates are not numbers: {error}") from error
     if len(polygons) == 1 and _are_runs(polygons[0], height, width):
-        return _encoded(polygons[0].astype(np.int64), height, width), "run lengths in place of a polygon"
+        return _encoded(polygons[0], height, width), "run lengths in place of a polygon"
     if any(len(points) % 2 for points in polygons):
         raise SegscopeError("a polygon has an odd count of numbers")
     polygons = [points for points in polygons if len(points) >= 6]
     if not polygons:
         raise SegscopeError("its polygons have fewer than three points")
-    extent = max(np.abs(points).max() for points in polygons)
+    extent = np.abs(np.concatenate(polygons)).max()  # NaN if there is one, which Python's own `max` may pass over
     if not extent <= MAX_COORDINATE:
         what = "not numbers" if np.isnan(extent) else "too large"
         raise SegscopeError(f"its coordinates are {what}")
@@ -135,6 +139,7 @@ def _are_runs(numbers: np.ndarray, height: int, width: int) -> bool:
 
 
 def _encoded(runs: np.ndarray, height: int, width: int) -> str:
+    runs = without_empty_runs(runs.astype(np.int64))
     return rle_api.frPyObjects({"size": [height, width], "counts": runs.tolist()}, height, width)["counts"].decode()
 
 
@@ -148,16 +153,18 @@ def _rle(segmentation: dict[str, Any], height: int, width: int) -> tuple[str, st
             if runs.ndim != 1 or (runs % 1).any():
                 raise SegscopeError("its RLE is malformed: counts are not whole numbers")
             _require_cover(runs, height, width)
-            return _encoded(runs.astype(np.int64), height, width), None
+            return _encoded(runs, height, width), None
     except (TypeError, ValueError, OverflowError) as error:
         raise SegscopeError(f"its RLE is malformed: {error}") from error
     if not isinstance(counts, str):
         raise SegscopeError("its RLE is malformed: it has no counts")
+    longest = 8 * (height * width + 8)  # of a run a pixel, six characters each, in base64
     wrong: SegscopeError | None = None
-    for code, form in _codes(counts):
+    for code, form in _codes(counts, longest) if len(counts) <= longest else ():
         try:
-            _require_cover(rle_runs(code), height, width)
-            return code, form
+            runs = rle_runs(code)
+            _require_cover(runs, height, width)
+            return (code if runs[1:].all() else _encoded(runs, height, width)), form
         except SegscopeError as error:
             wrong = wrong or error
         except ValueError:
@@ -165,18 +172,15 @@ def _rle(segmentation: dict[str, Any], height: int, width: int) -> tuple[str, st
     raise wrong or SegscopeError("its RLE is malformed")
 
 
-def _codes(counts: str) -> Iterator[tuple[str, str | None]]:
-    """The codes that `counts` may mean, the written one first."""
+def _codes(counts: str, longest: int) -> Iterator[tuple[str, str | None]]:
+    """The codes that `counts` may mean, the written one first. longest: characters of an unpacked one."""
     yield counts, None
-    if counts.startswith(("b'", 'b"')):
-        try:
-            yield ast.literal_eval(counts).decode("latin-1"), "bytes as text"
-        except (ValueError, SyntaxError):
-            return
+    if literal := re.fullmatch(r"""b(['"])([^'"]*)\1""", counts):  # COCO's code has backslashes, and no quotes
+        yield literal[2].replace(r"\\", "\\"), "bytes as text"
     try:
         data = base64.b64decode(counts, validate=True)
         yield data.decode("latin-1"), "base64"
-        yield zlib.decompress(data).decode("latin-1"), "compressed base64"
+        yield zlib.decompressobj().decompress(data, longest).decode("latin-1"), "compressed base64"
     except (ValueError, zlib.error):
         return
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from segscope.artefacts.files import atomic_folder, atomic_path
@@ -16,6 +17,7 @@ from segscope.artefacts.schemas import OPEN, USER, USER_TYPES
 from segscope.errors import SegscopeError, reason
 from segscope.limits import MAX_TABLE_BYTES
 
+FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001  # wide ones where Japanese is written
 VALUE_BYTES = {"INT64": 8, "DOUBLE": 8, "BOOLEAN": 1 / 8}  # else 4, a string's at least
 
 
@@ -45,7 +47,7 @@ def write_csv_folder(folder: Path, tables: Mapping[str, pd.DataFrame]) -> None:
 
 def for_spreadsheet(value: Any) -> Any:
     """A value of a CSV file that people open: a text that a spreadsheet would take for a formula begins with '."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULAS) else value
 
 
 def _to_table(path: Path, frame: pd.DataFrame, schema: pa.Schema) -> pa.Table:
@@ -87,12 +89,8 @@ def _read(
                 missing = sorted(set(schema.names) ^ set(known.names))
                 what = f"columns {', '.join(missing)}" if missing else "a column's type"
                 raise SegscopeError(f"{name} has another schema ({what}); {advice}")
-            if (size := least_bytes(file.metadata)) > MAX_TABLE_BYTES:
-                raise SegscopeError(
-                    f"{name} would take {size / 1e9:.1f} GB of memory or more: no run makes such a table"
-                )
-            return file.read()
-    except (OSError, pa.ArrowException) as error:
+            return read_all(file, source, str(name))
+    except (OSError, ValueError, pa.ArrowException) as error:  # ValueError: of names that are no text
         raise SegscopeError(f"{name} cannot be read ({reason(error, name)}); run `dvc repro` to make it") from error
 
 
@@ -105,8 +103,37 @@ def _fits(known: pa.Schema, schema: pa.Schema) -> bool:
     return bool(declared.equals(schema)) and all(field.type in USER_TYPES for field in own)
 
 
-def least_bytes(metadata: pq.FileMetaData) -> int:
-    """Bytes of the table in memory, at least: a few bytes of a file may stand for any number of equal values."""
-    groups = map(metadata.row_group, range(metadata.num_row_groups))
+def read_all(file: pq.ParquetFile, source: Path | str | pa.NativeFile, name: str) -> pa.Table:
+    """The table of a file that was opened from `source`; `name` is what errors call it.
+
+    Raises SegscopeError if it would take too much memory: a few bytes of a file may stand for any number of equal
+    values. Of what is read from memory, and so may be anybody's, each text is read once first.
+    """
+    size = _least_bytes(file.metadata)
+    if size <= MAX_TABLE_BYTES and isinstance(source, pa.NativeFile):
+        texts = [field.name for field in file.schema_arrow if _is_text(field.type)]
+        with pq.ParquetFile(source, read_dictionary=texts) as packed:
+            table = packed.read()
+        size = sum(_written_out(chunk) for text in texts for chunk in table[text].chunks)
+        if size <= MAX_TABLE_BYTES:
+            return table.cast(file.schema_arrow)
+    if size > MAX_TABLE_BYTES:
+        raise SegscopeError(f"{name} would take {size / 1e9:.1f} GB of memory or more: no run makes such a table")
+    return file.read()
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_binary(kind))
+
+
+def _written_out(chunk: pa.DictionaryArray) -> int:
+    """Bytes of a column's texts, each as often as it is there."""
+    return pc.sum(pc.binary_length(chunk.dictionary).take(chunk.indices)).as_py() or 0
+
+
+def _least_bytes(metadata: pq.FileMetaData) -> int:
+    """Bytes of the table in memory, at least."""
+    groups = list(map(metadata.row_group, range(metadata.num_row_groups)))
     columns = (group.column(i) for group in groups for i in range(group.num_columns))
-    return int(sum(column.num_values * VALUE_BYTES.get(column.physical_type, 4) for column in columns))
+    values = sum(column.num_values * VALUE_BYTES.get(column.physical_type, 4) for column in columns)
+    return max(int(values), sum(group.total_byte_size for group in groups))

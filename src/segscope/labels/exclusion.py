@@ -15,8 +15,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from segscope.artefacts.skipped import skip, skipped_table
 from segscope.errors import SegscopeError
+from segscope.limits import MAX_YAML_BYTES, read_within
 from segscope.taxonomy import IGNORE
 from segscope.yaml_text import parse_yaml
+
+SCALE = 32  # of the bounds of YAML: pages write such files, too
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ def read_exclusion(path: Path | str, source: str) -> Exclusion:
     """
     try:
         # YAML 1.2: file names hold ids with zeros before them, which YAML 1.1 takes for octal numbers.
-        content = parse_yaml(Path(path).read_bytes(), f"data.exclude: {path}", scale=32)
+        content = parse_yaml(read_within(path, SCALE * MAX_YAML_BYTES), f"data.exclude: {path}", SCALE)
         document = _Document.model_validate(content or {})
     except OSError as error:
         raise SegscopeError(f"data.exclude: {path} cannot be read: {error.strerror}") from error

@@ -19,6 +19,8 @@ def check_keras_file(path: Path) -> None:
 
     Its layers are made without memory for their weights. Nothing but what Keras's safe mode allows is run.
     """
+    if not path.is_file():  # of a pipe there is no end
+        raise ValueError("there is no such file")
     with zipfile.ZipFile(path) as archive:
         members = {member.filename: member for member in archive.infolist()}
         if missing := {"config.json", WEIGHTS} - members.keys():

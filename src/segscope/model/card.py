@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from segscope.errors import SegscopeError, reason
+from segscope.limits import MAX_YAML_BYTES, read_within
 from segscope.yaml_text import parse_yaml
 
 _FENCE = "---\n"
@@ -116,7 +117,7 @@ def _rounded(values: Mapping[str, float]) -> dict[str, float]:
 def read_facts(path: Path) -> dict[str, Any]:
     """The front matter of the card at `path`. Raises SegscopeError if there is no such card."""
     try:
-        _, front, _ = path.read_text(encoding="utf-8").split(_FENCE, 2)
+        _, front, _ = read_within(path, MAX_YAML_BYTES).decode().split(_FENCE, 2)
         return dict(parse_yaml(front, "its front matter"))
     except (OSError, ValueError, TypeError, SegscopeError) as error:
         raise SegscopeError(

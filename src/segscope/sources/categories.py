@@ -11,13 +11,12 @@ from typing import Any
 
 import pandas as pd
 
-from segscope.errors import SegscopeError
+from segscope.errors import JOINERS, SegscopeError
 from segscope.taxonomy import MARK
 
 MAX_CATEGORY_ID = 254  # masks are 8 bits: 0 is background, 255 ignore
 # What columns, masks and tables call pixels of no category; a category of such a name is told apart by MARK.
 RESERVED = ("background", "unlabelled", "none")
-_JOINERS = "\u200c\u200d"  # which Persian, Hindi and emoji need
 SUPER = "super."  # before super-categories' names in columns
 
 
@@ -115,7 +114,7 @@ def _labels(table: pd.DataFrame) -> list[str]:
 
 def one_line(name: str) -> str:
     """A name as pages and terminals can show it: without line breaks, and what else is not printed or turns text."""
-    return " ".join("".join(c if c.isprintable() or c in _JOINERS else " " for c in name).split())
+    return " ".join("".join(c if c.isprintable() or c in JOINERS else " " for c in name).split())
 
 
 def some(values: Sequence[Any], most: int = 5) -> str:

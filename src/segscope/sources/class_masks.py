@@ -115,14 +115,15 @@ def read_mask(path: Path, meaning: Meaning) -> Read:
     """Decode a mask into components and what is to be ignored."""
     try:
         values = class_values(path)
+        ignored = np.isin(values, list(meaning.ignored))
+        # One higher, for a table may name value 0, too; of a large picture 64 bits would be half a gigabyte.
+        kept = values.astype(np.int64 if values.itemsize > 2 else np.int32) + 1
+        kept[ignored | np.isin(values, list(meaning.background))] = 0
+        numbers, kinds = components(kept)
+        counts = encode_regions(numbers)
     except SegscopeError as error:
         return Read(error=str(error))
     height, width = values.shape
-    ignored = np.isin(values, list(meaning.ignored))
-    # One higher, for a table may name value 0, too.
-    kept = np.where(ignored | np.isin(values, list(meaning.background)), 0, values.astype(np.int64) + 1)
-    numbers, kinds = components(kept)
-    counts = encode_regions(numbers)
     regions = [(kind - 1, counts[n]) for n, kind in enumerate(kinds, start=1)]
     return Read(width, height, regions, encode_regions(ignored.astype(np.uint8))[1] if ignored.any() else None)
 

@@ -17,6 +17,7 @@ import pandas as pd
 
 from segscope.artefacts.skipped import skip, skipped_table
 from segscope.errors import SegscopeError
+from segscope.limits import MAX_ANNOTATION_BYTES, read_within
 from segscope.params import shown
 from segscope.sources.categories import clean, some
 from segscope.sources.ids import id_number, id_numbers, id_text, whole
@@ -78,7 +79,7 @@ class CocoSplit:
 def read_coco(path: Path | str, group: str | None = None) -> CocoSplit:
     """Read a COCO instances file. group: as of `parse_coco`. Raises SegscopeError if it is not one."""
     try:
-        text = Path(path).read_bytes()
+        text = read_within(path, MAX_ANNOTATION_BYTES)
     except OSError as error:
         raise SegscopeError(f"annotation file {path} cannot be read: {error.strerror}") from error
     return parse_coco(text, path, group)

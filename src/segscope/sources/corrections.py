@@ -11,7 +11,7 @@ import pandas as pd
 
 from segscope.artefacts.skipped import explain
 from segscope.errors import SegscopeError
-from segscope.limits import MAX_ANNOTATION_BYTES
+from segscope.limits import MAX_ANNOTATION_BYTES, read_within
 from segscope.sources.categories import some
 from segscope.sources.coco import CocoSplit, parse_coco
 from segscope.sources.ids import id_number, id_text
@@ -67,9 +67,7 @@ def read_corrections(
     path = Path(path)
     where = f"data.corrections: {path}"
     try:
-        if path.stat().st_size > MAX_ANNOTATION_BYTES:
-            raise SegscopeError(f"{where} is larger than {MAX_ANNOTATION_BYTES} bytes")
-        text = path.read_bytes()
+        text = read_within(path, MAX_ANNOTATION_BYTES)
     except OSError as error:
         raise SegscopeError(f"{where} cannot be read: {error.strerror}") from error
     try:

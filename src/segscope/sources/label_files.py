@@ -8,7 +8,7 @@ import numpy as np
 
 from segscope.artefacts.images import opened
 from segscope.errors import SegscopeError, reason
-from segscope.limits import MAX_LABEL_BYTES
+from segscope.limits import MAX_LABEL_BYTES, read_within
 
 LOSSLESS = (".png", ".bmp", ".tif", ".tiff", ".gif")  # JPEG's values are not those that were written
 
@@ -29,12 +29,7 @@ def read_pixels(path: Path, mode: str | None = None) -> np.ndarray:
 def read_text(path: Path) -> str:
     """A file's text, without a byte order mark; bytes that are no UTF-8 become U+FFFD. Raises SegscopeError."""
     try:
-        if path.exists() and not path.is_file():
-            raise SegscopeError(f"{path} is no file")  # of a pipe or a device there is no end
-        with path.open("rb") as file:
-            data = file.read(MAX_LABEL_BYTES + 1)
+        data = read_within(path, MAX_LABEL_BYTES)
     except OSError as error:
         raise SegscopeError(f"{path} cannot be read: {error.strerror}") from error
-    if len(data) > MAX_LABEL_BYTES:
-        raise SegscopeError(f"{path} is larger than {MAX_LABEL_BYTES} bytes")
     return data.decode("utf-8-sig", errors="replace")

@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 
 from segscope.errors import SegscopeError
+from segscope.limits import MAX_ANNOTATION_BYTES, read_within
 from segscope.sources.beside import PICTURES, key_of
 from segscope.sources.categories import some
 from segscope.sources.class_masks import class_values, split_masks
@@ -157,10 +158,8 @@ def _json_layouts(root: Path, tree: Mapping[str, Sequence[str]]) -> Iterator[Lay
 
 
 def _kind(path: Path) -> str | None:
-    if not path.is_file():
-        return None  # of a pipe there is no end
     try:
-        text = utf8(path.read_bytes())
+        text = utf8(read_within(path, MAX_ANNOTATION_BYTES))
     except (OSError, UnicodeDecodeError):
         return None
     if b'"images"' not in text or b'"annotations"' not in text or b'"caption"' in text:
@@ -195,7 +194,7 @@ def _image_folder(root: Path, file: str, tree: Mapping[str, Sequence[str]], wher
 def _image_names(path: Path) -> list[str]:
     """The names of some images of a file; none where the first stage will say what is wrong with it."""
     try:
-        document, _ = decode(path.read_bytes(), _Images | list[_Images], path)  # type: ignore[arg-type]
+        document, _ = decode(read_within(path, MAX_ANNOTATION_BYTES), _Images | list[_Images], path)  # type: ignore[arg-type]
         images = (document if isinstance(document, _Images) else document[0]).images
         rows = islice(images if isinstance(images, list) else images.values(), SOME)
         return [msgspec.json.decode(row, type=_Image).file_name for row in rows]

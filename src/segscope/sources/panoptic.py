@@ -17,6 +17,7 @@ from pycocotools import mask as rle_api
 from segscope.artefacts.parallel import workers
 from segscope.artefacts.skipped import skip
 from segscope.errors import SegscopeError
+from segscope.limits import MAX_ANNOTATION_BYTES, read_within
 from segscope.sources.ids import id_number, id_text, whole
 from segscope.sources.json_text import decode
 from segscope.sources.label_files import read_pixels
@@ -49,7 +50,7 @@ def read_panoptic(path: Path, root: Path) -> Labelled:
     Raises SegscopeError if it is none.
     """
     try:
-        document, _ = decode(path.read_bytes(), _Document, path)
+        document, _ = decode(read_within(path, MAX_ANNOTATION_BYTES), _Document, path)
     except OSError as error:
         raise SegscopeError(f"annotation file {path} cannot be read: {error.strerror}") from error
     except msgspec.ValidationError as error:
@@ -144,12 +145,18 @@ def read_png(path: Path | None) -> Read:
         return Read(error="its file_name must be a path inside data.root")
     try:
         numbers = segment_numbers(path)
+        return Read(numbers.shape, encode_regions(numbers))
     except SegscopeError as error:
         return Read(error=str(error))
-    return Read(numbers.shape, encode_regions(numbers))
 
 
 def segment_numbers(path: Path) -> np.ndarray:
-    """The numbers of segments that a PNG's pixels are, int64 H × W. Raises SegscopeError."""
-    values = read_pixels(path, mode="RGB").astype(np.int64)
-    return values if values.ndim == 2 else values @ (1, 1 << 8, 1 << 16)
+    """The numbers of segments that a PNG's pixels are, int32 H × W. Raises SegscopeError."""
+    values = read_pixels(path, mode="RGB")
+    if values.ndim == 2:
+        return values.astype(np.int32)
+    numbers = values[..., 2].astype(np.int32)
+    for channel in (1, 0):
+        numbers <<= 8
+        numbers |= values[..., channel]
+    return numbers

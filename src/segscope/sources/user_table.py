@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from segscope.artefacts.schemas import USER
-from segscope.artefacts.tables import least_bytes
+from segscope.artefacts.tables import read_all
 from segscope.errors import SegscopeError
-from segscope.limits import MAX_TABLE_BYTES, MAX_USER_COLUMNS
+from segscope.limits import MAX_TABLE_BYTES, MAX_USER_COLUMNS, read_within
 from segscope.sources.categories import one_line, some
 from segscope.sources.ids import id_text
 from segscope.sources.names import by_file_name
@@ -64,7 +64,7 @@ def read_user_table(path: Path | str, index: pd.DataFrame) -> tuple[pd.DataFrame
 
 def _read(path: Path, where: str) -> pd.DataFrame:
     try:
-        content = path.read_bytes()
+        content = read_within(path, MAX_TABLE_BYTES)
     except OSError as error:
         raise SegscopeError(f"{where} cannot be read: {error.strerror}") from error
     try:
@@ -82,13 +82,12 @@ def _read(path: Path, where: str) -> pd.DataFrame:
 
 
 def _parquet(content: bytes, where: str) -> pd.DataFrame:
-    with pq.ParquetFile(BytesIO(content)) as file:
-        if least_bytes(file.metadata) > MAX_TABLE_BYTES:
-            raise SegscopeError(f"{where} would take more than {MAX_TABLE_BYTES / 1e9:.1f} GB of memory")
+    source = pa.BufferReader(content)
+    with pq.ParquetFile(source) as file:
         nested = [field.name for field in file.schema_arrow if pa.types.is_nested(field.type)]
         if nested:
             raise SegscopeError(f"{where}: {some(nested)} hold lists or structures: a column has one value an image")
-        return file.read().to_pandas(date_as_object=False)
+        return read_all(file, source, where).to_pandas(date_as_object=False)
 
 
 def _rows_of(table: pd.DataFrame, key: str, index: pd.DataFrame, where: str) -> np.ndarray:
