@@ -323,10 +323,8 @@ def _explain(options: argparse.Namespace) -> int:
     explorer = Explorer(Run())
     query = explorer.photograph(options.image)
     region, support = explorer.explain(query, name, options.box)
-    inside = " and of the box" if options.box else ""
-    print(
-        f"The model sees {name} in {region.mean() * 100:.1f} % of the picture{inside} ({region.sum()} of its pixels)."
-    )
+    within = ", looking only into the box" if options.box else ""
+    print(f"The model sees {name} in {region.mean() * 100:.1f} % of the picture{within}.")
     print(
         f"There the score (logit) of {name} is {support.score[0]:.2f} higher than that of all classes on average: "
         f"{support.maps[0].sum():.2f} by what is in the picture, {support.constant[0]:.2f} whatever is in it."

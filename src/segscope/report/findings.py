@@ -89,7 +89,7 @@ def read_findings(run: Run) -> Findings:
     read["embeddings"] = embeddings[embeddings["image_id"].isin(seen)]
     read["neighbors"] = neighbors[neighbors["image_id"].isin(seen) & neighbors["neighbor_id"].isin(seen)]
     read["skipped"] = pd.concat([read["skipped"], run.table("unpredicted")], ignore_index=True)
-    embedded = samples[samples["image_id"].isin(read["embeddings"]["image_id"])]
+    embedded = samples[samples["image_id"].isin(embeddings["image_id"])]  # of which embed chose the sides
     two = sides(embedded, run.taxonomy)
     return Findings(
         params=run.params,
