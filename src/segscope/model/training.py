@@ -121,17 +121,17 @@ def build_model(kind: str, weights: Path | None, image_size: int, n_classes: int
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(options.precision)
     try:
-        return network.unet(build_encoder(kind, weights, image_size), n_classes, options.decoder)
+        return network.unet(build_encoder(kind, weights, image_size, options.enlarge), n_classes, options.decoder)
     finally:
         keras.config.set_dtype_policy(before)
 
 
-def build_encoder(kind: str, weights: Path | None, image_size: int) -> keras.Model:
-    """The encoder that `segscope.model.encoder.read_encoder` describes."""
+def build_encoder(kind: str, weights: Path | None, image_size: int, enlarge: int = 1) -> keras.Model:
+    """The encoder that `segscope.model.encoder.read_encoder` describes, seeing the picture `enlarge` times as large."""
     if weights and kind == "torch":
         with np.load(weights) as arrays:
-            return network.torch_encoder(image_size, arrays)
-    return network.keras_encoder(image_size, "imagenet" if kind == "imagenet" else weights)
+            return network.torch_encoder(image_size, arrays, enlarge)
+    return network.keras_encoder(image_size, "imagenet" if kind == "imagenet" else weights, enlarge)
 
 
 def count_parameters(model: keras.Model) -> dict[str, int]:
