@@ -12,6 +12,7 @@ from keras.src.legacy.saving import legacy_h5_format
 from segscope.errors import SegscopeError
 from segscope.model import unet as network
 from segscope.model.encoder import read_encoder
+from segscope.model.layers import decoder_inputs, hypercolumn
 from segscope.model.training import build_model
 from segscope.params import Train
 
@@ -40,8 +41,8 @@ def test_the_unet_has_the_references_shape(encoder_folder):
 def test_a_decoder_gives_logits_of_every_pixel_and_its_steps_end_at_half_the_size(decoder, enlarge, sizes):
     model = build_model("none", None, SIZE, 4, Train(decoder=decoder, enlarge=enlarge))
     assert model.output_shape == (None, SIZE, SIZE, 4)
-    assert [model.get_layer(name).output.shape[1] for name in network.decoder_layers(model)] == sizes
-    assert [tensor.shape[1] for tensor in network.decoder_inputs(model)] == sizes
+    assert [model.get_layer(name).output.shape[1] for name in hypercolumn(model)] == sizes
+    assert [tensor.shape[1] for tensor in decoder_inputs(model)] == sizes
 
 
 def test_an_enlarging_encoder_computes_what_a_larger_one_does_of_the_enlarged_picture(encoder_folder):
