@@ -246,6 +246,7 @@ OTHER = {
     "schedule": None,
     "enlarge": None,
     "decoder": None,
+    "objective": None,
     "class_weights": "balanced",
     "augment": "flip",
 }

@@ -277,6 +277,7 @@ REFERENCE_RECIPE = {
     "schedule": "constant",
     "enlarge": 1,
     "decoder": "transposed",
+    "objective": "cross_entropy",
     "class_weights": "none",
     "augment": "none",
 }
@@ -287,8 +288,9 @@ class Train(Group):
 
     recipe: Literal["tuned", "reference"] = Field(
         default="tuned",
-        description="tuned (as below) | reference (constant rate 0.001, nothing enlarged, transposed decoder, no class "
-        "weights, no augmentation; to set one of these otherwise is an error; the other keys hold)",
+        description="tuned (as below) | reference (constant rate 0.001, nothing enlarged, transposed decoder, "
+        "cross-entropy without class weights, no augmentation; to set one of these otherwise is an error; the other "
+        "keys hold)",
     )
     epochs: PositiveInt = Field(default=15, description="at most")
     holdout: float = Field(
@@ -310,6 +312,9 @@ class Train(Group):
     decoder: Literal["separable", "transposed"] = Field(
         default="separable",
         description="separable (bilinear up-sampling, separable convolutions) | transposed (pix2pix's)",
+    )
+    objective: Literal["cross_entropy", "overlap"] = Field(
+        default="overlap", description="cross_entropy | overlap (and the soft IoU of each class that an image shows)"
     )
     class_weights: Literal["none", "sqrt_balanced", "balanced"] = Field(
         default="sqrt_balanced",

@@ -23,12 +23,19 @@ from segscope.model.callbacks import Checkpoint, Held, LiveLog, Progress
 from segscope.model.dataset import Examples, count_pixels, training_batches, validation_batches
 from segscope.model.folds import fold_of
 from segscope.model.history import best_metrics
-from segscope.model.objective import PixelCrossEntropy, PixelLoss, SegmentationMetrics, class_weights
+from segscope.model.objective import (
+    CrossEntropyAndOverlap,
+    PixelCrossEntropy,
+    PixelLoss,
+    SegmentationMetrics,
+    class_weights,
+)
 from segscope.model.saving import save_model
 from segscope.params import Train
 from segscope.taxonomy import Taxonomy
 
 HOLDOUT_PARTS = 1000
+OBJECTIVES = {"cross_entropy": PixelCrossEntropy, "overlap": CrossEntropyAndOverlap}
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,7 +225,7 @@ def fit(model: keras.Model, training: Training, checkpoint: Checkpoint, log_fold
     with model.distribute_strategy.scope():
         model.compile(
             optimizer(options, steps),
-            PixelCrossEntropy(list(training.class_weights.values())),
+            OBJECTIVES[options.objective](list(training.class_weights.values())),
             metrics=[SegmentationMetrics(names), PixelLoss()],
         )
         done = checkpoint.resume(model)
