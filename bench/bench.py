@@ -152,12 +152,15 @@ def copy_stages(folder: Path) -> None:
     shutil.copy(ROOT / "data" / "exclude.yaml", folder / "data")
 
 
-def write_project(folder: Path, coco_mini: Path | None) -> Path:
-    """A project whose first two stages have run on the photographs, or on drawn ones; returns its folder."""
+def write_project(folder: Path, photographs: str | None, **data: object) -> Path:
+    """A project whose first two stages have run on a folder's photographs, or on drawn ones; returns its folder.
+
+    data: other params of `data`.
+    """
     copy_stages(folder)
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    if coco_mini:
-        params["data"] |= {"source": "directory", "root": str(coco_mini), "match": "none"}
+    if photographs:
+        params["data"] |= {"source": "directory", "root": photographs, "match": "none"} | data
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
     for stage in ("download", "masks"):
         subprocess.run([sys.executable, f"stages/{stage}.py"], cwd=folder, check=True)

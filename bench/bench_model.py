@@ -141,9 +141,8 @@ def main() -> None:
         augment = run.params.train.augment if kind == "default" else "none"
         print(bare_epoch(run) if kind == "bare" else segscope_epoch(run, augment))
         return
-    root = os.environ.get("COCO_MINI")
     with tempfile.TemporaryDirectory() as scratch:
-        run = Run(folder=write_project(Path(scratch) / "project", Path(root) if root else None))
+        run = Run(folder=write_project(Path(scratch) / "project", os.environ.get("COCO_MINI")))
         training_speed(run.folder, split_of(run, "train").n)
         prediction_speed(run)
 

@@ -1,11 +1,12 @@
-"""Recipes compared by cross-validation over images, on the photographs that the environment variable COCO_MINI names.
+"""Recipes compared by cross-validation over the photographs of a folder in COCO's layout.
 
-    python bench/crossval.py run NAME [KEY=VALUE ...]   # of params.yaml: variant=supercategory train.recipe=reference
+    python bench/crossval.py run NAME [KEY=VALUE ...]   # of params.yaml: data.root=FOLDER variant=supercategory
     python bench/crossval.py compare NAME NAME ...      # each against the first, paired over the same images
 
-All images of both splits are dealt into five folds. Each fold is judged once, by a model that learned from the others,
-and decided on a part of them (`train.holdout`) or not at all: nothing about the judged images is known to the training.
-Results are kept in bench/results.
+`data.root` is what the environment variable COCO_MINI names if nothing else is said. All images of both splits are
+dealt into five folds, near copies into the same one. Each fold is judged once for each of `train.seeds`, by a model
+that learned from the others, and decided on a part of them (`train.holdout`) or not at all: nothing about the judged
+images is known to the training. Each training's result is kept in bench/results/NAME; a run that was stopped goes on.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import argparse
 import os
 import sys
 import tempfile
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -26,12 +29,18 @@ from scipy.special import softmax
 from bench import write_project
 from segscope.evaluation.bootstrap import Bootstrap, interval
 from segscope.evaluation.counts import confusion, iou, outcomes
+from segscope.evaluation.difference import differences
+from segscope.evaluation.metrics import Ratio, resampled
 from segscope.evaluation.per_image import image_table, pixel_counts
+from segscope.latent.groups import near_copies
+from segscope.latent.space import pooled
 from segscope.model.dataset import read_examples, shards
 from segscope.model.encoder import read_encoder
+from segscope.model.folds import fold_of
 from segscope.model.history import best_metrics
-from segscope.model.inference import predict_batches
-from segscope.model.training import hold_out, prepare_training, train
+from segscope.model.inference import Split, layer_batches, predict_batches
+from segscope.model.training import build_encoder, hold_out, prepare_training, train
+from segscope.model.unet import LIKENESS
 from segscope.params import Params
 from segscope.params_file import parse_params
 from segscope.run import Run
@@ -45,6 +54,8 @@ RESAMPLES = 2000
 def read_params(changes: list[str]) -> Params:
     """params.yaml with some keys changed, as `dvc exp run -S` would."""
     document = yaml.safe_load((ROOT / "params.yaml").read_text())
+    photographs = {"source": "directory", "root": os.environ.get("COCO_MINI"), "match": "none"}
+    document["data"] |= photographs
     for change in changes:
         key, value = change.split("=", 1)
         *groups, name = key.split(".")
@@ -52,91 +63,130 @@ def read_params(changes: list[str]) -> Params:
         for group in groups:
             target = target[group]
         target[name] = yaml.safe_load(value)
+    if not document["data"]["root"]:
+        sys.exit("set COCO_MINI to the photographs' directory, or data.root")
     return parse_params(yaml.safe_dump(document), "params.yaml, as changed,")
 
 
-def deal(project: Run, folder: Path) -> list[str]:
-    """Write the examples of both splits into one file a fold, at random; returns the files."""
-    records = [
-        record
-        for split in ("train", "val")
-        for record in tf.data.TFRecordDataset(shards(project.path("dataset"), split)).as_numpy_iterator()
-    ]
-    order = np.random.default_rng(0).permutation(len(records))
+def find_groups(project: Run) -> pd.Series:
+    """The group of each image of both splits, by image_id, as the train stage finds it."""
+    size, folder = project.params.data.image_size, project.path("dataset")
+    counts = {split: sum(1 for _ in tf.data.TFRecordDataset(shards(folder, split))) for split in ("train", "val")}
+    splits = [Split(folder, split, n) for split, n in counts.items()]
+    encoder = build_encoder(*read_encoder(project.path("weights")), size)
+    found = near_copies(*pooled(layer_batches(encoder, LIKENESS, splits, "near copies")))
+    return found.set_index("image_id")["group"]
+
+
+def deal(project: Run, groups: pd.Series, folder: Path) -> list[str]:
+    """Write the examples of both splits into one file a fold, groups as wholes; returns the files."""
+    of_both = [file for split in ("train", "val") for file in shards(project.path("dataset"), split)]
+    # The order of the records within a fold decides nothing but the order of the images in a training.
+    records = dict(_with_ids(of_both))
+    folds = fold_of(groups.to_numpy(), FOLDS)
     files = [str(folder / f"fold-{i}.tfrecord") for i in range(FOLDS)]
     for i, file in enumerate(files):
         with tf.io.TFRecordWriter(file) as writer:
-            for index in order[i::FOLDS]:
-                writer.write(records[index])
+            for image_id in groups.index[folds == i]:
+                writer.write(records[image_id])
     return files
 
 
-def judge_fold(files: list[str], test: int, project: Run, scratch: Path) -> pd.DataFrame:
-    """Train without the fold, then each of its images' confusion: image_id, confusion (K × K, flat)."""
+def _with_ids(files: list[str]) -> list[tuple[int, bytes]]:
+    ids = {"image_id": tf.io.FixedLenFeature([], tf.int64)}
+    return [
+        (int(tf.io.parse_single_example(record, ids)["image_id"]), record)
+        for record in tf.data.TFRecordDataset(files).as_numpy_iterator()
+    ]
+
+
+def judge_fold(files: list[str], test: int, project: Run, seed: int, groups: pd.Series, scratch: Path) -> pd.DataFrame:
+    """Train without the fold, then each of its images' confusion: image_id, group, confusion (K × K, flat), minutes."""
     size, taxonomy = project.params.data.image_size, project.taxonomy
+    options = project.params.train.applied().model_copy(update={"seeds": [seed]})
     parts = {"train": [file for file in files if file != files[test]], "val": [files[test]]}
-    training = prepare_training(parts, size, taxonomy, project.params.train.applied())
-    training = hold_out(training, pd.Series(training.image_ids, training.image_ids))
-    encoder = read_encoder(project.path("weights"))
-    model, history, _ = train(training, encoder, scratch / f"checkpoint-{test}", scratch / f"live-{test}")
-    best = best_metrics(history)
-    print(f"fold {test}: epoch {best['epoch']} of {best['epochs']}", flush=True)
+    training = hold_out(prepare_training(parts, size, taxonomy, options), groups)
+    encoder, start = read_encoder(project.path("weights")), time.perf_counter()
+    model, history, _ = train(training, encoder, scratch / f"checkpoint-{seed}-{test}", scratch / f"live-{seed}-{test}")
+    minutes, best = (time.perf_counter() - start) / 60, best_metrics(history)
+    print(f"seed {seed}, fold {test}: epoch {best['epoch']} of {best['epochs']}, {minutes:.1f} minutes", flush=True)
     rows = []
     for ids, masks, (logits,) in predict_batches(model, read_examples([files[test]], size), 0, f"fold {test}"):
         table = image_table(softmax(logits, -1), taxonomy.position_of_id[masks], taxonomy)
         matrix = confusion(pixel_counts(table, taxonomy), taxonomy.class_of_position)
         rows.append(pd.DataFrame({"image_id": ids, "confusion": list(matrix.reshape(len(ids), -1))}))
-    return pd.concat(rows)
+    return pd.concat(rows).assign(group=lambda table: table["image_id"].map(groups), minutes=minutes)
 
 
 def run(name: str, changes: list[str]) -> None:
     params = read_params(changes)
+    kept = RESULTS / name
+    kept.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
-        project = Run(params, write_project(Path(scratch) / "project", Path(os.environ["COCO_MINI"])))
-        files = deal(project, Path(scratch))
-        rows = []
-        for test in range(FOLDS):
-            rows.append(judge_fold(files, test, project, Path(scratch)))
-            keras.backend.clear_session()
-    RESULTS.mkdir(exist_ok=True)
-    table = pd.concat(rows).sort_values("image_id")
-    table.attrs = {"classes": list(params.classes)}
-    table.to_parquet(RESULTS / f"{name}.parquet", index=False)
+        data = params.data.model_dump()
+        project = Run(params, write_project(Path(scratch) / "project", data.pop("root"), **data))
+        groups = find_groups(project)
+        files = deal(project, groups, Path(scratch))
+        for seed in params.train.seeds:
+            for test in range(FOLDS):
+                file = kept / f"seed-{seed}-fold-{test}.parquet"
+                if not file.exists():
+                    table = judge_fold(files, test, project, seed, groups, Path(scratch))
+                    table.attrs = {"classes": list(params.classes)}
+                    table.to_parquet(file, index=False)
+                    keras.backend.clear_session()
     compare([name])
 
 
-def values(parts: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
-    """Dataset IoU, and mean IoU over the images that show the class, of each resample; parts: N × 3 (TP, FP, FN)."""
-    shown = (parts[:, 0] + parts[:, 2]) > 0
-    each = np.where(shown, iou(*parts.T), 0)
-    return {"IoU": iou(*(weights @ parts).T), "mean IoU": (weights @ each) / (weights @ shown)}
+def read_trainings(name: str) -> list[pd.DataFrame]:
+    """The rows of all folds that were judged, by image_id, of each seed that judged them all."""
+    of_seed: dict[str, list[pd.DataFrame]] = {}
+    for file in sorted((RESULTS / name).glob("seed-*-fold-*.parquet")):
+        of_seed.setdefault(file.stem.split("-")[1], []).append(pd.read_parquet(file))
+    most = max(map(len, of_seed.values()))
+    return [
+        pd.concat(parts).sort_values("image_id", ignore_index=True) for parts in of_seed.values() if len(parts) == most
+    ]
+
+
+def metrics(table: pd.DataFrame, classes: Sequence[str]) -> dict[str, Ratio]:
+    """IoU of all pixels, and mean IoU over the images that show the class, of each class."""
+    matrix = np.stack(table["confusion"]).reshape(len(table), len(classes) + 1, -1)
+    tp, fp, fn = (part.astype(float) for part in outcomes(matrix))
+    shown, each, found = tp + fn > 0, iou(tp, fp, fn), {}
+    for k, name in enumerate(classes, start=1):
+        found[f"IoU, {name}"] = Ratio(tp[:, k], (tp + fp + fn)[:, k], shown[:, k])
+        found[f"mean IoU, {name}"] = Ratio(np.where(shown, each, 0)[:, k], shown[:, k].astype(float), shown[:, k])
+    return found
 
 
 def compare(names: list[str]) -> None:
-    tables = {name: pd.read_parquet(RESULTS / f"{name}.parquet") for name in names}
-    first = tables[names[0]]
-    drawn = Bootstrap(np.arange(len(first)), RESAMPLES).weights()
-    weights = np.vstack([np.ones(len(first)), *drawn])
-    rows = []
-    for k, label in enumerate(first.attrs["classes"], start=1):
-        found = {}
-        for name, table in tables.items():
-            if not table["image_id"].equals(first["image_id"]):
-                raise SystemExit(f"{name} was not judged on the images of {names[0]}")
-            matrix = np.stack(table["confusion"]).reshape(len(table), len(first.attrs["classes"]) + 1, -1)
-            parts = np.stack([part[:, k] for part in outcomes(matrix)], -1).astype(float)
-            found[name] = values(parts, weights)
-        for name in names:
-            for metric, drawn in found[name].items():
-                difference = drawn - found[names[0]][metric]
-                row = {"recipe": name, "class": label, "metric": metric, "value": _with_interval(drawn)}
-                rows.append(row | ({"against first": _with_interval(difference)} if name != names[0] else {}))
-    print(pd.DataFrame(rows).fillna("").to_markdown(index=False))
-
-
-def _with_interval(drawn: np.ndarray) -> str:
-    low, high = interval(drawn[1:])
-    return f"{drawn[0]:.3f} ({low:.3f} to {high:.3f})"
+    trainings = {name: read_trainings(name) for name in names}
+    # Of runs of which not all folds are done, the images that all of them have judged.
+    ids = set.intersection(*(set(table["image_id"]) for tables in trainings.values() for table in tables))
+    found, rows = {}, []
+    for name, tables in trainings.items():
+        tables = [table[table["image_id"].isin(ids)] for table in tables]
+        bootstrap = Bootstrap(tables[0]["group"].to_numpy(), RESAMPLES)
+        found[name] = [metrics(table, table.attrs["classes"]) for table in tables]
+        drawn = [resampled(each, bootstrap) for each in found[name]]
+        against = {row.metric: row for row in differences(found[names[0]], found[name], bootstrap)}
+        minutes = np.mean([table["minutes"].mean() for table in tables])
+        for metric in drawn[0]:
+            low, high = interval(np.mean([each[metric] for each in drawn], axis=0))
+            value = np.mean([each[metric].value() for each in found[name]])
+            difference = against[metric]
+            rows.append(
+                {"recipe": name, "trainings": len(tables), "minutes": f"{minutes:.1f}", "metric": metric}
+                | {"value": f"{value:.3f} ({low:.3f} to {high:.3f})"}
+                | (
+                    {"against first": f"{difference.difference:.3f} ({difference.low:.3f} to {difference.high:.3f})"}
+                    if name != names[0]
+                    else {}
+                )
+            )
+    print(f"{len(ids)} images")
+    print(pd.DataFrame(rows).fillna("").sort_values("metric", kind="stable").to_markdown(index=False))
 
 
 def main() -> None:
@@ -149,8 +199,6 @@ def main() -> None:
     compared.add_argument("names", nargs="+", metavar="NAME")
     options = parser.parse_args()
     if options.command == "run":
-        if "COCO_MINI" not in os.environ:
-            sys.exit("set COCO_MINI to the photographs' directory")
         run(options.name, options.changes)
     else:
         compare(options.names)

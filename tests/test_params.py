@@ -241,7 +241,15 @@ def test_a_class_names_each_category_once(document):
         parse(document)
 
 
-OTHER = {"learning_rate": 0.01, "schedule": None, "decoder": None, "class_weights": "balanced", "augment": "flip"}
+OTHER = {
+    "learning_rate": 0.01,
+    "schedule": None,
+    "enlarge": None,
+    "decoder": None,
+    "objective": None,
+    "class_weights": "balanced",
+    "augment": "flip",
+}
 
 
 @pytest.mark.parametrize("key", REFERENCE_RECIPE)

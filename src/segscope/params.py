@@ -275,7 +275,9 @@ class Model(Group):
 REFERENCE_RECIPE = {
     "learning_rate": 1e-3,
     "schedule": "constant",
+    "enlarge": 1,
     "decoder": "transposed",
+    "objective": "cross_entropy",
     "class_weights": "none",
     "augment": "none",
 }
@@ -286,8 +288,9 @@ class Train(Group):
 
     recipe: Literal["tuned", "reference"] = Field(
         default="tuned",
-        description="tuned (as below) | reference (constant rate 0.001, transposed decoder, no class weights, no "
-        "augmentation; to set one of these otherwise is an error; the other keys hold)",
+        description="tuned (as below) | reference (constant rate 0.001, nothing enlarged, transposed decoder, "
+        "cross-entropy without class weights, no augmentation; to set one of these otherwise is an error; the other "
+        "keys hold)",
     )
     epochs: PositiveInt = Field(default=15, description="at most")
     holdout: float = Field(
@@ -303,16 +306,24 @@ class Train(Group):
     batch_size: PositiveInt = Field(default=16, description="images, over all GPUs together")
     learning_rate: float = Field(default=1e-3, gt=0, le=1, description="Adam's, at the start")
     schedule: Literal["constant", "cosine"] = Field(default="cosine", description="cosine (decays to 0) | constant")
+    enlarge: Literal[1, 2] = Field(
+        default=2, description="the encoder sees each picture so many times as large, and more of what is small"
+    )
     decoder: Literal["separable", "transposed"] = Field(
         default="separable",
         description="separable (bilinear up-sampling, separable convolutions) | transposed (pix2pix's)",
+    )
+    objective: Literal["cross_entropy", "overlap"] = Field(
+        default="overlap", description="cross_entropy | overlap (and the soft IoU of each class that an image shows)"
     )
     class_weights: Literal["none", "sqrt_balanced", "balanced"] = Field(
         default="sqrt_balanced",
         description="cross-entropy weights: none | sqrt_balanced | balanced (inverse pixel frequency)",
     )
-    augment: Literal["none", "flip", "flip_crop"] = Field(
-        default="flip_crop", description="none | flip | flip_crop (mirror, and a random crop of at least half the side)"
+    augment: Literal["none", "flip", "flip_crop", "zoom"] = Field(
+        default="zoom",
+        description="none | flip | flip_crop (mirror, and a random crop of at least half the side) | zoom (also, every "
+        "fourth picture is a closer look at some class, the rarer the more often)",
     )
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = Field(
         default="float32", description="float32 | mixed_float16 (GPU) | mixed_bfloat16 (GPU, recent CPU)"
@@ -369,7 +380,7 @@ class Labels(Group):
 class Embed(Group):
     splits: SplitNames = Field(default=["train", "val"], description="whose images")
     layers: Layers = Field(
-        default=["block_16_project", "up_1_relu", "up_2_relu", "up_3_relu", "up_4_relu"],
+        default=["block_16_project", "up_1_relu", "up_2_relu", "up_3_relu"],
         description="a latent vector: these layers' spatial means (of a model without the U-Net's: those of its last "
         "and its smallest feature map; `segscope layers FILE` lists them) …",
     )

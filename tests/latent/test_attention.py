@@ -14,7 +14,7 @@ from segscope.latent.clusters import profile_clusters
 from segscope.latent.space import fit_latent_space, pool
 from segscope.model.adoption import adopt
 from segscope.model.training import build_model
-from segscope.model.unet import BOTTLENECK, SKIP_LAYERS, activations
+from segscope.model.unet import BOTTLENECK, activations
 from segscope.params import Train
 from segscope.taxonomy import Taxonomy
 
@@ -234,13 +234,15 @@ def test_support_is_the_gradient_of_what_the_decoder_is_given_times_it(model, su
 
 def test_support_of_an_affine_decoder_is_exact(rng):
     """One cell feeds the score: all support lies on its pixels."""
-    inputs = x = keras.Input((32, 32, 3))
-    given = []
-    for name in (*SKIP_LAYERS[::-1], BOTTLENECK):
-        x = keras.layers.AveragePooling2D(2, name=name)(x)
-        weighed = keras.layers.Rescaling(0.0 if given else 1.0)(x)
-        given.append(keras.layers.UpSampling2D(32 // x.shape[1])(weighed))
-    model = keras.Model(inputs, keras.layers.Add()(given))
+    inputs = keras.Input((32, 32, 3))
+    skips = [inputs]
+    for name in ("half", "quarter", BOTTLENECK):
+        skips.append(keras.layers.AveragePooling2D(2, name=name)(skips[-1]))
+    x = skips[-1]
+    for i, skip in enumerate(skips[-2:0:-1], start=1):
+        forgotten = keras.layers.Rescaling(0.0)(keras.layers.UpSampling2D()(x))
+        x = keras.layers.Add(name=f"skip_{i}")([forgotten, skip])
+    model = keras.Model(inputs, keras.layers.UpSampling2D()(x))
     picture = np.zeros((1, 32, 32, 3), np.float32)
     picture[0, :, :, 1] = rng.uniform(1, 2, (32, 32))
     region = np.zeros((1, 32, 32), bool)

@@ -13,7 +13,7 @@ from segscope.labels.masks import compose_mask
 from segscope.latent.explore import Explorer, Photograph
 from segscope.latent.space import embedding_table, fit_latent_space, pool, save_latent_space
 from segscope.model.saving import save_model
-from segscope.model.unet import BOTTLENECK, SKIP_LAYERS, activations
+from segscope.model.unet import BOTTLENECK, activations
 from segscope.params import Data, Embed, Params
 from segscope.run import Run
 
@@ -26,11 +26,13 @@ def small_model() -> keras.Model:
     """Built as the U-Net is, of a few layers that have learned nothing."""
     keras.utils.set_random_seed(0)
     inputs = keras.Input((SIZE, SIZE, 3))
-    x, given = keras.layers.Rescaling(1 / 64, -1)(inputs), []
-    for name in (*SKIP_LAYERS[::-1], BOTTLENECK):
+    x, skips = keras.layers.Rescaling(1 / 64, -1)(inputs), []
+    for name in ("half", "quarter", BOTTLENECK):
         x = keras.layers.Conv2D(6, 2, strides=2, activation="relu", name=name)(x)
-        given.append(keras.layers.UpSampling2D(SIZE // x.shape[1])(x))
-    centred = keras.layers.LayerNormalization(axis=(1, 2))(keras.layers.Concatenate()(given))
+        skips.append(x)
+    for i, skip in enumerate(skips[-2::-1], start=1):
+        x = keras.layers.Concatenate(name=f"skip_{i}")([keras.layers.UpSampling2D()(x), skip])
+    centred = keras.layers.LayerNormalization(axis=(1, 2))(keras.layers.UpSampling2D()(x))
     return keras.Model(inputs, keras.layers.Conv2D(3, 3, padding="same")(centred))
 
 

@@ -1,17 +1,20 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from pictures import SIZE, TAXONOMY, write_pictures
+from pictures import SIZE, TAXONOMY, write_examples, write_pictures
 
 from segscope.errors import SegscopeError
 from segscope.model.dataset import (
+    FOCUS,
     Examples,
+    Focus,
     augmented,
     count_pixels,
     read_examples,
     shards,
     training_batches,
     validation_batches,
+    zoomed,
 )
 from segscope.params import Train
 
@@ -68,8 +71,9 @@ def test_only_the_examples_named_are_taken(files):
     assert reds(validation_batches(some, 3), 9) == [[1, 4, 6], [7]]
 
 
-def test_a_stream_that_begins_later_goes_on_as_the_whole_one(files):
-    options = Train(batch_size=3, augment="flip_crop")
+@pytest.mark.parametrize("augment", ["flip_crop", "zoom"])
+def test_a_stream_that_begins_later_goes_on_as_the_whole_one(files, augment):
+    options = Train(batch_size=3, augment=augment)
     whole = list(training_batches(examples(files), options).take(9))
     later = list(training_batches(examples(files), options, first=5).take(4))
     for (image, mask), (other_image, other_mask) in zip(whole[5:], later, strict=True):
@@ -95,3 +99,45 @@ def test_augmentation_is_seeded_and_varies(files):
     results = [augmented(image, mask, "flip_crop", tf.constant([s, 0], tf.int64))[0].numpy() for s in (1, 1, 2, 3, 4)]
     assert np.array_equal(results[0], results[1])
     assert len({r.tobytes() for r in results}) > 2
+
+
+def test_a_closer_look_is_at_a_class_the_rarer_the_more_often_and_at_each_example_that_shows_it_alike():
+    # Of the first class 90 pixels in two examples, of the second 10 in one, of the third none.
+    focus = Focus(np.array([[80, 0, 0], [10, 10, 0], [0, 0, 0]]))
+    draws = [
+        (class_draw, index_draw) for class_draw in np.arange(0, 1, 0.01) for index_draw in (0, 0.4, 0.6, 0.99999999)
+    ]
+    chosen = [tuple(int(x) for x in focus.choose(tf.constant(draw, tf.float32))) for draw in draws]
+    assert {pair: chosen.count(pair) for pair in set(chosen)} == {(0, 1): 20, (1, 1): 20, (1, 2): 360}
+
+
+def test_a_closer_look_shows_the_class_and_varies_picture_and_mask_alike():
+    size = 32
+    mask = np.zeros((size, size), np.uint8)
+    mask[3:6, 20:24] = 2
+    picture = np.where(mask[..., None] == 2, np.float32(255), np.float32(0)).repeat(3, -1)
+    draws = np.random.default_rng(0).random((60, 5)).astype(np.float32)
+    shares = []
+    for draw in (*draws, np.full(5, 1 - 2**-24, np.float32), np.zeros(5, np.float32)):
+        image, label = zoomed(tf.constant(picture), tf.constant(mask), tf.constant(2, tf.int64), tf.constant(draw))
+        assert image.shape == (size, size, 3)
+        assert (label.numpy() == 2).any()
+        assert ((image.numpy()[..., 0] > 127) != (label.numpy() == 2)).mean() < 0.13
+        shares.append((label.numpy() == 2).mean())
+    # From as it is to 1 / 0.3 of the size.
+    assert min(shares) == (mask == 2).mean()
+    assert max(shares) > 6 * (mask == 2).mean()
+
+
+def test_every_so_manieth_picture_is_a_closer_look_and_the_others_take_every_example_once(tmp_path):
+    # The one car is a pixel in a black picture, so that most crops of it look like no picture as it is.
+    masks = np.zeros((6, SIZE, SIZE), np.uint8)
+    masks[0, 5, 5] = 3
+    images = np.full((6, SIZE, SIZE, 3), 0, np.uint8) + np.arange(0, 60, 10, dtype=np.uint8)[:, None, None, None]
+    found = Examples(write_examples(tmp_path, images, masks), np.arange(6), SIZE, TAXONOMY.class_of_id)
+    ((picture, _),) = training_batches(found, Train(batch_size=24, augment="zoom")).take(1)
+    numbers = (picture.numpy().mean((1, 2, 3)) / 10).round().astype(int)
+    closer = np.arange(24) % FOCUS == FOCUS - 1
+    assert set(numbers[closer]) == {0}
+    in_turn = numbers[~closer].reshape(-1, 6)
+    assert np.sort(in_turn).tolist() == [list(range(6))] * 3

@@ -6,7 +6,14 @@ from sklearn.metrics import jaccard_score, log_loss
 
 from segscope.errors import SegscopeError
 from segscope.evaluation.loss import pixel_loss
-from segscope.model.objective import PixelCrossEntropy, PixelLoss, SegmentationMetrics, class_weights
+from segscope.model.objective import (
+    OVERLAP,
+    CrossEntropyAndOverlap,
+    PixelCrossEntropy,
+    PixelLoss,
+    SegmentationMetrics,
+    class_weights,
+)
 
 NAMES = ["background", "person", "car"]
 
@@ -35,6 +42,20 @@ def test_the_objective_is_weighted_cross_entropy_over_counted_pixels():
     w = np.array(weights)[y]
     expected = log_loss(y, p, labels=range(3), sample_weight=w) * w.mean()
     assert float(PixelCrossEntropy(weights)(target, logits)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_overlap_by_hand():
+    """Person found in 3 of 4 pixels and 2 more, no car of 1 found; then no class is shown; then no pixel counts."""
+    target = np.zeros((3, 2, 4), np.uint8)
+    target[0] = [[1, 1, 1, 1], [2, 0, 0, 255]]
+    target[2] = 255
+    predicted = np.zeros_like(target)
+    predicted[:] = [[1, 1, 1, 0], [1, 1, 0, 2]]
+    logits = 100 * np.eye(3, dtype=np.float32)[predicted]
+    person, car = (3 + 1) / (6 + 1), (0 + 1) / (1 + 1)
+    plain, both = (of([1.0, 1.0, 1.0]).call(target, logits) for of in (PixelCrossEntropy, CrossEntropyAndOverlap))
+    expected = [OVERLAP * (1 - (person + car) / 2), 0, 0]
+    assert (both - plain).numpy() == pytest.approx(expected, abs=1e-5)
 
 
 def test_the_loss_is_that_of_the_evaluation():

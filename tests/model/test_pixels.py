@@ -9,8 +9,7 @@ from pictures import SIZE, TAXONOMY, write_pictures
 
 from segscope.evaluation.merges import Heads
 from segscope.model import pixels
-from segscope.model.layers import hypercolumn
-from segscope.model.unet import activations, keras_encoder, unet
+from segscope.model.unet import keras_encoder, unet
 
 
 @pytest.fixture(scope="module")
@@ -51,13 +50,6 @@ def test_no_more_is_held_than_the_limits_allow(probe, folder, monkeypatch):
     again = pixels.sample_pixels(probe, folder, "train", np.arange(8), TAXONOMY)
     assert np.array_equal(found.features, again.features)
     assert np.array_equal(found.image_id, again.image_id)
-
-
-@pytest.mark.parametrize("decoder", ["separable", "transposed"])
-def test_both_decoders_have_the_layers(decoder):
-    model = unet(keras_encoder(64, None), 3, decoder)
-    probe = activations(model, hypercolumn(model))
-    assert [output.shape[1] for output in probe.outputs[:-1]] == [2, 4, 8, 16, 32]
 
 
 def test_heads_are_of_train_measured_on_val(tmp_path):

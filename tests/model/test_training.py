@@ -57,7 +57,10 @@ def test_the_loss_of_val_is_the_evaluations_and_the_objective_is_weighted(files,
     masks = np.random.default_rng(1).choice(np.array([0, 1, 3, 255], np.uint8), (3, SIZE, SIZE))
     masks[1] = 255  # no loss is known of it
     val = write_examples(tmp_path, images, masks, "val")
-    weighted, model = training_of(files, val, epochs=3, learning_rate=0.1, class_weights="balanced"), tiny_model()
+    weighted, model = (
+        training_of(files, val, epochs=3, class_weights="balanced", objective="cross_entropy"),
+        tiny_model(),
+    )
     assert weighted.images == {"train": 8, "val": 3}
     best = best_metrics(run(weighted, tmp_path, model))
     target = weighted.val.class_of_id[masks]

@@ -12,6 +12,7 @@ from keras.src.legacy.saving import legacy_h5_format
 from segscope.errors import SegscopeError
 from segscope.model import unet as network
 from segscope.model.encoder import read_encoder
+from segscope.model.layers import decoder_inputs, hypercolumn
 from segscope.model.training import build_model
 from segscope.params import Train
 
@@ -29,27 +30,40 @@ def test_the_converted_encoder_computes_what_pytorch_does(encoder_folder):
 
 
 def test_the_unet_has_the_references_shape(encoder_folder):
-    model = build_model(*read_encoder(encoder_folder), SIZE, 3, Train(decoder="transposed"))
+    model = build_model(*read_encoder(encoder_folder), SIZE, 3, Train(recipe="reference").applied())
     assert model.output_shape == (None, SIZE, SIZE, 3)
     shapes = {name: model.get_layer(name).output.shape[1:] for name in ("up_1_relu", "up_4_relu", network.BOTTLENECK)}
     assert shapes == {"up_1_relu": (4, 4, 512), "up_4_relu": (32, 32, 64), network.BOTTLENECK: (2, 2, 320)}
 
 
-def test_the_separable_decoder_gives_logits_of_every_pixel(encoder_folder):
-    model = build_model(*read_encoder(encoder_folder), SIZE, 4, Train())
+@pytest.mark.parametrize(("enlarge", "sizes"), [(1, [2, 4, 8, 16, 32]), (2, [4, 8, 16, 32])])
+@pytest.mark.parametrize("decoder", ["separable", "transposed"])
+def test_a_decoder_gives_logits_of_every_pixel_and_its_steps_end_at_half_the_size(decoder, enlarge, sizes):
+    model = build_model("none", None, SIZE, 4, Train(decoder=decoder, enlarge=enlarge))
     assert model.output_shape == (None, SIZE, SIZE, 4)
-    assert [model.get_layer(f"up_{i}_relu").output.shape[1] for i in range(1, 5)] == [4, 8, 16, 32]
+    assert [model.get_layer(name).output.shape[1] for name in hypercolumn(model)] == sizes
+    assert [tensor.shape[1] for tensor in decoder_inputs(model)] == sizes
+
+
+def test_an_enlarging_encoder_computes_what_a_larger_one_does_of_the_enlarged_picture(encoder_folder):
+    with np.load(REFERENCE) as reference, np.load(read_encoder(encoder_folder)[1]) as arrays:
+        picture = reference["image"].astype(np.float32)
+        enlarging, larger = network.torch_encoder(SIZE, arrays, 2), network.torch_encoder(2 * SIZE, arrays)
+    enlarged = keras.layers.UpSampling2D(interpolation="bilinear")(picture)
+    expected = larger.predict(enlarged, verbose=0)
+    assert np.allclose(enlarging.predict(picture, verbose=0), expected, atol=1e-4 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize(("decoder", "last"), [("transposed", "logits"), ("separable", "half_logits")])
 def test_only_the_decoder_is_trained(encoder_folder, decoder, last):
-    model = build_model(*read_encoder(encoder_folder), SIZE, 3, Train(decoder=decoder))
+    model = build_model(*read_encoder(encoder_folder), SIZE, 3, Train(decoder=decoder, enlarge=1))
     before = {v.path: v.numpy() for v in model.variables}
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     rng = np.random.default_rng(0)
     model.fit(rng.uniform(0, 255, (2, SIZE, SIZE, 3)), rng.integers(0, 3, (2, SIZE, SIZE)), verbose=0)
     changed = {v.path.split("/")[0] for v in model.variables if not np.array_equal(before[v.path], v.numpy())}
-    assert changed == {f"up_{i}_{part}" for i in range(1, 5) for part in ("conv", "bn")} | {last}
+    parts = {"transposed": ("conv", "bn"), "separable": ("narrow_conv", "narrow_bn", "conv", "bn")}[decoder]
+    assert changed == {f"up_{i}_{part}" for i in range(1, 5) for part in parts} | {last}
 
 
 @pytest.fixture

@@ -65,10 +65,10 @@ Learned from {data["train"]} images, judged by {data["val"]} others. Epoch {metr
 | --- | --- | --- |
 {rows}
 
-`objective` is what was optimised: cross-entropy weighted by class; `loss` is without weights. The val split had no
-say in the training, nor in which epoch was kept. A train number is a mean over the epoch's batches, on augmented images
-where there is augmentation. Metrics of both splits' images as they are, with intervals, are in
-`artifacts/measures.parquet`.
+`objective` is what was optimised (`objective` and `class_weights` of `training` above); `loss` is cross-entropy without
+weights. The val split had no say in the training, nor in which epoch was kept. A train number is a mean over the
+epoch's batches, on augmented images where there is augmentation. Metrics of both splits' images as they are, with
+intervals, are in `artifacts/measures.parquet`.
 
 Made for looking into what such a model perceives and where it fails. Small objects are below its resolution. It has not
 been judged on anything but the images above: measure before relying on it.

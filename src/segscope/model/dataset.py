@@ -12,6 +12,9 @@ import tensorflow as tf
 
 from segscope.errors import SegscopeError
 from segscope.params import Train
+from segscope.taxonomy import IGNORE
+
+FOCUS = 4  # one of so many pictures of a training is a closer look
 
 _FEATURES = {
     "image_id": tf.io.FixedLenFeature([], tf.int64),
@@ -67,23 +70,76 @@ class Examples:
 def training_batches(examples: Examples, options: Train, first: int = 0) -> tf.data.Dataset:
     """(image float32 N × H × W × 3, class uint8 N × H × W), endlessly, from batch `first` on.
 
-    Each pass takes every example once, in an order of its own. Order and augmentation are functions of seed and
-    position, so that a stream that begins later goes on as the whole one would. The encoded examples are held in
-    memory.
+    Each pass takes every example once, in an order of its own; with `augment: zoom`, each FOCUS-th picture is one more,
+    of `Focus`. Order and augmentation are functions of seed and position, so that a stream that begins later goes on as
+    the whole one would. The encoded examples are held in memory.
     """
     pairs = tf.data.TFRecordDataset(examples.files).map(lambda record: (_image_id(record), record))
     ids, held = zip(*pairs.as_numpy_iterator(), strict=True)
     records = tf.constant(np.array(held, object)[np.isin(ids, examples.image_ids)])
     n, lookup, seed = len(records), tf.constant(examples.class_of_id), options.seed
+    zooms = options.augment == "zoom"
+    focus = Focus(_pixels_of_each(examples)) if zooms else None
+
+    def read(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        _, image, mask = _parse(records[index], examples.image_size)
+        return tf.cast(image, tf.float32), tf.gather(lookup, tf.cast(mask, tf.int32))
+
+    def in_turn(turn: tf.Tensor, position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        index = tf.random.experimental.index_shuffle(turn % n, tf.stack([seed, turn // n]), n - 1)
+        augment = "flip_crop" if zooms else options.augment
+        return augmented(*read(index), augment, tf.stack([seed, position]))
 
     def example(position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        index = tf.random.experimental.index_shuffle(position % n, tf.stack([seed, position // n]), n - 1)
-        _, image, mask = _parse(records[index], examples.image_size)
-        label = tf.gather(lookup, tf.cast(mask, tf.int32))
-        return augmented(tf.cast(image, tf.float32), label, options.augment, tf.stack([seed, position]))
+        if focus is None:
+            return in_turn(position, position)
+        draw = tf.random.stateless_uniform([7], tf.stack([seed, position]))
+        index, k = focus.choose(draw[:2])
+        return tf.cond(
+            position % FOCUS == FOCUS - 1,
+            lambda: zoomed(*read(index), k, draw[2:]),
+            lambda: in_turn(position - position // FOCUS, position),
+        )
 
     positions = tf.data.Dataset.counter(first * options.batch_size)
     return positions.map(example, num_parallel_calls=tf.data.AUTOTUNE).batch(options.batch_size).prefetch(2)
+
+
+class Focus:
+    """Which example is looked at more closely, for which class: a class, the fewer its pixels the more often; one of
+    the examples that show it, each alike.
+
+    pixels: int N × K, of each class but background in each example.
+    """
+
+    def __init__(self, pixels: np.ndarray):
+        total = pixels.sum(0)
+        chance = np.divide(1, total, out=np.zeros(len(total)), where=total > 0)
+        showing = [np.flatnonzero(of) for of in pixels.T]
+        counts = np.array([len(indices) for indices in showing])
+        self._upto = tf.constant(np.cumsum(chance) / chance.sum(), tf.float32)
+        self._indices = tf.constant(np.concatenate(showing), tf.int64)
+        self._starts, self._counts = tf.constant(np.cumsum(counts) - counts), tf.constant(counts)
+
+    def choose(self, draw: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The example's index, int64, and the class, int64 from 1; draw: float32[2], uniform in [0, 1)."""
+        row = tf.reduce_sum(tf.cast(draw[0] >= self._upto, tf.int64))
+        return self._indices[self._starts[row] + _one_of(self._counts[row], draw[1])], row + 1
+
+
+def _one_of(count: tf.Tensor, draw: tf.Tensor) -> tf.Tensor:
+    """A number of 0…count - 1, int64; draw: uniform in [0, 1)."""
+    # float32 may round a draw near 1 up to count.
+    return tf.minimum(tf.cast(draw * tf.cast(count, tf.float32), tf.int64), count - 1)
+
+
+def _pixels_of_each(examples: Examples) -> np.ndarray:
+    """The pixels of each class but background in each example, int N × K, in file order."""
+    class_of_id = examples.class_of_id
+    size = 1 + int(class_of_id[class_of_id != IGNORE].max())
+    masks = read_examples(examples.files, examples.image_size, examples.image_ids).map(lambda _id, _image, mask: mask)
+    counts = [np.bincount(class_of_id[mask.ravel()], minlength=256)[:size] for mask in masks.as_numpy_iterator()]
+    return np.stack(counts)[:, 1:]
 
 
 def validation_batches(examples: Examples, batch_size: int) -> tf.data.Dataset:
@@ -116,13 +172,35 @@ def augmented(image: tf.Tensor, mask: tf.Tensor, augment: str, seed: tf.Tensor) 
         size = image.shape[0]
         side = tf.cast((0.5 + draw[1] / 2) * size, tf.int32)
         top, left = tf.unstack(tf.cast(draw[2:] * tf.cast(size - side + 1, tf.float32), tf.int32))
-        image = tf.image.resize(tf.image.crop_to_bounding_box(image, top, left, side, side), (size, size))
-        mask = tf.image.resize(
-            tf.image.crop_to_bounding_box(mask, top, left, side, side), (size, size), method="nearest"
-        )
-        image = tf.ensure_shape(image, (size, size, 3))
-        mask = tf.ensure_shape(mask, (size, size, 1))
+        image, mask = _cropped(image, mask, top, left, side)
     return image, mask[..., 0]
+
+
+def zoomed(image: tf.Tensor, mask: tf.Tensor, k: tf.Tensor, draw: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """A square crop about some pixel of class k, which the mask must show, resized as `augmented` does, maybe mirrored.
+
+    Its side is 0.3 to 1 of the picture's, all ratios alike; the pixel lies within the middle four fifths where the
+    picture's edge lets it. draw: float32[5], uniform in [0, 1), of which it is a pure function.
+    """
+    size = mask.shape[0]
+    pixels = tf.where(tf.cast(mask, tf.int64) == k)
+    pixel = pixels[_one_of(tf.shape(pixels, tf.int64)[0], draw[0])]
+    side = tf.cast(0.3 ** draw[1] * size, tf.int32)
+    shift = (0.5 + 0.8 * (draw[2:4] - 0.5)) * tf.cast(side, tf.float32)
+    corner = tf.cast(tf.cast(pixel, tf.float32) - shift, tf.int32)
+    top, left = tf.unstack(tf.clip_by_value(corner, 0, size - side))
+    image, mask = _cropped(image, mask[..., None], top, left, side)
+    flip = draw[4] < 0.5
+    return tf.where(flip, image[:, ::-1], image), tf.where(flip, mask[:, ::-1], mask)[..., 0]
+
+
+def _cropped(
+    image: tf.Tensor, mask: tf.Tensor, top: tf.Tensor, left: tf.Tensor, side: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    size, box = image.shape[0], (top, left, side, side)
+    image = tf.image.resize(tf.image.crop_to_bounding_box(image, *box), (size, size))
+    mask = tf.image.resize(tf.image.crop_to_bounding_box(mask, *box), (size, size), method="nearest")
+    return tf.ensure_shape(image, (size, size, 3)), tf.ensure_shape(mask, (size, size, 1))
 
 
 def count_pixels(

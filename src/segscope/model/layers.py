@@ -5,12 +5,13 @@ Letters: N images, H × W cells, C channels.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import keras
 
 from segscope.errors import SegscopeError
-from segscope.model.unet import BOTTLENECK, SKIP_LAYERS
+from segscope.model.unet import BOTTLENECK
 from segscope.params import Embed
 
 OWN = "segscope_"  # begins the names of the layers that an adopted network is put between
@@ -89,13 +90,16 @@ def hypercolumn(model: keras.Model) -> tuple[str, ...]:
     The hypercolumn of Hariharan et al. 2015 (https://arxiv.org/abs/1411.5752): the last layer alone has given up what
     its own classes do not need (docs/merges.md).
     """
-    own = (BOTTLENECK, "up_1_relu", "up_2_relu", "up_3_relu", "up_4_relu")
-    return own if set(own) <= feature_maps(model).keys() else default_layers(model)
+    maps = feature_maps(model)
+    steps = [name for name in maps if re.fullmatch(r"up_\d+_relu", name)]
+    return (BOTTLENECK, *steps) if BOTTLENECK in maps and steps else default_layers(model)
 
 
 def decoder_inputs(model: keras.Model) -> list[keras.KerasTensor] | None:
     """What the logits are made of: of the U-Net what its decoder is given, else the last feature map before them."""
-    if {BOTTLENECK, *SKIP_LAYERS} <= feature_maps(model).keys():
-        return [model.get_layer(name).output for name in (BOTTLENECK, *SKIP_LAYERS)]
+    maps = feature_maps(model)
+    joins = [model.get_layer(name) for name in maps if re.fullmatch(r"skip_\d+", name)]
+    if BOTTLENECK in maps and joins:
+        return [model.get_layer(BOTTLENECK).output, *(join.input[1] for join in joins)]
     given = classifier_input(model)
     return None if given is None else [given]

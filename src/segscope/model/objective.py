@@ -11,6 +11,8 @@ import tensorflow as tf
 from segscope.errors import SegscopeError
 from segscope.taxonomy import IGNORE
 
+OVERLAP = 0.5  # weight beside cross-entropy
+
 
 def class_weights(pixels: np.ndarray, scheme: str, names: Sequence[str]) -> np.ndarray:
     """Weights float32[K] of the classes, of mean 1 over the pixels.
@@ -44,6 +46,27 @@ class PixelCrossEntropy(keras.losses.Loss):
         loss = tf.nn.sparse_softmax_cross_entropy_with_logits(target, y_pred) * weight
         pixels = tf.reduce_sum(tf.cast(counted, tf.float32), (1, 2))
         return tf.math.divide_no_nan(tf.reduce_sum(loss, (1, 2)), pixels)
+
+
+class CrossEntropyAndOverlap(PixelCrossEntropy):
+    """The same, and OVERLAP times 1 less the soft IoU, the mean over the classes but background that an image shows.
+
+    The soft IoU of probabilities p and truth t, 0 or 1, is Σ p t / Σ (p + t - p t) over an image's pixels (Rahman and
+    Wang 2016, https://doi.org/10.1007/978-3-319-50835-1_22): what is small weighs as much as what is large.
+    """
+
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        y_true = tf.cast(y_true, tf.int32)
+        # An ignored pixel's one-hot vector is 0.
+        truth = tf.one_hot(y_true, len(self.weights))[..., 1:]
+        counted = tf.cast(y_true != IGNORE, tf.float32)[..., None]
+        probability = tf.nn.softmax(y_pred)[..., 1:] * counted
+        both, pixels = tf.reduce_sum(probability * truth, (1, 2)), tf.reduce_sum(truth, (1, 2))
+        # One pixel more in both: what no probability is given to must have a gradient, too.
+        overlap = (both + 1) / (tf.reduce_sum(probability, (1, 2)) + pixels - both + 1)
+        shown = tf.cast(pixels > 0, tf.float32)
+        missed = tf.math.divide_no_nan(tf.reduce_sum((1 - overlap) * shown, 1), tf.reduce_sum(shown, 1))
+        return super().call(y_true, y_pred) + OVERLAP * missed
 
 
 class PixelLoss(keras.metrics.Mean):

@@ -23,12 +23,19 @@ from segscope.model.callbacks import Checkpoint, Held, LiveLog, Progress
 from segscope.model.dataset import Examples, count_pixels, training_batches, validation_batches
 from segscope.model.folds import fold_of
 from segscope.model.history import best_metrics
-from segscope.model.objective import PixelCrossEntropy, PixelLoss, SegmentationMetrics, class_weights
+from segscope.model.objective import (
+    CrossEntropyAndOverlap,
+    PixelCrossEntropy,
+    PixelLoss,
+    SegmentationMetrics,
+    class_weights,
+)
 from segscope.model.saving import save_model
 from segscope.params import Train
 from segscope.taxonomy import Taxonomy
 
 HOLDOUT_PARTS = 1000
+OBJECTIVES = {"cross_entropy": PixelCrossEntropy, "overlap": CrossEntropyAndOverlap}
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,17 +128,17 @@ def build_model(kind: str, weights: Path | None, image_size: int, n_classes: int
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(options.precision)
     try:
-        return network.unet(build_encoder(kind, weights, image_size), n_classes, options.decoder)
+        return network.unet(build_encoder(kind, weights, image_size, options.enlarge), n_classes, options.decoder)
     finally:
         keras.config.set_dtype_policy(before)
 
 
-def build_encoder(kind: str, weights: Path | None, image_size: int) -> keras.Model:
-    """The encoder that `segscope.model.encoder.read_encoder` describes."""
+def build_encoder(kind: str, weights: Path | None, image_size: int, enlarge: int = 1) -> keras.Model:
+    """The encoder that `segscope.model.encoder.read_encoder` describes, seeing the picture `enlarge` times as large."""
     if weights and kind == "torch":
         with np.load(weights) as arrays:
-            return network.torch_encoder(image_size, arrays)
-    return network.keras_encoder(image_size, "imagenet" if kind == "imagenet" else weights)
+            return network.torch_encoder(image_size, arrays, enlarge)
+    return network.keras_encoder(image_size, "imagenet" if kind == "imagenet" else weights, enlarge)
 
 
 def count_parameters(model: keras.Model) -> dict[str, int]:
@@ -218,7 +225,7 @@ def fit(model: keras.Model, training: Training, checkpoint: Checkpoint, log_fold
     with model.distribute_strategy.scope():
         model.compile(
             optimizer(options, steps),
-            PixelCrossEntropy(list(training.class_weights.values())),
+            OBJECTIVES[options.objective](list(training.class_weights.values())),
             metrics=[SegmentationMetrics(names), PixelLoss()],
         )
         done = checkpoint.resume(model)

@@ -19,7 +19,9 @@ from segscope.model.bounds import check_hdf5
 SKIP_LAYERS = ("block_13_expand_relu", "block_6_expand_relu", "block_3_expand_relu", "block_1_expand_relu")
 BOTTLENECK = "block_16_project"
 LIKENESS = (BOTTLENECK, SKIP_LAYERS[0])  # by whose spatial means near copies of an image are known
-DECODER_FILTERS = {"transposed": (512, 256, 128, 64), "separable": (256, 128, 96, 64)}
+# What SKIP_LAYERS are computed from, by one convolution each: all that is in them, in a sixth of the channels.
+NARROW_LAYERS = ("block_12_add", "block_5_add", "block_2_add", "expanded_conv_project_BN")
+DECODER_FILTERS = {"transposed": (512, 256, 128, 64), "separable": (256, 128, 64, 64)}
 
 # PyTorch's ImageNet normalisation, in units of 0…255.
 _TORCH_MEAN = (123.675, 116.28, 103.53)
@@ -48,15 +50,16 @@ def _weighted_layers(encoder: keras.Model) -> tuple[list[layers.Layer], list[lay
     return convolutions, norms
 
 
-def torch_encoder(image_size: int, arrays: Mapping[str, np.ndarray]) -> keras.Model:
+def torch_encoder(image_size: int, arrays: Mapping[str, np.ndarray], enlarge: int = 1) -> keras.Model:
     """MobileNetV2 without top that computes exactly what PyTorch's does.
 
-    `arrays` as `segscope.model.weights.encoder_arrays` makes them. Input: float32 N × H × W × 3, RGB 0…255.
+    `arrays` as `segscope.model.weights.encoder_arrays` makes them. Input: float32 N × H × W × 3, RGB 0…255, which it
+    sees `enlarge` times as large.
     """
     inputs = keras.Input((image_size, image_size, 3), name="image")
     x = layers.Normalization(mean=_TORCH_MEAN, variance=np.square(_TORCH_STD), name="preprocess")(inputs)
-    x = layers.ZeroPadding2D(1, name="Conv1_pad")(x)
-    base = keras.applications.MobileNetV2((image_size, image_size, 3), include_top=False, weights=None)
+    x = layers.ZeroPadding2D(1, name="Conv1_pad")(_enlarged(x, enlarge))
+    base = keras.applications.MobileNetV2((*x.shape[1:3], 3), include_top=False, weights=None)
     tensors = {id(base.input): x}
     for layer in base.layers[1:]:
         if isinstance(layer.input, list):
@@ -72,10 +75,13 @@ def torch_encoder(image_size: int, arrays: Mapping[str, np.ndarray]) -> keras.Mo
     return encoder
 
 
-def keras_encoder(image_size: int, weights: str | Path | None) -> keras.Model:
-    """MobileNetV2 with Keras's own padding, normalisation and weights (`imagenet`, a file, or None: random)."""
+def keras_encoder(image_size: int, weights: str | Path | None, enlarge: int = 1) -> keras.Model:
+    """MobileNetV2 with Keras's own padding, normalisation and weights (`imagenet`, a file, or None: random).
+
+    Input as of `torch_encoder`.
+    """
     inputs = keras.Input((image_size, image_size, 3), name="image")
-    x = layers.Rescaling(1 / 127.5, offset=-1, name="preprocess")(inputs)
+    x = _enlarged(layers.Rescaling(1 / 127.5, offset=-1, name="preprocess")(inputs), enlarge)
     try:
         if isinstance(weights, Path):
             check_hdf5(weights, weights.stat().st_size)
@@ -91,19 +97,30 @@ def keras_encoder(image_size: int, weights: str | Path | None) -> keras.Model:
     return keras.Model(inputs, base.output, name="encoder")
 
 
+def _enlarged(x: keras.KerasTensor, times: int) -> keras.KerasTensor:
+    return layers.UpSampling2D(times, interpolation="bilinear", name="enlarge")(x) if times > 1 else x
+
+
 def unet(encoder: keras.Model, n_classes: int, decoder: str) -> keras.Model:
     """Put a decoder on a frozen encoder. Output: float32 logits, N × H × W × K.
 
-    Both decoders double the size four times, with a skip connection of the encoder each time (Ronneberger et al. 2015,
-    https://arxiv.org/abs/1505.04597). `transposed`: pix2pix's blocks of a transposed convolution (Isola et al. 2017,
-    https://arxiv.org/abs/1611.07004), then a transposed convolution to the classes. `separable`: bilinear
-    up-sampling, then a depthwise separable convolution over it and the skip connection.
+    Both decoders double the size up to half of the picture's, with a skip connection of the encoder each time
+    (Ronneberger et al. 2015, https://arxiv.org/abs/1505.04597). `transposed`: pix2pix's blocks of a transposed
+    convolution (Isola et al. 2017, https://arxiv.org/abs/1611.07004), then a transposed convolution to the classes.
+    `separable`: a convolution of single pixels, bilinear up-sampling, then a depthwise separable convolution over it
+    and the skip connection.
     """
     encoder.trainable = False
     x = encoder.get_layer(BOTTLENECK).output
-    step = {"transposed": _transposed_step, "separable": _separable_step}[decoder]
-    for i, (filters, skip) in enumerate(zip(DECODER_FILTERS[decoder], SKIP_LAYERS, strict=True), start=1):
-        x = step(x, encoder.get_layer(skip).output, filters, i)
+    step, names = {
+        "transposed": (_transposed_step, SKIP_LAYERS),
+        "separable": (_separable_step, NARROW_LAYERS),
+    }[decoder]
+    skips = [encoder.get_layer(name).output for name in names]
+    for i, (filters, skip) in enumerate(zip(DECODER_FILTERS[decoder], skips, strict=True), start=1):
+        # An encoder that sees the picture enlarged ends at a larger size, too.
+        if skip.shape[1] < encoder.input.shape[1]:
+            x = step(x, skip, filters, i)
     if decoder == "transposed":
         logits = layers.Conv2DTranspose(n_classes, 3, strides=2, padding="same", dtype="float32", name="logits")(x)
     else:
@@ -121,12 +138,17 @@ def _transposed_step(x: keras.KerasTensor, skip: keras.KerasTensor, filters: int
 
 
 def _separable_step(x: keras.KerasTensor, skip: keras.KerasTensor, filters: int, i: int) -> keras.KerasTensor:
+    x = _normalised(layers.Conv2D(filters, 1, use_bias=False, name=f"up_{i}_narrow_conv")(x), f"up_{i}_narrow")
     x = layers.UpSampling2D(interpolation="bilinear", name=f"up_{i}_size")(x)
     x = layers.Concatenate(name=f"skip_{i}")([x, skip])
     x = layers.SeparableConv2D(filters, 3, padding="same", use_bias=False, name=f"up_{i}_conv")(x)
+    return _normalised(x, f"up_{i}")
+
+
+def _normalised(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
     # Keras's momentum of 0.99 needs hundreds of steps; a small dataset's first epochs are a few dozen.
-    x = layers.BatchNormalization(momentum=0.9, name=f"up_{i}_bn")(x)
-    return layers.ReLU(name=f"up_{i}_relu")(x)
+    x = layers.BatchNormalization(momentum=0.9, name=f"{name}_bn")(x)
+    return layers.ReLU(name=f"{name}_relu")(x)
 
 
 def activations(model: keras.Model, layer_names: tuple[str, ...]) -> keras.Model:
