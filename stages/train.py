@@ -1,6 +1,5 @@
 """train: fit the U-Net of the chosen variant on a frozen encoder."""
 
-import keras
 import pandas as pd
 
 from segscope import stage
@@ -12,7 +11,7 @@ from segscope.model.dataset import shards
 from segscope.model.encoder import read_encoder
 from segscope.model.folds import fold_model, fold_sizes, repeat_model
 from segscope.model.history import best_metrics
-from segscope.model.inference import Split, layer_batches
+from segscope.model.inference import Split, layer_batches, set_seeds
 from segscope.model.saving import save_model
 from segscope.model.taking import take
 from segscope.model.training import (
@@ -33,7 +32,7 @@ from segscope.run import Run
 
 def main(run: Run) -> None:
     data, options = run.params.data, run.params.train.applied()
-    keras.utils.set_random_seed(options.seed)  # of an encoder without weights
+    set_seeds(options.seed)  # of an encoder without weights
     files = {split: shards(run.path("dataset"), split) for split in ("train", "val")}
     training = prepare_training(files, data.image_size, run.taxonomy, options)
     if run.params.model.source != "train":
