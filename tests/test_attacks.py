@@ -180,7 +180,7 @@ def thin_png(path: Path) -> None:
 
 def shared_storage(path: Path) -> None:
     storage = Storage("1", np.zeros(2**18, np.float32))
-    torch_file(path, {f"t{i}": Tensor(storage, 0, (2**9, 2**9), (1, 2**9)) for i in range(4_000)}, [storage])
+    torch_file(path, {f"t{i}": Tensor(storage, 0, (2**9, 2**9), (1, 2**9)) for i in range(1_000)}, [storage])
 
 
 def endless_tree(path: Path) -> None:
@@ -265,7 +265,7 @@ ATTACKS: dict[str, dict[str, tuple[Callable[[Path], None], str, str, str]]] = {
         "aliases in params.yaml": (aliases(), "params.yaml", PARAMS, "with aliases written out"),
         "aliases in a card": (aliases("---\n", "---\n"), "model.md", CARD, "with aliases written out"),
         "aliases in exclude.yaml": (aliases(), "exclude.yaml", EXCLUDE, "with aliases written out"),
-        "aliases in a table of names": (aliases("names:\n"), "data.yaml", LEGEND, "cannot be read"),
+        "aliases in a table of names": (aliases("names:\n"), "data.yaml", LEGEND, "with aliases written out"),
         "a pipe for params.yaml": (os.mkfifo, "params.yaml", PARAMS, "it is no file"),
         "a pipe for a card": (os.mkfifo, "model.md", CARD, "it is no file"),
         "a pipe for labels": (os.mkfifo, "a.txt", LABEL, "it is no file"),

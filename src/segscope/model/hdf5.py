@@ -1,4 +1,4 @@
-"""HDF5 files are untrusted, and a few bytes that were changed in one end the library that reads it, or keep it for ever.
+"""HDF5 files are untrusted: a few bytes that were changed in one end the library that reads it, or keep it for ever.
 
 So a process of its own reads a file to its end first, and what becomes of that process is told. It imports little.
 """
