@@ -33,6 +33,7 @@ MAX_PREDICTION_BYTES = _bound("MAX_PREDICTION_BYTES", 2**30)  # of one image's p
 MAX_PICKLE_BYTES = _bound("MAX_PICKLE_BYTES", 2**22)  # without the tensors
 MAX_PICKLE_MEMO = _bound("MAX_PICKLE_MEMO", 100_000)  # Python makes room for the highest number at once
 MAX_PICKLE_CONTAINERS = _bound("MAX_PICKLE_CONTAINERS", 20_000)  # nested deeper they overflow the stack
+MAX_MODEL_SECONDS = _bound("MAX_MODEL_SECONDS", 120)  # to look through a model's weights; a damaged file has no end
 MAX_IMAGE_BYTES = _bound("MAX_IMAGE_BYTES", 2**26)  # of a download, as the following
 MAX_ARCHIVE_BYTES = _bound("MAX_ARCHIVE_BYTES", 2**32)
 MAX_ANNOTATION_BYTES = _bound("MAX_ANNOTATION_BYTES", 2**31)  # of a file in the archive; COCO's largest is 0.5 GB

@@ -6,10 +6,10 @@ import json
 import math
 import zipfile
 from pathlib import Path
-from typing import IO
 
-import h5py
 import keras
+
+from segscope.model.hdf5 import check_hdf5
 
 WEIGHTS = "model.weights.h5"
 
@@ -34,29 +34,4 @@ def check_keras_file(path: Path) -> None:
         declared = sum(math.prod(each.shape) for each in model.weights)
         if 2 * declared > members[WEIGHTS].file_size:  # of two bytes a weight, or more
             raise ValueError(f"its layers have {declared} weights, more than the file holds")
-        with archive.open(WEIGHTS) as file:
-            check_hdf5(file, members[WEIGHTS].file_size)
-
-
-def check_hdf5(file: Path | IO[bytes], size: int) -> None:
-    """Raise ValueError if an HDF5 file of `size` bytes declares larger arrays than it holds, or names other files."""
-    with h5py.File(file, "r") as opened:
-        stored, seen, waiting = 0, set(), [opened]
-        while waiting:
-            group = waiting.pop()
-            for name in group:
-                link = group.get(name, getlink=True)
-                if isinstance(link, h5py.ExternalLink):
-                    raise ValueError(f"{name} lies in another file")
-                each = group[name]
-                if each.id in seen:
-                    continue
-                seen.add(each.id)
-                if isinstance(each, h5py.Group):
-                    waiting.append(each)
-                elif isinstance(each, h5py.Dataset):
-                    if each.external or each.is_virtual:
-                        raise ValueError(f"{name} lies in another file")
-                    stored += each.nbytes
-        if stored > size:
-            raise ValueError(f"its arrays are {stored} bytes, the file is {size}")
+    check_hdf5(path, WEIGHTS)

@@ -14,7 +14,7 @@ import numpy as np
 from keras import layers
 
 from segscope.errors import SegscopeError
-from segscope.model.bounds import check_hdf5
+from segscope.model.hdf5 import check_hdf5
 
 SKIP_LAYERS = ("block_13_expand_relu", "block_6_expand_relu", "block_3_expand_relu", "block_1_expand_relu")
 BOTTLENECK = "block_16_project"
@@ -84,7 +84,7 @@ def keras_encoder(image_size: int, weights: str | Path | None, enlarge: int = 1)
     x = _enlarged(layers.Rescaling(1 / 127.5, offset=-1, name="preprocess")(inputs), enlarge)
     try:
         if isinstance(weights, Path):
-            check_hdf5(weights, weights.stat().st_size)
+            check_hdf5(weights)
         with warnings.catch_warnings():
             # Keras only warns of layers that a file does not fit, and leaves them random.
             warnings.filterwarnings("error", message="Skipping")
