@@ -254,8 +254,8 @@ def test_one_image_is_enough(tmp_path):
 
 
 def trained_unet(folder: Path, **options) -> tuple[keras.Model, Training, np.ndarray]:
-    """A U-Net of random weights, trained for two epochs, and the objective of each."""
-    learned = training_of(write_pictures(folder, 32), size=32, batch_size=2, augment="none", epochs=2, **options)
+    """A U-Net of random weights, trained for a few epochs, and the objective of each."""
+    learned = training_of(write_pictures(folder, 32), size=32, batch_size=2, augment="none", epochs=6, **options)
     make_deterministic(0)
     model = training.build_model("none", None, 32, 3, learned.options)
     history = fit(model, learned, Checkpoint(folder / "checkpoint", "", 9), folder / "live")
