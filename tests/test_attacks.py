@@ -136,12 +136,6 @@ def segmentation(document: object) -> Callable[[Path], None]:
     return text(json.dumps(document))
 
 
-def empty_runs() -> Callable[[Path], None]:
-    """Of an image of 480 × 640, in a list, where they are merged."""
-    rle = {"size": [480, 640], "counts": [0] * 400_001 + [480 * 640]}
-    return segmentation([rle, {"size": [480, 640], "counts": [480 * 640]}])
-
-
 def strewn(path: Path) -> None:
     """A pixel of class 1 in each square of four."""
     side = 4000

@@ -180,3 +180,11 @@ def test_a_disk_that_fails_is_said_in_one_line(tmp_path, monkeypatch, capsys):
     assert main(["corrupt-labels", "coco", "copy"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: copy/a.jpg: No space left on device; ")
+
+
+def test_no_name_steers_the_terminal(capsys):
+    assert main(["check", "a\x1b[31m\u202eb.yaml"]) == 1
+    assert r"a\x1b[31m\u202eb.yaml" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["check", "--a\x1b[31m"])
+    assert "\x1b" not in capsys.readouterr().err

@@ -31,7 +31,9 @@ from segscope.model.card import read_facts
 from segscope.model.saving import read_model
 from segscope.model.weights import read_torch_state
 from segscope.params_file import parse_params
+from segscope.sources.class_masks import Meaning, read_mask
 from segscope.sources.coco import parse_coco
+from segscope.sources.legend import find_legend
 
 ROOT = Path(__file__).parents[1]
 
@@ -56,6 +58,16 @@ def picture(kind: str) -> bytes:
     pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(file, kind)
     return file.getvalue()
+
+
+def mask() -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 4, (16, 16), dtype=np.uint8)).save(file, "PNG")
+    return file.getvalue()
+
+
+def legend(path: Path) -> object:
+    return find_legend(path.parent, path.parent)
 
 
 def coco() -> bytes:
@@ -111,6 +123,8 @@ READERS: dict[str, tuple[Callable[[Path], bytes], Callable[[bytes, Path], object
         lambda _: json.dumps({"size": [30, 40], "counts": encode_rle(np.eye(30, 40, dtype=bool))}).encode(),
         outline,
     ),
+    "names": (lambda _: b'{"names": {"0": "a", "1": "b"}}', of_file(legend, "classes.json")),
+    "mask": (lambda _: mask(), of_file(lambda path: read_mask(path, Meaning(frozenset([0]), frozenset([255]))))),
     "weights": (torch, of_file(read_torch_state)),
     "params": (lambda _: (ROOT / "params.yaml").read_bytes(), lambda content, _: parse_params(content, "params.yaml")),
     "exclusion": (

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import numpy as np
@@ -163,3 +164,20 @@ def test_an_existing_file_is_overwritten_only_when_asked(tmp_path):
         refuse_existing(own, overwrite=False, endings=[".txt"])
     with pytest.raises(SegscopeError, match="is a folder: name a file to write"):
         refuse_existing(tmp_path / "folder", overwrite=True, endings=[".txt"])
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "link to nothing", "pipe"])
+def test_what_is_there_is_not_written_over_unasked(tmp_path, kind):
+    out, other = tmp_path / "out.jpg", tmp_path / "other"
+    other.write_text("mine")
+    match kind:
+        case "file":
+            out.write_text("mine")
+        case "link":
+            out.symlink_to(other)
+        case "link to nothing":
+            out.symlink_to(tmp_path / "nothing")
+        case "pipe":
+            os.mkfifo(out)
+    with pytest.raises(SegscopeError, match="exists already"):
+        refuse_existing(out, overwrite=False)

@@ -1,8 +1,10 @@
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segscope.artefacts.rle import bbox, decode_rle, encode_rle, rle_runs
+from segscope.artefacts.rle import bbox, decode_rle, encode_rle, rle_runs, without_empty_runs
+from segscope.artefacts.segmentation import segmentation_rle
 
 
 @settings(max_examples=200)
@@ -25,3 +27,19 @@ def test_box_of_a_mask():
     mask[1:3, 4] = mask[2, 5] = True
     assert bbox(mask) == [4, 1, 2, 2]
     assert bbox(np.zeros((3, 4), bool)) == [0, 0, 0, 0]
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=9).filter(any))
+def test_without_empty_runs_the_mask_is_the_same(lengths):
+    runs = without_empty_runs(np.array(lengths))
+    assert runs[1:].all()
+    painted = [np.repeat(np.arange(len(each)) % 2, each).tolist() for each in (lengths, runs)]
+    assert painted[0] == painted[1]
+
+
+@pytest.mark.parametrize("counts", [[0, 0, 0, 0, 5, 7], [5, 0, 0, 7], [0] * 9_001 + [12]])
+def test_masks_with_empty_runs_are_merged(counts):
+    once = segmentation_rle({"size": [3, 4], "counts": counts}, 3, 4)
+    merged = segmentation_rle([{"counts": counts}, {"counts": [12]}], 3, 4)
+    assert once == merged
+    assert (decode_rle(merged, 3, 4).T.ravel() == np.repeat(np.arange(len(counts)) % 2 == 1, counts)).all()

@@ -244,8 +244,10 @@ def test_several_runs_show_the_least_and_the_greatest_of_what_is_not_compared():
 
 
 @pytest.fixture
-def page_of(pair, tmp_path):
+def page_of(pair, tmp_path, monkeypatch):
     """The page of two sides, as written of 40 photographs."""
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text("{}\n")
     for i in range(40):
         Image.new("RGB", (40, 30), (6 * i, 0, 0)).save(tmp_path / f"{i}.png")
     paths = [str(tmp_path / f"{i}.png") for i in range(40)]
@@ -327,6 +329,17 @@ def test_the_page_gives_verdicts_where_trainings_tell_a_change(page_of, open_rep
         assert "unclear" in page.inner_text("tr[data-metric='iou.person']")
         assert page.locator("#improved .triple").count() == 24
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_pictures_from_elsewhere_are_not_shown(pair, tmp_path, monkeypatch):
+    other, here = tmp_path / "private.png", tmp_path / "project"
+    Image.new("RGB", (40, 30)).save(other)
+    here.mkdir()
+    monkeypatch.chdir(here)
+    Path("params.yaml").write_text("{}\n")
+    sides = [Side([replace(each, index=each.index.assign(path=str(other), sha256=sha256_of(other)))]) for each in pair]
+    with pytest.raises(SegscopeError, match=r"private\.png is not shown: it lies neither in this folder"):
+        write_comparison(*sides, compare_sides(*sides), tmp_path / "page")
 
 
 def test_a_run_is_read_from_its_revision(tmp_path, monkeypatch):
