@@ -123,7 +123,8 @@ def test_a_split_of_which_nothing_can_be_used_is_an_error(small_coco, tmp_path):
     assert result.returncode == 1
     assert "error: no image of split val can be used: 4 unreadable_image; 4 like this: image" in result.stderr
     assert "Traceback" not in result.stderr
-    assert sorted(file.name for file in (folder / "artifacts").iterdir()) == ["measures.parquet", "skipped.parquet"]
+    kept = ["corrections.parquet", "measures.parquet", "skipped.parquet"]
+    assert sorted(file.name for file in (folder / "artifacts").iterdir()) == kept
 
 
 def test_a_split_whose_images_are_all_in_the_other_is_an_error(small_coco, tmp_path):

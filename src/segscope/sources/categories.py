@@ -97,7 +97,7 @@ def unite(tables: Mapping[str, pd.DataFrame]) -> tuple[pd.DataFrame, dict[str, p
             )
         whole = pd.concat([whole, news.assign(category_id=_free(news["category_id"], whole["category_id"]))])
     id_of = whole.set_index("name")["category_id"]
-    table = whole.sort_values("category_id", ignore_index=True)
+    table = whole.astype({"category_id": "int64"}).sort_values("category_id", ignore_index=True)
     return table, {name: names.map(id_of) for name, names in maps.items()}, notes
 
 
