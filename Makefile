@@ -18,7 +18,7 @@ $(READY): requirements.lock pyproject.toml
 	touch $@
 
 repro: env
-	dvc repro
+	@dvc repro
 	@echo "Open reports/index.html in a browser."
 
 test: env

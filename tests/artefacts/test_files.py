@@ -180,4 +180,4 @@ def test_what_is_there_is_not_written_over_unasked(tmp_path, kind):
         case "pipe":
             os.mkfifo(out)
     with pytest.raises(SegscopeError, match="exists already"):
-        refuse_existing(out, overwrite=False)
+        refuse_existing(out, overwrite=False, endings=[".jpg"])
