@@ -435,6 +435,26 @@ class Report(Group):
     quality: int = Field(default=80, ge=1, le=100, description="of the pictures, as WebP has it")
 
 
+class Compute(Group):
+    """Where tasks run; no output depends on it."""
+
+    engine: Literal["local", "dask"] = Field(
+        default="local", description="local (this machine's cores) | dask (a cluster; changes no output)"
+    )
+    address: Text | None = Field(
+        default=None,
+        validate_default=True,
+        description="dask: of the cluster's scheduler, such as tcp://scheduler:8786",
+    )
+
+    @field_validator("address")
+    @classmethod
+    def _names_a_scheduler(cls, address: str | None, info: ValidationInfo) -> str | None:
+        if address is None and info.data.get("engine") == "dask":
+            raise ValueError("engine dask needs the scheduler's address, such as tcp://scheduler:8786")
+        return address
+
+
 class Params(Group):
     """All parameters, by group."""
 
@@ -462,6 +482,7 @@ class Params(Group):
     cluster: Cluster = Cluster()
     insights: Insights = Insights()
     report: Report = Report()
+    compute: Compute = Compute()
 
     @field_validator("variants")
     @classmethod

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from segscope.artefacts.measures import METRICS
+from segscope.artefacts.parallel import engine
 from segscope.errors import SegscopeError, printable, surroundings
 from segscope.outcome import outcome
 from segscope.params_file import load_params
@@ -28,7 +29,8 @@ def main(stage: Callable[[Run], None]) -> None:
         if not _numba_has_a_folder():
             os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(params.data.cache_dir).absolute() / "numba"))
         run = Run(params)
-        stage(run)
+        with engine(params):
+            stage(run)
         name = Path(stage.__code__.co_filename).stem
         if name in METRICS:
             print(outcome(name, run.measures(name)))
