@@ -18,15 +18,21 @@ import numpy as np
 
 from bench import write_project
 from segscope.evaluation.confusions import findings
-from segscope.evaluation.evaluate import evaluate
+from segscope.evaluation.evaluate import Measurer
+from segscope.evaluation.objects import ObjectFinder
+from segscope.evaluation.pictures import PictureTaker
 from segscope.model.callbacks import Checkpoint
 from segscope.model.dataset import shards
 from segscope.model.encoder import read_encoder
-from segscope.model.inference import Split, predict_split
+from segscope.model.examination import examine, tasks_of
+from segscope.model.inference import Split, Wanted, sampled
 from segscope.model.objective import PixelCrossEntropy
+from segscope.model.pixels import MeansTaker, PixelTaker
+from segscope.model.saving import save_model
+from segscope.model.source import open_model
 from segscope.model.training import build_model, fit, make_deterministic, prepare_training
 from segscope.run import Run
-from segscope.suspects.find import SuspectFinder, annotations_by_image
+from segscope.suspects.find import SuspectFinder
 
 REPEATS = 3
 PREDICTIONS = 15  # runs of a few seconds each, on a machine that others may use
@@ -35,7 +41,7 @@ TRAININGS = {"bare": "bare model.fit, arrays in memory", "none": "segscope, no a
 
 
 def split_of(run: Run, name: str) -> Split:
-    return Split(run.path("dataset"), name, int((run.table("samples", ["split"])["split"] == name).sum()))
+    return Split(run.path("dataset"), name)
 
 
 def arrays(run: Run, split: str) -> tuple[np.ndarray, np.ndarray]:
@@ -106,15 +112,20 @@ def prediction_speed(run: Run) -> None:
 
     groups = run.table("groups").set_index("image_id")["group"]
 
+    save_model(model, run.path("model"))
+    source = open_model(run.params, run.taxonomy, run.path("model"))
+    layers, taxonomy = source.layers(run.params.embed.layers), run.taxonomy
+
     def stage() -> None:
-        finder = SuspectFinder(samples, annotations_by_image(instances), run.taxonomy)
-        for name in ("train", "val"):
-            look = finder.look if name == "val" else None
-            batches = predict_split(model, split_of(run, name), batch_size, bool(look))
-            found = evaluate(batches, run.taxonomy, look)
+        for name, judges in {"train": [], "val": [SuspectFinder]}.items():
+            tasks = tasks_of(source, split_of(run, name), samples[samples["split"] == name], instances)
+            kinds = [Measurer, ObjectFinder, PictureTaker, MeansTaker, PixelTaker, *judges]
+            wanted = Wanted(layers, bool(judges), sampled(samples[samples["split"] == name], taxonomy))
+            looks = examine(tasks, kinds, name, wanted, taxonomy=taxonomy, params=run.params)
+            found = looks[Measurer].evaluation()
             found.measures(groups)
-            findings(found.counts, run.taxonomy, found.groups(groups), {})
-        finder.table()
+            findings(found.counts, taxonomy, found.groups(groups), {})
+        looks[SuspectFinder].table(samples)
 
     def bare() -> None:
         model.predict(images, batch_size=batch_size, verbose=0)
@@ -143,7 +154,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as scratch:
         run = Run(folder=write_project(Path(scratch) / "project", os.environ.get("COCO_MINI")))
-        training_speed(run.folder, split_of(run, "train").n)
+        training_speed(run.folder, len(split_of(run, "train").image_ids()))
         prediction_speed(run)
 
 

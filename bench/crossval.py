@@ -24,7 +24,6 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 import yaml
-from scipy.special import softmax
 
 from bench import write_project
 from segscope.evaluation.bootstrap import Bootstrap, interval
@@ -33,12 +32,11 @@ from segscope.evaluation.difference import differences
 from segscope.evaluation.metrics import Ratio, resampled
 from segscope.evaluation.per_image import image_table, pixel_counts
 from segscope.latent.groups import near_copies
-from segscope.latent.space import pooled
-from segscope.model.dataset import read_examples, shards
+from segscope.model.dataset import shards
 from segscope.model.encoder import read_encoder
 from segscope.model.folds import fold_of
 from segscope.model.history import best_metrics
-from segscope.model.inference import Split, layer_batches, predict_batches
+from segscope.model.inference import Split, layer_means, predict_split
 from segscope.model.training import build_encoder, hold_out, prepare_training, train
 from segscope.model.unet import LIKENESS
 from segscope.params import Params
@@ -71,10 +69,9 @@ def read_params(changes: list[str]) -> Params:
 def find_groups(project: Run) -> pd.Series:
     """The group of each image of both splits, by image_id, as the train stage finds it."""
     size, folder = project.params.data.image_size, project.path("dataset")
-    counts = {split: sum(1 for _ in tf.data.TFRecordDataset(shards(folder, split))) for split in ("train", "val")}
-    splits = [Split(folder, split, n) for split, n in counts.items()]
+    splits = [Split(folder, split) for split in ("train", "val")]
     encoder = build_encoder(*read_encoder(project.path("weights")), size)
-    found = near_copies(*pooled(layer_batches(encoder, LIKENESS, splits, "near copies")))
+    found = near_copies(*layer_means(encoder, LIKENESS, splits, "near copies"))
     return found.set_index("image_id")["group"]
 
 
@@ -111,8 +108,10 @@ def judge_fold(files: list[str], test: int, project: Run, seed: int, groups: pd.
     minutes, best = (time.perf_counter() - start) / 60, best_metrics(history)
     print(f"seed {seed}, fold {test}: epoch {best['epoch']} of {best['epochs']}, {minutes:.1f} minutes", flush=True)
     rows = []
-    for ids, masks, (logits,) in predict_batches(model, read_examples([files[test]], size), 0, f"fold {test}"):
-        table = image_table(softmax(logits, -1), taxonomy.position_of_id[masks], taxonomy)
+    folder, name = Path(files[test]).parent, f"fold {test}"
+    for batch in predict_split(model, Split(folder, name, file=files[test]), 32):
+        ids, masks = batch.image_ids, batch.masks
+        table = image_table(batch.probabilities, taxonomy.position_of_id[masks], taxonomy)
         matrix = confusion(pixel_counts(table, taxonomy), taxonomy.class_of_position)
         rows.append(pd.DataFrame({"image_id": ids, "confusion": list(matrix.reshape(len(ids), -1))}))
     return pd.concat(rows).assign(group=lambda table: table["image_id"].map(groups), minutes=minutes)

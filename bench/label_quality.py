@@ -45,7 +45,7 @@ def cleanlab_scores(run: Run, split: str, ids: np.ndarray) -> pd.Series:
 
     scores = {}
     for model, chosen in judges(run, split, ids):
-        judged = Split(run.path("dataset"), split, len(chosen), chosen)
+        judged = Split(run.path("dataset"), split, chosen)
         for batch in predict_split(model, judged, run.params.predict.batch_size):
             labels = run.taxonomy.class_of_id[batch.masks].astype(int)
             labels[labels == IGNORE] = 0

@@ -8,8 +8,9 @@ python bench/latent_space.py clusters FOLDER ...  # names, and contact sheets in
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import keras
@@ -25,7 +26,7 @@ from segscope.latent.neighbors import nearest, purity
 from segscope.latent.sides import heavy_groups, kinds, sides
 from segscope.latent.space import LatentSpace, fit_latent_space, pool
 from segscope.latent.support import Supporter
-from segscope.model.inference import Split, layer_batches
+from segscope.model.inference import Batch, Split, layer_batches
 from segscope.model.unet import BOTTLENECK, activations
 from segscope.run import Run
 
@@ -48,16 +49,21 @@ RANDOM = 3  # decoders of random weights
 OCCLUSIONS = 8  # random squares an image
 
 
+def all_batches(model: keras.Model, names: Sequence[str], run: Run) -> Iterator[Batch]:
+    """The layers' activations of all images."""
+    return chain.from_iterable(layer_batches(model, names, split) for split in splits_of(run))
+
+
 def splits_of(run: Run) -> list[Split]:
-    counts = run.table("samples", ["split"])["split"].value_counts(sort=False)
-    return [Split(run.path("dataset"), name, n) for name, n in counts.items()]
+    names = run.table("samples", ["split"])["split"].unique()
+    return [Split(run.path("dataset"), name) for name in names]
 
 
 def layers(explorer: Explorer) -> None:
     """Separability, silhouette and neighbour purity of each choice, with 95 % intervals over images."""
     run, names = explorer.run, CHOICES["bottleneck, decoder"]
     ids, pooled = [], []
-    for image_ids, _, outputs in layer_batches(explorer.model, names, splits_of(run), "layers"):
+    for image_ids, _, outputs in all_batches(explorer.model, names, run):
         ids.append(image_ids)
         pooled.append([pool([layer]) for layer in outputs])
     ids = np.concatenate(ids)
@@ -110,7 +116,7 @@ def attention_sanity(explorer: Explorer, models: Mapping[str, keras.Model]) -> N
     probes = {name: activations(model, names) for name, model in models.items()}
     spaces, directions = {}, {}
     for name, model in models.items():
-        found = [(ids, pool(outputs)) for ids, _, outputs in layer_batches(model, names, splits_of(run), name)]
+        found = [(ids, pool(outputs)) for ids, _, outputs in all_batches(model, names, run)]
         ids, pooled = (np.concatenate(each) for each in zip(*found, strict=True))
         labels = cluster_of.loc[ids].to_numpy()
         spaces[name] = fit_latent_space(pooled, names, run.params.embed.dimensions)

@@ -20,12 +20,12 @@ import pandas as pd
 from segscope.evaluation.bootstrap import Bootstrap, interval
 from segscope.evaluation.confusions import find_merges, findings
 from segscope.evaluation.counts import confusion, iou, outcomes
-from segscope.evaluation.merges import Heads, Pixels
+from segscope.evaluation.merges import Heads
 from segscope.evaluation.per_image import pixel_counts
-from segscope.model.layers import hypercolumn
-from segscope.model.pixels import sample_pixels
+from segscope.evaluation.predicted import Known, Pixels
+from segscope.model.inference import Split, Wanted, predict_split, sampled
+from segscope.model.pixels import PixelTaker
 from segscope.model.saving import load_model
-from segscope.model.unet import activations
 from segscope.run import Run
 from segscope.taxonomy import IGNORE, Taxonomy
 
@@ -46,10 +46,13 @@ class Finished:
         """The heads' pixels are drawn as the predict stage draws them."""
         taxonomy, predictions = run.taxonomy, run.table("predictions")
         model = load_model(run.path("model"), len(taxonomy.class_names), run.params.data.image_size)
-        probe, ids, counts, pixels = activations(model, hypercolumn(model)), {}, {}, {}
+        ids, counts, pixels = {}, {}, {}
         for name, images in predictions.groupby("split"):
             ids[name], counts[name] = images["image_id"].to_numpy(), pixel_counts(images, taxonomy)
-            pixels[name] = sample_pixels(probe, run.path("dataset"), name, ids[name], taxonomy)
+            taker, wanted = PixelTaker(Known(taxonomy)), Wanted(pixels=sampled(images, taxonomy))
+            for batch in predict_split(model, Split(run.path("dataset"), name), run.params.predict.batch_size, wanted):
+                taker.look(batch)
+            pixels[name] = taker.pixels()
         return cls(taxonomy, ids, counts, pixels)
 
     def findings(self) -> dict:

@@ -17,7 +17,9 @@ import pandas as pd
 from label_quality import judges
 from sklearn.linear_model import LogisticRegression
 
-from segscope.model.inference import Split, predict_split
+from segscope.evaluation.objects import annotations_by_image
+from segscope.evaluation.predicted import Known
+from segscope.model.inference import Split, Wanted, predict_split
 from segscope.run import Run
 from segscope.suspects import find
 from segscope.suspects.ranking import hits
@@ -28,11 +30,11 @@ BANDS = [0, 0.2, 0.4, 0.6, 0.8, 1]
 def contradicted(run: Run, split: str) -> pd.DataFrame:
     """All that the model contradicts in a split; `hit`: it was planted as this kind; `size`: its box's share."""
     samples = run.table("samples")
-    finder = find.SuspectFinder(samples, find.annotations_by_image(run.table("instances")), run.taxonomy, min_score=0)
+    finder = find.SuspectFinder(Known(run.taxonomy, annotations_by_image(run.table("instances"))))
     ids = samples.loc[samples["split"] == split, "image_id"].to_numpy()
     for model, chosen in judges(run, split, ids):
-        judged = Split(run.path("dataset"), split, len(chosen), chosen)
-        for batch in predict_split(model, judged, run.params.predict.batch_size, mirrored=True):
+        judged = Split(run.path("dataset"), split, chosen)
+        for batch in predict_split(model, judged, run.params.predict.batch_size, Wanted(mirrored=True)):
             finder.look(batch)
     truth = run.table("truth")
     return with_truth(finder, truth[truth["split"] == split], samples).assign(run=str(run.folder))
@@ -40,7 +42,7 @@ def contradicted(run: Run, split: str) -> pd.DataFrame:
 
 def with_truth(finder: find.SuspectFinder, truth: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:
     """The finder's table, with `hit`, `size` and `trusted`: the probability times the precision of its class."""
-    found = finder.table().assign(hit=False)
+    found = finder.table(samples, 0).assign(hit=False)
     for kind, rows in found.groupby("kind"):
         found.loc[rows.index, "hit"] = hits(rows, truth[truth["planted"] == kind])
     shape = samples.set_index("image_id").loc[found["image_id"], ["width", "height"]].prod(axis=1)

@@ -6,7 +6,8 @@ import pandas as pd
 from segscope import stage
 from segscope.artefacts.measures import measure_table
 from segscope.evaluation.per_image import image_scores
-from segscope.latent.attention import Points, attend, attention_rows
+from segscope.latent.attend import attend
+from segscope.latent.attention import Points, attention_rows, plan_attention
 from segscope.latent.clusters import (
     binary_features,
     cluster_measures,
@@ -27,7 +28,7 @@ from segscope.run import Run
 
 
 def main(run: Run) -> None:
-    options, embed, size = run.params.cluster, run.params.embed, run.params.data.image_size
+    options, embed = run.params.cluster, run.params.embed
     set_seeds(embed.seed)
     taxonomy, embeddings = run.taxonomy, run.table("embeddings")
     embeddings = embeddings[embeddings["image_id"].isin(run.table("predictions", ["image_id"])["image_id"])]
@@ -52,14 +53,12 @@ def main(run: Run) -> None:
     profiles = profile_clusters(labels, facts, numeric_columns(samples), scores, group, stable.jaccard)
     model = open_model(run.params, taxonomy, run.path("model"))
     space = load_latent_space(run.path("latent_space"))
-    counts = embeddings["split"].value_counts(sort=False)
-    splits = [Split(run.path("dataset"), name, n) for name, n in counts.items()]
-    batches = model.features(space.layers, splits, "attention") if model.network else []
-    maps, under = attend(batches, space, Points(ids, vectors, labels, group), taxonomy, options.exemplars)
+    splits = [Split(run.path("dataset"), name) for name in embeddings["split"].unique()]
+    attention = plan_attention(space, Points(ids, vectors, labels, group), taxonomy, options.exemplars)
+    maps, under = attend(attention, model, splits)
     val = predictions[predictions["split"] == "val"]
     worst = most_wrong(val, taxonomy, options.explained) if len(val) else {}
-    examples = Split(run.path("dataset"), "val", len(val)).examples(size)
-    supports = explain_errors(supporter_of(model.network), examples, worst, taxonomy)
+    supports = explain_errors(supporter_of(model.network), Split(run.path("dataset"), "val"), worst, taxonomy)
     run.write("clusters", pd.DataFrame({"image_id": ids, "cluster": labels, "probability": probability[of]}))
     run.write("cluster_profiles", attention_rows(under, profiles, taxonomy))
     run.write("heatmaps", maps)

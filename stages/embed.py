@@ -10,21 +10,15 @@ from segscope.artefacts.revisions import read_file
 from segscope.latent.neighbors import nearest, neighbor_table
 from segscope.latent.projection import align_map, fit_map, trustworthiness
 from segscope.latent.separability import separation_measures
-from segscope.latent.space import embedding_table, fit_latent_space, pooled, save_latent_space
-from segscope.model.inference import Split, set_seeds
-from segscope.model.source import open_model
+from segscope.latent.space import embedding_table, fit_latent_space, means_of, save_latent_space
 from segscope.run import Run
 
 
 def main(run: Run) -> None:
     options = run.params.embed
-    set_seeds(options.seed)
     other = map_of(options.align_to, run.table("index")) if options.align_to else None
     samples, groups = run.table("samples"), run.table("groups").set_index("image_id")["group"]
-    model = open_model(run.params, run.taxonomy, run.path("model"))
-    layers = model.layers(options.layers)
-    splits = [Split(run.path("dataset"), name, int((samples["split"] == name).sum())) for name in options.splits]
-    ids, means = pooled(model.features(layers, splits, "embed"))
+    ids, means, layers = means_of(run.table("activations"), options.splits)
     samples = samples.set_index("image_id").loc[ids]
     space = fit_latent_space(means, layers, options.dimensions)
     vectors = space.transform(means)

@@ -5,13 +5,12 @@ import pandas as pd
 from segscope import stage
 from segscope.artefacts.files import atomic_folder, atomic_path, write_json
 from segscope.latent.groups import named_groups, near_copies
-from segscope.latent.space import pooled
 from segscope.model.card import write_card
 from segscope.model.dataset import shards
 from segscope.model.encoder import read_encoder
 from segscope.model.folds import fold_model, fold_sizes, repeat_model
 from segscope.model.history import best_metrics
-from segscope.model.inference import Split, layer_batches, set_seeds
+from segscope.model.inference import Split, layer_means, set_seeds
 from segscope.model.saving import save_model
 from segscope.model.taking import take
 from segscope.model.training import (
@@ -71,8 +70,8 @@ def find_groups(run: Run, training: Training) -> pd.DataFrame:
     if len(named):
         return named_groups(training.image_ids, named)
     encoder = build_encoder(*read_encoder(run.path("weights")), run.params.data.image_size)
-    splits = [Split(run.path("dataset"), name, n) for name, n in training.images.items()]
-    return near_copies(*pooled(layer_batches(encoder, LIKENESS, splits, "near copies")))
+    splits = [Split(run.path("dataset"), name) for name in training.images]
+    return near_copies(*layer_means(encoder, LIKENESS, splits, "near copies"))
 
 
 if __name__ == "__main__":

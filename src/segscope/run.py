@@ -41,6 +41,7 @@ TABLES: dict[str, tuple[str, pa.Schema | Callable[[Run], pa.Schema]]] = {
     "skipped": ("artifacts/skipped.parquet", schemas.SKIPPED),
     "groups": ("artifacts/groups.parquet", schemas.GROUPS),
     "predictions": ("artifacts/predictions.parquet", lambda run: schemas.predictions_schema(run.taxonomy)),
+    "activations": ("artifacts/activations.parquet", schemas.ACTIVATIONS),
     "unpredicted": ("artifacts/unpredicted.parquet", schemas.SKIPPED),
     "repeats": ("artifacts/repeats.parquet", lambda run: schemas.repeats_schema(run.taxonomy)),
     "objects": ("artifacts/objects.parquet", schemas.OBJECTS),

@@ -4,7 +4,8 @@ from small import TAXONOMY
 
 from segscope.evaluation import confusions
 from segscope.evaluation.bootstrap import Bootstrap
-from segscope.evaluation.merges import Gain, Heads, Pixels
+from segscope.evaluation.merges import Gain, Heads
+from segscope.evaluation.predicted import Pixels
 
 CLASS_OF_POSITION = TAXONOMY.class_of_position
 CAR = TAXONOMY.class_names.index("car")

@@ -18,8 +18,9 @@ from segscope.evaluation.loss import loss_maps
 from segscope.evaluation.per_image import image_table
 from segscope.evaluation.pictures import PictureTaker
 from segscope.evaluation.plots import by_split
-from segscope.evaluation.predicted import Predicted
+from segscope.evaluation.predicted import Known, Predicted
 
+KNOWN = Known(TAXONOMY)
 ALONE = pd.Series(range(100), index=range(100))  # each image its own group
 VALUES = [0, 1, 3, 6, 18, 255]  # of a mask
 NAMES = [
@@ -58,14 +59,12 @@ def batch() -> Predicted:
 
 @pytest.fixture(scope="module")
 def whole(batch) -> Evaluation:
-    return evaluate([batch], TAXONOMY)
+    return evaluate([batch], KNOWN)
 
 
 @pytest.mark.parametrize("ends", [(5,), (1, 2, 11), tuple(range(1, 12))])
 def test_batches_are_measured_as_one(batch, whole, ends):
-    seen = []
-    found = evaluate(iter(parts_of(batch, *ends)), TAXONOMY, [seen.append])
-    assert np.concatenate([each.image_ids for each in seen]).tolist() == batch.image_ids.tolist()
+    found = evaluate(iter(parts_of(batch, *ends)), KNOWN)
     pd.testing.assert_frame_equal(found.table, whole.table)
     assert np.array_equal(found.reliability, whole.reliability)
     assert np.array_equal(found.counts, whole.counts)
@@ -74,7 +73,7 @@ def test_batches_are_measured_as_one(batch, whole, ends):
 
 def test_the_order_of_images_changes_no_value(batch, whole):
     order = np.random.default_rng(0).permutation(12)
-    found = evaluate([Predicted(batch.image_ids[order], batch.masks[order], batch.probabilities[order])], TAXONOMY)
+    found = evaluate([Predicted(batch.image_ids[order], batch.masks[order], batch.probabilities[order])], KNOWN)
     assert found.table["image_id"].tolist() == batch.image_ids[order].tolist()
     for row, expected in zip(found.measures(ALONE), whole.measures(ALONE), strict=True):
         assert (row.measure, row.value) == (expected.measure, pytest.approx(expected.value))
@@ -92,9 +91,11 @@ def test_a_row_is_of_its_image(batch, whole):
 
 
 def test_the_pictures_are_of_the_images(batch):
-    taker = PictureTaker(TAXONOMY)
-    for part in parts_of(batch, 5):
-        taker.look(part)
+    first, second = parts_of(batch, 5)
+    taker, other = PictureTaker(KNOWN), PictureTaker(KNOWN)
+    taker.look(first)
+    other.look(second)
+    taker.add(other.found())
     table = taker.table()
     target = TAXONOMY.class_of_id[batch.masks]
     for mask, p in zip(table["mask"], batch.probabilities, strict=True):
@@ -111,8 +112,9 @@ def test_the_counts_hold_every_pixel_that_is_not_ignored(batch, whole):
 
 
 def test_the_table_fits_its_schema(batch, tmp_path):
-    schema, taker = predictions_schema(TAXONOMY), PictureTaker(TAXONOMY)
-    whole = evaluate([batch], TAXONOMY, [taker.look])
+    schema, taker = predictions_schema(TAXONOMY), PictureTaker(KNOWN)
+    taker.look(batch)
+    whole = evaluate([batch], KNOWN)
     write_parquet(tmp_path / "predictions.parquet", by_split({"val": whole.table.join(taker.table())}), schema)
     read = read_parquet(tmp_path / "predictions.parquet", schema)
     again = dataclasses.replace(whole, table=read)
@@ -135,20 +137,20 @@ def test_all_metrics_are_measured_once(whole):
 
 @pytest.mark.filterwarnings("error")
 def test_where_everything_is_ignored_only_the_images_are_known():
-    table = measure_table(evaluate([batch_of(3, [255])], TAXONOMY).measures(ALONE))
+    table = measure_table(evaluate([batch_of(3, [255])], KNOWN).measures(ALONE))
     assert table[["measure", "value"]].to_numpy().tolist() == [["images", 3], ["groups", 3]]
 
 
 @pytest.mark.filterwarnings("error")
 def test_where_no_image_shows_a_class_its_metrics_are_unknown():
-    table = measure_table(evaluate([batch_of(3, [0, 1, 18])], TAXONOMY).measures(ALONE))
+    table = measure_table(evaluate([batch_of(3, [0, 1, 18])], KNOWN).measures(ALONE))
     unknown = {"iou.car", "mean_iou.car", "boundary_iou.car", "recall.car", "recall.bus"}
     assert set(table["measure"]) == {*NAMES} - unknown
 
 
 @pytest.mark.filterwarnings("error")
 def test_one_image_has_values_without_intervals():
-    table = measure_table(evaluate([batch_of(1)], TAXONOMY).measures(ALONE))
+    table = measure_table(evaluate([batch_of(1)], KNOWN).measures(ALONE))
     assert table["measure"].tolist() == NAMES
     assert table[["low", "high"]].isna().all(axis=None)
 
@@ -179,5 +181,5 @@ def test_the_trainings_of_other_seeds_fit_their_schema(whole, tmp_path):
 
 def test_two_evaluations_joined_are_one_of_all_images(batch, whole):
     parts = parts_of(batch, 7)
-    joined = evaluate(parts[:1], TAXONOMY).joined(evaluate(parts[1:], TAXONOMY))
+    joined = evaluate(parts[:1], KNOWN).joined(evaluate(parts[1:], KNOWN))
     assert joined.measures(ALONE) == whole.measures(ALONE)

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from segscope.evaluation.merges import LEAST_GAIN, Heads, Pixels
+from segscope.evaluation.merges import LEAST_GAIN, Heads
+from segscope.evaluation.predicted import Pixels
 
 # Positions: 0 unlabelled, 1 the class, 2 looks the same, 3 looks otherwise, 4 rare and otherwise.
 OWN = np.array([False, True, False, False, False])

@@ -10,7 +10,7 @@ from segscope.artefacts.rle import encode_rle
 from segscope.evaluation.bootstrap import Bootstrap
 from segscope.evaluation.errors import KINDS, error_counts
 from segscope.evaluation.objects import ObjectFinder, object_measures, objects
-from segscope.evaluation.predicted import Predicted
+from segscope.evaluation.predicted import Known, Predicted
 from segscope.labels.masks import compose_mask
 
 SIZE = 64
@@ -127,25 +127,29 @@ def test_extra_regions_are_those_of_the_extra_pixels():
         assert 0 < extra <= pixels
 
 
-def looked() -> ObjectFinder:
-    """Of two photographs of 640 × 320 pixels at 64 × 64."""
-    samples = pd.DataFrame({"image_id": [7, 8], "split": "val", "width": 640, "height": 320})
+PHOTOGRAPHS = pd.DataFrame({"image_id": [7, 8], "split": "val", "width": 640, "height": 320})
+
+
+def looked() -> pd.DataFrame:
+    """Of two photographs at 64 × 64, each looked at by a finder of its own."""
     outline = np.zeros((320, 640), bool)
     outline[100:110, 100:200] = True
     person = SimpleNamespace(
         annotation_id=1, category_id=1, iscrowd=False, height=320, width=640, rle=encode_rle(outline), area=1000,
         bbox=[100, 100, 100, 10],
     )  # fmt: skip
-    finder = ObjectFinder(samples, {8: [person]}, TAXONOMY)
+    finders = [ObjectFinder(Known(TAXONOMY, {8: [person]})) for _ in range(2)]
     masks = np.zeros((2, SIZE, SIZE), np.uint8)
     masks[1, 20:22, 10:20] = 1
     p = np.stack([seen([(2, 0, 0, 10)]), seen([(1, 10, 20, 6)])])
-    finder.look(Predicted(np.array([8, 7]), masks[::-1], p[::-1]))
-    return finder
+    for finder, i in zip(finders, (1, 0), strict=True):
+        finder.look(Predicted(np.array([7 + i]), masks[[i]], p[[i]]))
+    finders[0].add(finders[1].found())
+    return finders[0].table(PHOTOGRAPHS)
 
 
 def test_the_table_is_in_the_photographs_pixels():
-    table = looked().table()
+    table = looked()
     assert table["image_id"].tolist() == [7, 8]
     region, person = table.itertuples()
     assert (region.size, region.area, region.bbox) == ("medium", 100 / 64**2, [0, 0, 100, 50])
@@ -158,9 +162,8 @@ def test_the_table_is_in_the_photographs_pixels():
 
 @pytest.mark.filterwarnings("error")
 def test_a_table_of_nothing_has_the_same_columns():
-    samples = pd.DataFrame({"image_id": [7], "split": "val", "width": 640, "height": 320})
-    empty = ObjectFinder(samples, {}, TAXONOMY).table()
-    assert empty.columns.tolist() == looked().table().columns.tolist()
+    empty = ObjectFinder(Known(TAXONOMY)).table(PHOTOGRAPHS)
+    assert empty.columns.tolist() == looked().columns.tolist()
     assert empty.empty
     assert object_measures(empty, np.array([7]), TAXONOMY, Bootstrap(np.array([7]))) == []
 

@@ -9,6 +9,7 @@ from segscope.artefacts.measures import measure_table, of_split
 from segscope.evaluation.errors import KINDS
 from segscope.evaluation.evaluate import Evaluation, evaluate
 from segscope.evaluation.plots import confusion_table, loss_histogram, plot_tables
+from segscope.evaluation.predicted import Known
 
 
 def tables_of(**evaluations: Evaluation) -> dict[str, pd.DataFrame]:
@@ -18,7 +19,7 @@ def tables_of(**evaluations: Evaluation) -> dict[str, pd.DataFrame]:
 
 @pytest.fixture(scope="module")
 def evaluations() -> dict[str, Evaluation]:
-    return {split: evaluate([batch_of(n)], TAXONOMY) for split, n in (("train", 30), ("val", 6))}
+    return {split: evaluate([batch_of(n)], Known(TAXONOMY)) for split, n in (("train", 30), ("val", 6))}
 
 
 @pytest.fixture(scope="module")
@@ -91,5 +92,5 @@ def test_a_split_without_a_known_loss_has_no_histogram(evaluations):
 
 @pytest.mark.filterwarnings("error")
 def test_where_everything_is_ignored_nothing_is_drawn():
-    tables = tables_of(val=evaluate([batch_of(3, [255])], TAXONOMY))
+    tables = tables_of(val=evaluate([batch_of(3, [255])], Known(TAXONOMY)))
     assert all(table.dropna().empty for table in tables.values())

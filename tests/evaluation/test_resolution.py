@@ -5,17 +5,21 @@ from small import TAXONOMY
 
 from segscope.artefacts.rle import encode_rle
 from segscope.evaluation.evaluate import evaluate
-from segscope.evaluation.predicted import Predicted
+from segscope.evaluation.objects import annotations_by_image
+from segscope.evaluation.predicted import Known, Predicted
 from segscope.evaluation.resolution import measured_at
 from segscope.params import Params
-from segscope.suspects.find import annotations_by_image
 
 WIDTH, HEIGHT, SIZE = 60, 40, 8
-IMAGES = [pd.DataFrame({"image_id": [7], "width": [WIDTH], "height": [HEIGHT]})]
+IMAGES = pd.DataFrame({"image_id": [7], "width": [WIDTH], "height": [HEIGHT]})
 
 
 def asked(resolution: str, crowd: str) -> Params:
     return Params.model_validate({"predict": {"resolution": resolution}, "masks": {"crowd": crowd}})
+
+
+def known(resolution: str, crowd: str, annotations: dict) -> Known:
+    return Known(TAXONOMY, annotations, measured_at(asked(resolution, crowd), IMAGES, annotations))
 
 
 def of_photograph() -> tuple[Predicted, dict, np.ndarray]:
@@ -44,28 +48,25 @@ def of_photograph() -> tuple[Predicted, dict, np.ndarray]:
 
 def test_at_the_photographs_resolution_its_own_pixels_are_counted():
     batch, annotations, masks = of_photograph()
-    found = evaluate([batch], TAXONOMY, measured=measured_at(asked("image", "ignore"), IMAGES, annotations))
+    found = evaluate([batch], known("image", "ignore", annotations))
     assert found.counts.sum() == HEIGHT * WIDTH - 30  # the crowd is ignored where it shows
     assert found.counts[0, :, 1].sum() == 30 * HEIGHT
     # Interpolated, the edge of the prediction lies where two of eight columns end: at 15 of 60.
     assert found.counts[0, 1].tolist() == [0, 15 * HEIGHT, 0, 0, 0]
-    included = evaluate([batch], TAXONOMY, measured=measured_at(asked("image", "include"), IMAGES, annotations))
+    included = evaluate([batch], known("image", "include", annotations))
     assert included.counts.sum((0, 1)).tolist() == [int((~masks.any(0)).sum()), int(masks.any(0).sum()), 0, 0, 0]
 
 
-def test_looks_see_the_batch_at_the_models_resolution():
+def test_at_the_models_resolution_the_pixels_are_its_own():
     batch, annotations, _ = of_photograph()
-    seen: list[Predicted] = []
-    plain = evaluate([batch], TAXONOMY, [seen.append], measured_at(asked("model", "ignore"), IMAGES, annotations))
-    fine = evaluate([batch], TAXONOMY, [seen.append], measured_at(asked("image", "ignore"), IMAGES, annotations))
-    assert seen == [batch, batch]
+    plain, fine = (evaluate([batch], known(at, "ignore", annotations)) for at in ("model", "image"))
     assert plain.counts.sum() == SIZE**2
     assert set(plain.table) == set(fine.table)
 
 
 def test_an_image_without_annotations_is_background():
     batch, _, _ = of_photograph()
-    found = evaluate([batch], TAXONOMY, measured=measured_at(asked("image", "include"), IMAGES, {}))
+    found = evaluate([batch], known("image", "include", {}))
     assert found.counts.sum((0, 1)).tolist() == [HEIGHT * WIDTH, 0, 0, 0, 0]
     assert found.table["loss"].iloc[0] > 0
 

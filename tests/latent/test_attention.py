@@ -2,17 +2,18 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-import tensorflow as tf
 from networks import network
 from small import CATEGORIES, TAXONOMY
 
-from segscope.artefacts.images import decode_png
+from segscope.artefacts.images import decode_png, encode_png
+from segscope.artefacts.records import example, open_shard
 from segscope.artefacts.schemas import CLUSTER_PROFILES, heatmaps_schema, supports_schema
 from segscope.artefacts.tables import write_parquet
 from segscope.latent import attention, support
 from segscope.latent.clusters import profile_clusters
-from segscope.latent.space import fit_latent_space, pool
+from segscope.latent.space import LatentSpace, fit_latent_space, pool
 from segscope.model.adoption import adopt
+from segscope.model.inference import Split
 from segscope.model.training import build_model
 from segscope.model.unet import BOTTLENECK, activations
 from segscope.params import Train
@@ -47,6 +48,11 @@ def points_of(ids: np.ndarray, vectors: np.ndarray, labels: np.ndarray) -> atten
     return attention.Points(ids, vectors, labels, np.arange(len(ids)))
 
 
+def attended(batches: list, space: LatentSpace, points: attention.Points) -> tuple[pd.DataFrame, attention.Under]:
+    maps, under = attention.plan_attention(space, points, TAXONOMY, 3).of(batches)
+    return maps.sort_values(["cluster", "score"], ascending=[True, False]), under
+
+
 def test_exemplars_are_the_members_highest_on_the_clusters_direction_one_of_a_group():
     vectors = np.array([[0.0, 0], [1, 0], [9, 0], [8.9, 0], [7, 0], [2, 1]])
     labels = np.array([-1, 1, 0, 0, 0, 1])
@@ -62,7 +68,7 @@ def test_attended_maps_sum_to_scores_and_what_lies_under_them_is_counted_by_cate
     space = fit_latent_space(pool(layers), ("a", "b"), 4)
     vectors = space.transform(pool(layers))
     batches = [(ids[part], masks[part], [layer[part] for layer in layers]) for part in (slice(7, 12), slice(0, 7))]
-    maps, under = attention.attend(batches, space, points_of(ids, vectors, labels), TAXONOMY, 3)
+    maps, under = attended(batches, space, points_of(ids, vectors, labels))
     assert maps.groupby("cluster").size().tolist() == [3, 3]
     for c, direction in enumerate(attention.cluster_directions(vectors, labels)):
         inside = labels == c
@@ -197,7 +203,7 @@ def test_without_clusters_nothing_is_attended(tmp_path, rng):
     space = fit_latent_space(pool(layers), ("a",), 4)
     points = points_of(np.arange(12), space.transform(pool(layers)), np.full(12, -1))
     batches = [(points.image_ids, np.zeros((12, 8, 8), np.uint8), layers)]
-    maps, under = attention.attend(batches, space, points, TAXONOMY, 3)
+    maps, under = attended(batches, space, points)
     assert under.attention.shape == (1 + attention.SHUFFLES, 0, 5)
     write_parquet(tmp_path / "heatmaps.parquet", maps, heatmaps_schema(8))
     assert attention.attention_rows(under, profiled(points.labels), TAXONOMY).empty
@@ -267,9 +273,11 @@ def test_wrong_pixels_are_explained_image_by_image(supporter, pictures, tmp_path
     k = int(np.bincount(predicted[predicted > 0]).argmax())
     masks = np.zeros((2, SIZE, SIZE), np.uint8)
     masks[:, :5] = {1: 1, 2: 3}[k]
-    examples = tf.data.Dataset.from_tensor_slices(([11, 12], pictures.astype(np.uint8), masks))
-    examples = examples.map(lambda i, p, m: (tf.cast(i, tf.int64), p, m))
-    table = support.explain_errors(supporter, examples, {1: [], 2: []} | {k: [12]}, TAXONOMY)
+    with open_shard(tmp_path, "val", 0, 1) as shard:
+        for i, picture, mask in zip((11, 12), pictures.astype(np.uint8), masks, strict=True):
+            shard.write(example({"image_id": i, "image": encode_png(picture), "mask": encode_png(mask)}))
+    split = Split(tmp_path, "val")
+    table = support.explain_errors(supporter, split, {1: [], 2: []} | {k: [12]}, TAXONOMY)
     (row,) = table.to_dict("records")
     seen = supporter.predict(pictures.astype(np.uint8).astype(np.float32))[1] == k
     seen[:5] = False
@@ -281,5 +289,5 @@ def test_wrong_pixels_are_explained_image_by_image(supporter, pictures, tmp_path
     assert sum(on.values()) == pytest.approx(1)
     write_parquet(tmp_path / "supports.parquet", table, supports_schema(SIZE))
     write_parquet(
-        tmp_path / "none.parquet", support.explain_errors(supporter, examples, {}, TAXONOMY), supports_schema(SIZE)
+        tmp_path / "none.parquet", support.explain_errors(supporter, split, {}, TAXONOMY), supports_schema(SIZE)
     )

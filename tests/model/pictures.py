@@ -20,10 +20,21 @@ NAMES = TAXONOMY.class_names
 SIZE = 16
 
 
-def write_examples(folder: Path, images: np.ndarray, masks: np.ndarray, split: str = "train") -> list[str]:
-    """Write images, uint8 N × H × W × 3, and masks of category ids, uint8 N × H × W; returns the files."""
-    with open_shard(folder, split, 0, 1) as writer:
-        for i, (image, mask) in enumerate(zip(images, masks, strict=True)):
+def write_examples(
+    folder: Path,
+    images: np.ndarray,
+    masks: np.ndarray,
+    split: str = "train",
+    first: int = 0,
+    number: int = 0,
+    of: int = 1,
+) -> list[str]:
+    """Write images, uint8 N × H × W × 3, and masks of category ids, uint8 N × H × W; returns the files.
+
+    first: the first image's id. number, of: of the file.
+    """
+    with open_shard(folder, split, number, of) as writer:
+        for i, (image, mask) in enumerate(zip(images, masks, strict=True), first):
             encoded = {"image": encode_png(Image.fromarray(image)), "mask": encode_png(mask)}
             writer.write(example({"image_id": i, **encoded}))
     return shards(folder, split)

@@ -1,13 +1,18 @@
+from pathlib import Path
+
 import keras
 import numpy as np
 import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
-from pictures import SIZE, training_of, write_pictures
+from pictures import SIZE, TAXONOMY, training_of, write_pictures
 
-from segscope.model.folds import fold_model, fold_of, fold_sizes, predict_folds, predict_repeats, repeat_model
-from segscope.model.inference import Split
+from segscope.evaluation.predicted import Known, Look, Predicted
+from segscope.model.examination import Task, examine, tasks_of
+from segscope.model.folds import fold_model, fold_of, fold_sizes, fold_tasks, repeat_model, repeat_tasks
+from segscope.model.inference import NOTHING_MORE, Split, Wanted
 from segscope.model.training import fold_trainings, repeats
+from segscope.params import Params
 
 IDS = st.lists(st.integers(-(2**62), 2**62), min_size=1, max_size=50)
 
@@ -55,28 +60,53 @@ def saying(number: int) -> keras.Model:
     return keras.Model(image, keras.layers.Conv2D(3, 1, kernel_initializer="zeros", bias_initializer=bias)(image))
 
 
+class Seen(Look):
+    """The classes that each image is predicted as."""
+
+    def __init__(self, known: Known):
+        super().__init__(known)
+        self._seen: dict[int, set[int]] = {}
+
+    def look(self, batch: Predicted) -> None:
+        p = batch.probabilities if batch.steadier is None else batch.steadier
+        self._seen |= {i: set(q.argmax(-1).ravel()) for i, q in zip(batch.image_ids.tolist(), p, strict=True)}
+
+    def found(self) -> dict[int, set[int]]:
+        return self._seen
+
+    def add(self, found: dict[int, set[int]]) -> None:
+        assert not self._seen.keys() & found.keys()  # each image is looked at once
+        self._seen |= found
+
+
+def tasks(folder: Path) -> list[Task]:
+    images = pd.DataFrame({"image_id": range(8), "width": SIZE, "height": SIZE})
+    return tasks_of(None, Split(folder, "train"), images, images.iloc[:0])
+
+
+def seen(of: list[Task], wanted: Wanted = NOTHING_MORE) -> dict[int, set[int]]:
+    return examine(of, [Seen], "", wanted, taxonomy=TAXONOMY, params=Params())[Seen].found()
+
+
 def test_every_image_is_judged_by_the_model_of_its_fold(tmp_path):
     write_pictures(tmp_path)
     for number in range(3):
         saying(number).save(fold_model(tmp_path, number))
     group = pd.Series([0, 0, 2, 3, 4, 5, 6, 7], index=range(8))
-    batches = list(predict_folds(tmp_path, Split(tmp_path, "train", 8), group, 3, batch_size=2))
-    said = {i: p.argmax(-1) for batch in batches for i, p in zip(batch.image_ids, batch.steadier, strict=True)}
-    assert sorted(said) == list(range(8))
-    for image_id, fold in zip(group.index, fold_of(group.to_numpy(), 3), strict=True):
-        assert (said[image_id] == fold).all()
+    found = seen(fold_tasks(tmp_path, tasks(tmp_path), group, 3), Wanted(mirrored=True))
+    assert found == {i: {k} for i, k in zip(range(8), fold_of(group.to_numpy(), 3), strict=True)}
+    assert fold_tasks(tmp_path, tasks(tmp_path), group, 1) == []
 
 
 def test_every_seeds_model_sees_the_split(tmp_path):
     write_pictures(tmp_path)
-    assert list(predict_repeats(tmp_path, Split(tmp_path, "train", 8), 4)) == []
+    assert repeat_tasks(tmp_path, tasks(tmp_path)) == {}
     for seed, number in ((10, 1), (9, 2)):
         saying(number).save(repeat_model(tmp_path, seed))
-    found = [(seed, list(batches)) for seed, batches in predict_repeats(tmp_path, Split(tmp_path, "train", 8), 4)]
-    assert [seed for seed, _ in found] == [9, 10]
-    for (_, batches), number in zip(found, (2, 1), strict=True):
-        assert sum(len(batch.image_ids) for batch in batches) == 8
-        assert all((batch.probabilities.argmax(-1) == number).all() for batch in batches)
+    found = repeat_tasks(tmp_path, tasks(tmp_path))
+    assert list(found) == [9, 10]
+    for of, number in zip(found.values(), (2, 1), strict=True):
+        assert seen(of) == {i: {number} for i in range(8)}
 
 
 def test_other_seeds_are_the_same_training(tmp_path):

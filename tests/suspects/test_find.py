@@ -9,9 +9,10 @@ from small import TAXONOMY
 from segscope.artefacts.rle import encode_rle
 from segscope.artefacts.schemas import LABEL_ISSUES
 from segscope.artefacts.tables import read_parquet, write_parquet
-from segscope.evaluation.predicted import Predicted
+from segscope.evaluation.objects import annotations_by_image
+from segscope.evaluation.predicted import Known, Predicted
 from segscope.labels.masks import compose_mask
-from segscope.suspects.find import MIN_SCORE, SuspectFinder, annotations_by_image, contradictions, fault_share
+from segscope.suspects.find import MIN_SCORE, SuspectFinder, contradictions, fault_share
 
 SIZE = 64
 Squares = list[tuple[int, int, int, int]]
@@ -160,18 +161,22 @@ SAMPLES = pd.DataFrame(
 INSTANCES = pd.concat([labels(annotated, image_id) for image_id, (_, annotated) in IMAGES.items() if annotated])
 
 
-def finder_of(*batches: list[int], min_score: float = 0) -> SuspectFinder:
-    finder = SuspectFinder(SAMPLES, annotations_by_image(INSTANCES), TAXONOMY, min_score)
+def finder_of(*batches: list[int]) -> SuspectFinder:
+    """Each batch is looked at by a finder of its own, and then they are put together."""
+    known = Known(TAXONOMY, annotations_by_image(INSTANCES))
+    finder = SuspectFinder(known)
     for ids in batches:
         own = [compose_mask(INSTANCES[INSTANCES["image_id"] == i], SIZE, SIZE) for i in ids]
         steadier = np.stack([seen(IMAGES[i][0]) for i in ids])
         # What the model makes of the images themselves is not what is looked at.
-        finder.look(Predicted(np.array(ids), np.stack(own), np.full_like(steadier, 1 / 3), steadier))
+        each = SuspectFinder(known)
+        each.look(Predicted(np.array(ids), np.stack(own), np.full_like(steadier, 1 / 3), steadier))
+        finder.add(each.found())
     return finder
 
 
 def test_the_suspects_of_all_batches_are_listed_the_highest_score_first():
-    table = finder_of([4, 2], [7], [5, 9]).table()
+    table = finder_of([4, 2], [7], [5, 9]).table(SAMPLES, 0)
     assert table["score"].is_monotonic_decreasing
     by_image = table.set_index("image_id")
     assert by_image["kind"].to_dict() == {4: "mislabeled", 9: "mislabeled", 7: "missing", 5: "inaccurate"}
@@ -193,28 +198,29 @@ def test_a_score_trusts_a_class_as_far_as_the_labels_bear_its_predictions_out():
     finder = finder_of([4, 2, 7, 5, 9])
     # Predicted as person are 400 pixels each of images 4, 5 and 9, and 144 of 7; labelled so are those of 5 and 7.
     assert finder.precision()[1:] == pytest.approx([544 / 1344, 0])
-    score = finder.table().set_index("image_id")["score"]
+    score = finder.table(SAMPLES, 0).set_index("image_id")["score"]
     assert score[4] == pytest.approx(fault_share(["mislabeled"], [0.9 * 544 / 1344], [1])[0])
 
 
 def test_what_is_hardly_a_fault_is_not_listed():
-    every, listed = (finder_of([4, 2, 7, 5, 9], min_score=least).table() for least in (0, MIN_SCORE))
+    finder = finder_of([4, 2, 7, 5, 9])
+    every, listed = finder.table(SAMPLES, 0), finder.table(SAMPLES)
     assert (every["score"] < MIN_SCORE).any()
     pd.testing.assert_frame_equal(listed, every[every["score"] >= MIN_SCORE])
 
 
 def test_batches_change_nothing_and_equal_scores_keep_their_order():
-    whole = finder_of([4, 2, 7, 5]).table()
-    pd.testing.assert_frame_equal(finder_of([4], [2, 7, 5]).table(), whole)
+    whole = finder_of([4, 2, 7, 5]).table(SAMPLES, 0)
+    pd.testing.assert_frame_equal(finder_of([4], [2, 7, 5]).table(SAMPLES, 0), whole)
     for order in ([9], [4]), ([4], [9]):
-        ids = finder_of([5], *order).table()["image_id"].tolist()
+        ids = finder_of([5], *order).table(SAMPLES, 0)["image_id"].tolist()
         assert [i for i in ids if i != 5] == [i for (i,) in order]
 
 
 @pytest.mark.parametrize("batches", [[[4, 2, 7, 5]], [[2]], []], ids=["some", "none", "no batch"])
 @pytest.mark.filterwarnings("error")
 def test_the_table_fits_its_schema(batches, tmp_path):
-    table = finder_of(*batches).table()
+    table = finder_of(*batches).table(SAMPLES, 0)
     write_parquet(tmp_path / "issues.parquet", table.assign(object_id=None), LABEL_ISSUES)
     read = read_parquet(tmp_path / "issues.parquet", LABEL_ISSUES)
     assert read["kind"].tolist() == table["kind"].tolist()

@@ -193,6 +193,14 @@ MEASURES = pa.schema(
         "carriers": pa.float64(),  # groups that carry it, see segscope.evaluation.bootstrap; null: there is no interval
     }
 )
+ACTIVATIONS = pa.schema(
+    {
+        "image_id": pa.int64(),
+        "split": pa.string(),
+        "layers": pa.list_(pa.string()),  # of every image the same
+        "means": pa.list_(pa.float32()),  # of the layers' channels, one layer after the other
+    }
+)
 NEIGHBORS = pa.schema({"image_id": pa.int64(), "rank": pa.int32(), "neighbor_id": pa.int64(), "distance": pa.float32()})
 CLUSTERS = pa.schema({"image_id": pa.int64(), "cluster": pa.int32(), "probability": pa.float32()})
 CLUSTER_PROFILES = pa.schema(

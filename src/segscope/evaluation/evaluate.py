@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,8 +17,7 @@ from segscope.evaluation.counts import confusion
 from segscope.evaluation.errors import error_counts, error_ratios
 from segscope.evaluation.metrics import Ratio, ratio_measures, ratios
 from segscope.evaluation.per_image import image_table, pixel_counts
-from segscope.evaluation.predicted import Predicted
-from segscope.evaluation.resolution import Measured
+from segscope.evaluation.predicted import Known, Look, Predicted
 from segscope.taxonomy import Taxonomy
 
 
@@ -34,6 +33,11 @@ class Evaluation:
     def counts(self) -> np.ndarray:
         """The images' pixels by predicted class and category position, int N × K × C."""
         return pixel_counts(self.table, self.taxonomy)
+
+    @property
+    def image_ids(self) -> np.ndarray:
+        """Of the images, int64[N]."""
+        return self.table["image_id"].to_numpy()
 
     def joined(self, other: Evaluation) -> Evaluation:
         """Of the images of both."""
@@ -85,21 +89,42 @@ def spread_measures(trainings: Sequence[pd.DataFrame], taxonomy: Taxonomy) -> li
     return [Measure("trainings", len(trainings)), *spread]
 
 
-def evaluate(
-    batches: Iterable[Predicted],
-    taxonomy: Taxonomy,
-    looks: Sequence[Callable[[Predicted], None]] = (),
-    measured: Measured = lambda batch: [batch],
-) -> Evaluation:
-    """Count and measure, image by image. looks: are shown each batch, too. measured: see `measured_at`."""
-    tables, reliability = list[pd.DataFrame](), list[np.ndarray]()
+class Measurer(Look):
+    """Counts and measures, image by image."""
+
+    def __init__(self, known: Known):
+        super().__init__(known)
+        self._tables: list[pd.DataFrame] = []
+        self._reliability: list[np.ndarray] = []
+
+    def look(self, batch: Predicted) -> None:
+        for each in self.known.measured(batch):
+            table, reliability = _figures(each, self.taxonomy)
+            self._tables.append(table)
+            self._reliability.append(reliability)
+
+    def found(self) -> tuple[pd.DataFrame, np.ndarray]:
+        return pd.concat(self._tables, ignore_index=True), np.concatenate(self._reliability)
+
+    def add(self, found: tuple[pd.DataFrame, np.ndarray]) -> None:
+        self._tables.append(found[0])
+        self._reliability.append(found[1])
+
+    def table(self) -> pd.DataFrame:
+        """Rows of predictions.parquet, without split and pictures."""
+        return self.found()[0]
+
+    def evaluation(self) -> Evaluation:
+        """Of all images, of which there must be one."""
+        return Evaluation(self.taxonomy, *self.found())
+
+
+def evaluate(batches: Iterable[Predicted], known: Known) -> Evaluation:
+    """Count and measure, image by image."""
+    measurer = Measurer(known)
     for batch in batches:
-        figures, sure = zip(*(_figures(each, taxonomy) for each in measured(batch)), strict=True)
-        tables += figures
-        reliability += sure
-        for look in looks:
-            look(batch)
-    return Evaluation(taxonomy, pd.concat(tables, ignore_index=True), np.concatenate(reliability))
+        measurer.look(batch)
+    return measurer.evaluation()
 
 
 def _figures(batch: Predicted, taxonomy: Taxonomy) -> tuple[pd.DataFrame, np.ndarray]:

@@ -8,7 +8,6 @@ pixels, and both are measured on val's. Letters: N images, P pixels of each, D f
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -17,19 +16,11 @@ from threadpoolctl import threadpool_limits
 
 from segscope.evaluation.bootstrap import Bootstrap, interval
 from segscope.evaluation.counts import iou
+from segscope.evaluation.predicted import Pixels
 from segscope.taxonomy import IGNORE
 
 LEAST_GAIN = 0.02  # of IoU; less is not worth a merge
 STRENGTH = 1e-3  # scikit-learn's C of the standardised features: docs/merges.md
-
-
-@dataclass(frozen=True)
-class Pixels:
-    """Some pixels of each image: features float32 N × P × D, position uint8 N × P (or 255), image_id int64[N]."""
-
-    features: np.ndarray
-    position: np.ndarray
-    image_id: np.ndarray
 
 
 class Gain(NamedTuple):

@@ -6,7 +6,7 @@ as its class, and how well the predicted regions that touch it fit. Letters: H Ã
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +18,7 @@ from segscope.artefacts.rle import decode_rle
 from segscope.evaluation.bootstrap import Bootstrap
 from segscope.evaluation.errors import MET, connected
 from segscope.evaluation.metrics import Ratio, carriers, ratio_measures
-from segscope.evaluation.predicted import Predicted
+from segscope.evaluation.predicted import Known, Look, Predicted
 from segscope.labels.masks import resize_mask
 from segscope.taxonomy import IGNORE, Taxonomy
 
@@ -51,57 +51,77 @@ class Object(NamedTuple):
     bbox: Sequence[float]
 
 
-class ObjectFinder:
-    """Looks what became of the objects of images, batch by batch.
+def annotations_by_image(instances: pd.DataFrame) -> dict[int, list[Annotation]]:
+    """Rows of instances.parquet as tuples, by image_id."""
+    by_image: dict[int, list[Annotation]] = {}
+    for row in instances.itertuples():
+        by_image.setdefault(row.image_id, []).append(row)
+    return by_image
 
-    samples: the images' rows of samples.parquet. annotations: each image's rows of instances.parquet, by image_id.
-    """
 
-    def __init__(self, samples: pd.DataFrame, annotations: Mapping[int, Sequence[Annotation]], taxonomy: Taxonomy):
-        self._images = samples.set_index("image_id")[["split", "width", "height"]]
-        self._annotations, self._taxonomy = annotations, taxonomy
+class ObjectFinder(Look):
+    """Looks what became of the objects of images."""
+
+    def __init__(self, known: Known):
+        super().__init__(known)
         self._size = 1
         self._rows: list[tuple] = []
 
     def look(self, batch: Predicted) -> None:
-        """Look at images."""
         self._size = batch.masks.shape[1]
         for image_id, mask, probabilities in zip(
             batch.image_ids.tolist(), batch.masks, batch.probabilities, strict=True
         ):
-            own = self._annotations.get(image_id, [])
-            found = objects(probabilities, mask, own, self._taxonomy.class_of_id)
+            own = self.known.annotations.get(image_id, [])
+            found = objects(probabilities, mask, own, self.taxonomy.class_of_id)
             self._rows += [(image_id, *(each if batch.sure else each._replace(probability=np.nan))) for each in found]
 
-    def table(self) -> pd.DataFrame:
-        """Rows of objects.parquet, by image: its annotations, then the regions that meet none."""
-        table = pd.DataFrame(self._rows, columns=["image_id", *Object._fields])
-        region = table["annotation_id"].isna().to_numpy(bool)
-        images = self._images.loc[table["image_id"]]
-        width, height = images[["width", "height"]].to_numpy(float).T
-        scale = np.where(region[:, None], np.stack([width, height], 1) / self._size, 1.0)
-        area = table["area"].to_numpy(float) * scale.prod(1)
-        boxes = np.array([list(box) for box in table["bbox"]], float).reshape(-1, 4) * np.tile(scale, 2)
-        hit = pd.array(table["recall"].to_numpy(float) >= FOUND, "boolean")
-        hit[region] = pd.NA
-        found = pd.DataFrame(
-            {
-                "image_id": table["image_id"].astype("int64"),
-                "split": images["split"].to_numpy(),
-                "annotation_id": table["annotation_id"].astype("Int64"),
-                "class": np.array(self._taxonomy.class_names, object)[table["k"].to_numpy(int)],
-                "category_id": table["category_id"].astype("Int32"),
-                "crowd": table["crowd"].astype(bool),
-                "area": area / (width * height),
-                "size": np.array(SIZES, object)[np.digitize(area, SIZE_ENDS)],
-                "recall": table["recall"].astype(float),
-                "iou": table["iou"].astype(float),
-                "found": hit,
-                "probability": table["probability"].astype(float),
-                "bbox": pd.Series(boxes.tolist(), dtype=object),
-            }
-        ).sort_values("image_id", kind="stable", ignore_index=True)
-        return found.assign(object_id=np.arange(len(found)))
+    def found(self) -> tuple[int, list[tuple]]:
+        return self._size, self._rows
+
+    def add(self, found: tuple[int, list[tuple]]) -> None:
+        self._size = found[0]
+        self._rows += found[1]
+
+    def table(self, samples: pd.DataFrame) -> pd.DataFrame:
+        """`object_table` of these images."""
+        return object_table([self], samples)
+
+
+def object_table(finders: Sequence[ObjectFinder], samples: pd.DataFrame) -> pd.DataFrame:
+    """Rows of objects.parquet of all finders' images, by image: its annotations, then the regions that meet none.
+
+    samples: the images' rows of samples.parquet.
+    """
+    rows = [row for finder in finders for row in finder.found()[1]]
+    size, taxonomy = finders[0].found()[0], finders[0].taxonomy
+    table = pd.DataFrame(rows, columns=["image_id", *Object._fields])
+    region = table["annotation_id"].isna().to_numpy(bool)
+    images = samples.set_index("image_id").loc[table["image_id"]]
+    width, height = images[["width", "height"]].to_numpy(float).T
+    scale = np.where(region[:, None], np.stack([width, height], 1) / size, 1.0)
+    area = table["area"].to_numpy(float) * scale.prod(1)
+    boxes = np.array([list(box) for box in table["bbox"]], float).reshape(-1, 4) * np.tile(scale, 2)
+    hit = pd.array(table["recall"].to_numpy(float) >= FOUND, "boolean")
+    hit[region] = pd.NA
+    found = pd.DataFrame(
+        {
+            "image_id": table["image_id"].astype("int64"),
+            "split": images["split"].to_numpy(),
+            "annotation_id": table["annotation_id"].astype("Int64"),
+            "class": np.array(taxonomy.class_names, object)[table["k"].to_numpy(int)],
+            "category_id": table["category_id"].astype("Int32"),
+            "crowd": table["crowd"].astype(bool),
+            "area": area / (width * height),
+            "size": np.array(SIZES, object)[np.digitize(area, SIZE_ENDS)],
+            "recall": table["recall"].astype(float),
+            "iou": table["iou"].astype(float),
+            "found": hit,
+            "probability": table["probability"].astype(float),
+            "bbox": pd.Series(boxes.tolist(), dtype=object),
+        }
+    ).sort_values("image_id", kind="stable", ignore_index=True)
+    return found.assign(object_id=np.arange(len(found)))
 
 
 def objects(

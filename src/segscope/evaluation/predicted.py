@@ -1,10 +1,23 @@
-"""What is measured: images as a model sees them. Letters: N images, H × W pixels, K classes."""
+"""What is measured: images as a model sees them. Letters: N images, H × W pixels, K classes, C channels."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
+
+from segscope.taxonomy import Taxonomy
+
+
+class Pixels(NamedTuple):
+    """Some pixels of each image: features float32 N × P × C, position uint8 N × P (or 255), image_id int64[N]."""
+
+    features: np.ndarray
+    position: np.ndarray
+    image_id: np.ndarray
 
 
 class Predicted(NamedTuple):
@@ -12,7 +25,9 @@ class Predicted(NamedTuple):
 
     image_ids: int64[N]. masks: of category ids, uint8 N × H × W. probabilities: float32 N × H × W × K. steadier: the
     mean of these and of the mirror images', mirrored back; None where it was not asked for. sure: whether they say how
-    sure the model is; else they are 0 and 1, as all that is known is each pixel's class.
+    sure the model is; else they are 0 and 1, as all that is known is each pixel's class. means: of some layers'
+    channels over each image, float32 N × C; None where they were not asked for. pixels: of those of the images that
+    some were asked of, or None.
     """
 
     image_ids: np.ndarray
@@ -20,3 +35,38 @@ class Predicted(NamedTuple):
     probabilities: np.ndarray
     steadier: np.ndarray | None = None
     sure: bool = True
+    means: np.ndarray | None = None
+    pixels: Pixels | None = None
+
+
+Measured = Callable[[Predicted], Iterable[Predicted]]
+
+
+class Known(NamedTuple):
+    """What is known where images are looked at.
+
+    annotations: each image's rows of instances.parquet, by image_id. measured: as of `measured_at`.
+    """
+
+    taxonomy: Taxonomy
+    annotations: Mapping[int, Sequence[Any]] = MappingProxyType({})
+    measured: Measured = lambda batch: [batch]
+
+
+class Look(ABC):
+    """Gathers something of images, batch by batch, and what others gathered of those that follow."""
+
+    def __init__(self, known: Known):
+        self.known, self.taxonomy = known, known.taxonomy
+
+    @abstractmethod
+    def look(self, batch: Predicted) -> None:
+        """Look at images."""
+
+    @abstractmethod
+    def found(self) -> Any:
+        """What was gathered."""
+
+    @abstractmethod
+    def add(self, found: Any) -> None:
+        """Add what another gathered."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -10,24 +10,20 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from segscope.evaluation.predicted import Predicted
+from segscope.evaluation.predicted import Measured, Predicted
 from segscope.labels.masks import compose_mask
 from segscope.params import Params
 
-Measured = Callable[[Predicted], Iterable[Predicted]]
 
-
-def measured_at(params: Params, images: Sequence[pd.DataFrame], annotations: Mapping[int, Sequence[Any]]) -> Measured:
+def measured_at(params: Params, images: pd.DataFrame, annotations: Mapping[int, Sequence[Any]]) -> Measured:
     """What is measured of a batch: itself, or each of its images at the photograph's resolution (predict.resolution).
 
-    images: tables of image_id, width, height. annotations: rows of instances.parquet of each
-    image, by image_id.
+    images: image_id, width, height. annotations: rows of instances.parquet of each image, by image_id.
     """
     crowd = params.masks.crowd
     if params.predict.resolution == "model":
         return lambda batch: [batch]
-    known = pd.concat(images)
-    sizes = dict(zip(known["image_id"].tolist(), known[["height", "width"]].to_numpy().tolist(), strict=True))
+    sizes = dict(zip(images["image_id"].tolist(), images[["height", "width"]].to_numpy().tolist(), strict=True))
     return partial(at_image_size, sizes=sizes, annotations=annotations, crowd=crowd)
 
 

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from segscope.artefacts.records import RecordWriter, open_shard
 from segscope.labels.conversion import Converted
 
-SHARD_IMAGES = 1024
+SHARD_IMAGES = 256  # also the images of a task of the later stages
 
 
 def write_shards(folder: Path, split: str, n: int, results: Iterator[Converted]) -> Iterator[list[Converted]]:

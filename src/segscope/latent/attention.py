@@ -8,7 +8,8 @@ map* does the same for the logits, which are affine as long as no ReLU of the de
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +22,7 @@ from segscope.taxonomy import IGNORE, Taxonomy
 
 SHUFFLES = 99
 SEED = 0
-MOST_GROUPS = 5000  # whose attention is counted; a seeded sample of more
+MOST_GROUPS = 2000  # whose attention is counted; a seeded sample of more
 WIDESPREAD = 0.01  # of all pixels; rarer categories are in too few images of shuffled clusters to compare with
 LEAST_SHARE = 0.005  # smaller ones count as this
 FAMILY_ERROR = 0.05
@@ -77,50 +78,72 @@ def choose_exemplars(points: Points, directions: np.ndarray, most: int) -> np.nd
     return best.groupby("cluster").head(most)["position"].to_numpy()
 
 
-def attend(
-    batches: Iterable[tuple[np.ndarray, np.ndarray, list[np.ndarray]]],
-    space: LatentSpace,
-    points: Points,
-    taxonomy: Taxonomy,
-    most: int,
-) -> tuple[pd.DataFrame, Under]:
-    """Attention maps of each cluster's exemplars, and what lies under the attention of all its groups.
+@dataclass(frozen=True)
+class Attention:
+    """What is attended to: the maps of some images, and what lies under the attention of others.
 
-    batches: image_id int64[B], mask of category ids uint8 B × H × W, the space's layers' activations, of all N images
-    in any order. points: the N images.
-
-    Returns rows of heatmaps.parquet, at most `most` a cluster, and what lies under the attention, one image a group.
+    directions: float64 S × C × D, of the clusters and of shuffled ones. exemplars: cluster by image_id, of the images
+    whose maps are kept. clusters: int[S] by image_id, of those whose attention is counted, one of a group.
     """
+
+    space: LatentSpace
+    taxonomy: Taxonomy
+    directions: np.ndarray
+    exemplars: Mapping[int, int]
+    clusters: Mapping[int, np.ndarray]
+
+    @property
+    def image_ids(self) -> np.ndarray:
+        """Of all these images, int64[n], in ascending order."""
+        return np.array(sorted({*self.exemplars, *self.clusters}), np.int64)
+
+    def of(self, batches: Iterable[tuple[np.ndarray, np.ndarray, list[np.ndarray]]]) -> tuple[pd.DataFrame, Under]:
+        """Rows of heatmaps.parquet, in any order, and what lies under the attention.
+
+        batches: image_id int64[B], mask of category ids uint8 B × H × W, the space's layers' activations, of images in
+        any order, some of them these.
+        """
+        under = Under(*np.zeros((2, *self.directions.shape[:2], len(self.taxonomy.category_names))))
+        rows = []
+        for image_ids, masks, outputs in batches:
+            for b, image_id in enumerate(image_ids.tolist()):
+                layers = [layer[b] for layer in outputs]
+                if image_id in self.exemplars:
+                    c = self.exemplars[image_id]
+                    (heat,) = self.space.write_back(
+                        self.directions[0, c], [layer[None] for layer in layers], len(masks[b])
+                    )
+                    rows.append({"cluster": c, "image_id": image_id, "score": heat.sum(), "attention": heat.ravel()})
+                if image_id in self.clusters:
+                    clusters = self.clusters[image_id]
+                    s = np.flatnonzero(clusters >= 0)
+                    positions = self.taxonomy.position_of_id[masks[b]]
+                    found = many_by_category(self.space, self.directions[s, clusters[s]], layers, positions)
+                    here = s[:, None], clusters[s][:, None], found.categories
+                    under.attention[here] += found.attention
+                    under.pixels[here] += found.pixels
+        return pd.DataFrame(rows, columns=["cluster", "image_id", "score", "attention"]), under
+
+
+def plan_attention(space: LatentSpace, points: Points, taxonomy: Taxonomy, most: int) -> Attention:
+    """Attention to each cluster's exemplars, at most `most`, and to MOST_GROUPS groups of the images, one of each."""
     means, labels = group_means(points.vectors, points.labels, points.group)
     draw = np.random.default_rng(SEED)
     sets = np.stack([labels, *(draw.permutation(labels) for _ in range(SHUFFLES))])
     directions = np.stack([cluster_directions(means, each) for each in sets])
-    exemplars = set(choose_exemplars(points, directions[0], most).tolist())
-    group_of = one_a_group(points.group)
-    position_of = {image_id: position for position, image_id in enumerate(points.image_ids.tolist())}
-    under = Under(*np.zeros((2, *directions.shape[:2], len(taxonomy.category_names))))
-    rows = []
-    for image_ids, masks, outputs in batches:
-        for b, image_id in enumerate(image_ids.tolist()):
-            position = position_of[image_id]
-            layers = [layer[b] for layer in outputs]
-            if position in exemplars:
-                c = points.labels[position]
-                (heat,) = space.write_back(directions[0, c], [layer[None] for layer in layers], masks.shape[1])
-                rows.append({"cluster": c, "image_id": image_id, "score": heat.sum(), "attention": heat.ravel()})
-            if position in group_of:
-                clusters = sets[:, group_of[position]]
-                s = np.flatnonzero(clusters >= 0)
-                found = many_by_category(space, directions[s, clusters[s]], layers, taxonomy.position_of_id[masks[b]])
-                here = s[:, None], clusters[s][:, None], found.categories
-                under.attention[here] += found.attention
-                under.pixels[here] += found.pixels
-    table = pd.DataFrame(rows, columns=["cluster", "image_id", "score", "attention"])
-    return table.sort_values(["cluster", "score"], ascending=[True, False]), under
+    exemplars = choose_exemplars(points, directions[0], most)
+    ids = points.image_ids
+    return Attention(
+        space,
+        taxonomy,
+        directions,
+        dict(zip(ids[exemplars].tolist(), points.labels[exemplars].tolist(), strict=True)),
+        {int(ids[position]): sets[:, group] for position, group in one_a_group(points.group).items()},
+    )
 
 
 def one_a_group(group: np.ndarray) -> dict[int, int]:
-    """A seeded image of each group, of at most 5,000 groups: position among int[N] → number of the group."""
+    """A seeded image of each group, of at most MOST_GROUPS groups: position among int[N] → number of the group."""
     draw = np.random.default_rng(SEED)
     order = draw.permutation(len(group))
     _, first = np.unique(group[order], return_index=True)

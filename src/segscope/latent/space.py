@@ -5,7 +5,7 @@ Letters: N images, C channels of all chosen layers together, D latent dimensions
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,11 +70,17 @@ def covered(pixels: int, cells: int) -> np.ndarray:
     return np.maximum(high - low, 0) * pixels
 
 
-def pooled(batches: Iterable[tuple[np.ndarray, np.ndarray, list[np.ndarray]]]) -> tuple[np.ndarray, np.ndarray]:
-    """image_id int64[N] and `pool` of the activations of all batches (image_id, mask, activations)."""
-    found = [(ids, pool(layers)) for ids, _, layers in batches]
-    ids, means = (np.concatenate(each) for each in zip(*found, strict=True))
-    return ids, means
+def means_of(activations: pd.DataFrame, splits: Sequence[str]) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """image_id int64[N], the spatial means float64 N × C, and the layers that they are of.
+
+    activations: rows of activations.parquet. splits: whose images.
+    """
+    own = activations[activations["split"].isin(splits)]
+    return (
+        own["image_id"].to_numpy(),
+        np.stack(own["means"].to_numpy()).astype(np.float64),
+        tuple(own["layers"].iloc[0]),
+    )
 
 
 def pool(activations: Sequence[np.ndarray]) -> np.ndarray:

@@ -16,6 +16,7 @@ from segscope.errors import SegscopeError
 from segscope.evaluation.per_image import pixel_counts
 from segscope.latent.attention import by_category, most_on
 from segscope.latent.space import spread
+from segscope.model.inference import Split
 from segscope.model.layers import decoder_inputs
 from segscope.taxonomy import IGNORE, Taxonomy
 
@@ -110,22 +111,21 @@ def most_wrong(predictions: pd.DataFrame, taxonomy: Taxonomy, most: int) -> dict
 
 def explain_errors(
     supporter: Supporter | None,
-    examples: tf.data.Dataset,
+    split: Split,
     images: Mapping[int, Sequence[int]],
     taxonomy: Taxonomy,
 ) -> pd.DataFrame:
     """What supports each class where it is predicted wrongly, as rows of supports.parquet, in the images' order.
 
-    supporter: of `supporter_of`; without one there are none. examples: of `read_examples`. images: of `most_wrong`.
+    supporter: of `supporter_of`; without one there are none. split: whose images they are. images: of `most_wrong`.
     """
     columns = ["image_id", "class", "pixels", "score", "constant", "region", "support", "on"]
     if supporter is None:
         return pd.DataFrame(columns=columns)
     names = taxonomy.category_names
-    wanted = tf.constant(sorted({i for ids in images.values() for i in ids}), tf.int64)
-    chosen = examples.filter(lambda image_id, picture, mask: tf.reduce_any(image_id == wanted))
+    wanted = np.array(sorted({i for ids in images.values() for i in ids}), np.int64)
     rows = {}
-    for image_id, picture, mask in chosen.as_numpy_iterator():
+    for image_id, picture, mask in split.of(wanted).examples(supporter.size).as_numpy_iterator():
         pixels = picture[None].astype(np.float32)
         predicted = supporter.predict(pixels)
         for k, ids in images.items():

@@ -43,6 +43,11 @@ def read_examples(files: Sequence[str], image_size: int, only: np.ndarray | None
     return records.map(partial(_parse, image_size=image_size), num_parallel_calls=tf.data.AUTOTUNE)
 
 
+def image_ids(files: Sequence[str]) -> np.ndarray:
+    """The ids of the files' examples, int64[N], in order."""
+    return np.array([int(_image_id(record)) for record in tf.data.TFRecordDataset(files)], np.int64)
+
+
 def _image_id(record: tf.Tensor) -> tf.Tensor:
     return tf.io.parse_single_example(record, {"image_id": _FEATURES["image_id"]})["image_id"]
 

@@ -5,16 +5,15 @@ Of the folds each image is judged by a model that saw neither it nor a near copy
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Sequence
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from segscope.evaluation.predicted import Predicted
-from segscope.model.inference import Split, predict_split
-from segscope.model.saving import read_model
+from segscope.model.examination import Task
+from segscope.model.source import Network
 
 
 def fold_of(groups: np.ndarray, folds: int) -> np.ndarray:
@@ -44,18 +43,17 @@ def fold_model(folder: Path, fold: int) -> Path:
     return folder / f"fold-{fold}.keras"
 
 
-def predict_repeats(folder: Path, split: Split, batch_size: int) -> Iterator[tuple[int, Iterator[Predicted]]]:
-    """The seed of each model that there is in the folder, ascending, and a split's images as it sees them."""
-    for seed, file in sorted((int(path.stem.removeprefix("seed-")), path) for path in folder.glob("seed-*.keras")):
-        yield seed, predict_split(read_model(file), split, batch_size)
+def repeat_tasks(folder: Path, tasks: Sequence[Task]) -> dict[int, list[Task]]:
+    """The same of each model of the folder, by the seed that it was trained with, ascending."""
+    models = sorted((int(file.stem.removeprefix("seed-")), file) for file in folder.glob("seed-*.keras"))
+    return {seed: [(Network(file), part) for _, part in tasks] for seed, file in models}
 
 
-def predict_folds(folder: Path, train: Split, group: pd.Series, folds: int, batch_size: int) -> Iterator[Predicted]:
-    """The train split's images, each as the model sees it that learned from none of its fold; steadier, too.
-
-    folder: of the folds' models. group: of the images, by image_id.
-    """
-    fold, ids = fold_of(group.to_numpy(), folds), group.index.to_numpy()
-    for number in np.unique(fold):
-        part = replace(train, n=int((fold == number).sum()), only=ids[fold == number])
-        yield from predict_split(read_model(fold_model(folder, number)), part, batch_size, mirrored=True)
+def fold_tasks(folder: Path, tasks: Sequence[Task], group: pd.Series, folds: int) -> list[Task]:
+    """Their images, each with the model that saw none of its fold; of a single fold none. group: by image_id."""
+    parts = []
+    for _, part in tasks if folds > 1 else []:
+        fold = fold_of(group[part.images["image_id"]].to_numpy(), folds)
+        parts += [(number, part.of(fold == number)) for number in np.unique(fold).tolist()]
+    # Fold by fold, so that each model is read once.
+    return [(Network(fold_model(folder, number)), part) for number, part in sorted(parts, key=itemgetter(0))]

@@ -1,46 +1,119 @@
-"""Running a trained model over a dataset. Letters: N images, H × W pixels, K classes."""
+"""Running a network over a dataset.
+
+Letters: N images, H × W pixels, K classes, C channels, P of an image's pixels.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 import keras
 import numpy as np
+import pandas as pd
 import tensorflow as tf
 from tqdm import tqdm
 
-from segscope.evaluation.predicted import Predicted
+from segscope.evaluation.bootstrap import SEED
+from segscope.evaluation.predicted import Pixels, Predicted
 from segscope.limits import MAX_LAYER_VALUES
-from segscope.model.dataset import read_examples, shards
+from segscope.model.dataset import image_ids, read_examples, shards
+from segscope.model.layers import hypercolumn
 from segscope.model.unet import activations
+from segscope.taxonomy import Taxonomy
 
-# image_id int64[N], mask of category ids uint8 N × H × W, the model's outputs.
+T = TypeVar("T")
+# image_id int64[N], mask of category ids uint8 N × H × W, activations of some layers.
 Batch = tuple[np.ndarray, np.ndarray, list[np.ndarray]]
+_PIXEL_VALUES = 32768  # of a split whose features are wanted, at most
+_PIXEL_IMAGES = 2048  # that they are of, at most
+_PER_IMAGE = 64  # at most
 
 
 @dataclass(frozen=True)
 class Split:
-    """The n images of a split in the folder of TFRecord files, or those of them that `only` names: int64[n]."""
+    """A split's images in the folder of TFRecord files, or those of one file, or those that `only` names: int64[n]."""
 
     folder: Path
     name: str
-    n: int
     only: np.ndarray | None = None
+    file: str | None = None
+
+    def files(self) -> list[Split]:
+        """Itself in parts: of one TFRecord file each."""
+        return [replace(self, file=file) for file in shards(self.folder, self.name)]
+
+    def of(self, image_ids: np.ndarray) -> Split:
+        """Those of its images that are named: int64[n]."""
+        return replace(self, only=image_ids)
+
+    def among(self, image_ids: np.ndarray) -> list[Split]:
+        """Those that are named: of each file that has any, a part with `only` its own."""
+        found = []
+        for file in self.files():
+            there = file.image_ids()
+            own = there[np.isin(there, image_ids)]
+            found += [file.of(own)] if len(own) else []
+        return found
+
+    def image_ids(self) -> np.ndarray:
+        """Of its files, int64[N], in order."""
+        return image_ids(self._files())
+
+    def _files(self) -> list[str]:
+        return [self.file] if self.file else shards(self.folder, self.name)
 
     def examples(self, size: int) -> tf.data.Dataset:
         """See `read_examples`."""
-        return read_examples(shards(self.folder, self.name), size, self.only)
+        return read_examples(self._files(), size, self.only)
 
-    def batches(self, size: int, batch_size: int, title: str) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """The same in batches of arrays, with a progress bar."""
-        with tqdm(total=self.n, desc=title, unit="image", disable=None) as bar:
-            for ids, pictures, masks in self.examples(size).batch(batch_size).as_numpy_iterator():
-                yield ids, pictures, masks
-                bar.update(len(ids))
+    def batches(self, size: int, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """The same in batches of arrays: image_id, image, mask."""
+        yield from self.examples(size).batch(batch_size).prefetch(2).as_numpy_iterator()
+
+
+class Sampled(NamedTuple):
+    """Of which pixels the features are wanted: `each` of the images image_ids, and which position their category is.
+
+    image_ids: int64[n]. position_of_id: as of `Taxonomy`.
+    """
+
+    image_ids: np.ndarray
+    each: int
+    position_of_id: np.ndarray
+
+    def where(self, image_ids: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """Row and column of the pixels, int32 N × P each, drawn at random of each image, whichever others there are."""
+        draws = [np.random.default_rng([SEED, i % 2**63]).integers(0, size, (2, self.each)) for i in image_ids.tolist()]
+        y, x = np.stack(draws, 1).astype(np.int32)
+        return y, x
+
+
+def sampled(images: pd.DataFrame, taxonomy: Taxonomy) -> Sampled:
+    """Some pixels of some images of a table, at random; few enough to be held."""
+    chosen = np.sort(np.random.default_rng(SEED).permutation(images["image_id"].to_numpy())[:_PIXEL_IMAGES])
+    each = min(_PER_IMAGE, _PIXEL_VALUES // max(len(chosen), 1))
+    return Sampled(chosen, each, taxonomy.position_of_id)
+
+
+class Wanted(NamedTuple):
+    """What is wanted of a model beside its probabilities.
+
+    layers: whose channels' means over each image. mirrored: whether the mirror images' probabilities are, to have
+    steadier ones. pixels: whose features are, if any.
+    """
+
+    layers: tuple[str, ...] = ()
+    mirrored: bool = False
+    pixels: Sampled | None = None
+
+
+NOTHING_MORE = Wanted()
 
 
 def set_seeds(seed: int) -> None:
@@ -48,55 +121,127 @@ def set_seeds(seed: int) -> None:
     keras.utils.set_random_seed(seed)
 
 
-def predict_split(model: keras.Model, split: Split, batch_size: int, mirrored: bool = False) -> Iterator[Predicted]:
-    """The probabilities of a split's images; mirrored: those that are steadier, too."""
-    examples = split.examples(model.input_shape[1])
-    batches = predict_batches(model, examples, split.n, f"predict {split.name}", batch_size, mirrored)
-    for ids, masks, (logits, *others) in batches:
-        p = tf.nn.softmax(logits).numpy()
-        steadier = (p + tf.nn.softmax(others[0]).numpy()) / 2 if mirrored else None
-        yield Predicted(ids, masks, p, steadier)
+def predict_split(
+    model: keras.Model, split: Split, batch_size: int, wanted: Wanted = NOTHING_MORE
+) -> Iterator[Predicted]:
+    """What the network makes of a split's images; all that is wanted of an image comes of one pass over it."""
+    size = model.input_shape[1]
+    column = hypercolumn(model) if wanted.pixels else ()
+    probe = probe_of(model, wanted.layers, column)
+
+    def predict(ids: np.ndarray, pictures: np.ndarray, masks: np.ndarray) -> Predicted:
+        some = wanted.pixels
+        here = np.isin(ids, some.image_ids) if some else np.zeros(len(ids), bool)
+        y, x = some.where(ids, size) if some and here.any() else np.zeros((2, len(ids), 0), np.int32)
+        pixels = tf.cast(pictures, tf.float32)
+        p, means, features = probe(pixels, y, x)
+        steadier = (p + probe(pixels[:, :, ::-1], y[:, :0], x[:, :0])[0][:, :, ::-1]) / 2 if wanted.mirrored else None
+        of_pixels = None
+        if some and here.any():
+            of_pixels = Pixels(
+                features.numpy()[here], some.position_of_id[masks[np.arange(len(ids))[:, None], y, x]][here], ids[here]
+            )
+        return Predicted(
+            ids,
+            masks,
+            p.numpy(),
+            None if steadier is None else steadier.numpy(),
+            means=means.numpy() if wanted.layers else None,
+            pixels=of_pixels,
+        )
+
+    yield from one_ahead(predict, split.batches(size, batch_size))
 
 
-def layer_batches(model: keras.Model, layers: Sequence[str], splits: Iterable[Split], title: str) -> Iterator[Batch]:
-    """The activations of the named layers, of all images of the splits."""
-    probe = activations(model, tuple(layers))
-    values = sum(math.prod(output.shape[1:]) for output in probe.outputs)
-    batch_size = min(32, max(1, MAX_LAYER_VALUES // values))
-    for split in splits:
-        examples = split.examples(model.input_shape[1])
-        for ids, masks, outputs in predict_batches(probe, examples, split.n, f"{title} {split.name}", batch_size):
-            yield ids, masks, outputs[:-1]
+class Probe:
+    """A network that gives, of one pass, probabilities, the means of some layers' channels, features over pixels.
 
-
-def predict_batches(
-    model: keras.Model, examples: tf.data.Dataset, n: int, title: str, batch_size: int = 32, mirrored: bool = False
-) -> Iterator[Batch]:
-    """The model's outputs of all examples, with a progress bar.
-
-    mirrored: after a model's only output, that of the mirrored images, mirrored back. `n` is the number of examples,
-    for the bar only. While the caller looks at a batch, the model works on the next.
+    layers: of which the means are; column: of which the features are, names of the network's.
     """
 
-    def predict(ids: tf.Tensor, images: tf.Tensor, masks: tf.Tensor) -> Batch:
-        pixels = tf.cast(images, tf.float32)
-        outputs = model.predict_on_batch(pixels)
-        outputs = outputs if isinstance(outputs, list) else [outputs]
-        if mirrored:
-            outputs.append(model.predict_on_batch(pixels[:, :, ::-1])[:, :, ::-1])
-        return ids.numpy(), masks.numpy(), outputs
+    def __init__(self, model: keras.Model, layers: Sequence[str] = (), column: Sequence[str] = ()):
+        names = tuple(dict.fromkeys((*layers, *column)))
+        inner, size = activations(model, names), model.input_shape[1]
+        means, features = ([names.index(name) for name in of] for of in (layers, column))
 
-    batches = examples.batch(batch_size).prefetch(2)
-    with tqdm(total=n, desc=title, unit="image", disable=None) as bar, ThreadPoolExecutor(1) as pool:
-        for batch in _one_ahead(pool.submit(predict, *batch) for batch in batches):
-            yield batch
-            bar.update(len(batch[0]))
+        def run(pictures: tf.Tensor, y: tf.Tensor, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            outputs = inner(pictures, training=False)
+            *maps, logits = outputs if names else [outputs]  # Keras gives one output as itself
+            nothing = tf.zeros((0,))
+            return (
+                tf.nn.softmax(logits),
+                tf.concat([tf.reduce_mean(maps[i], (1, 2)) for i in means], 1) if means else nothing,
+                tf.concat([_over(maps[i], y, x, size) for i in features], -1) if features else nothing,
+            )
+
+        whole = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)
+        where = tf.TensorSpec((None, None), tf.int32)
+        self._run = tf.function(run, input_signature=[whole, where, where])
+
+    def __call__(self, pictures: tf.Tensor, y: np.ndarray, x: np.ndarray) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Probabilities float32 N × H × W × K, means float32 N × C, features float32 N × P × C.
+
+        pictures: float32 N × H × W × 3, RGB 0…255. y, x: int32 N × P, row and column of the pixels.
+        """
+        return self._run(pictures, y, x)
+
+    def means(self, pictures: np.ndarray) -> np.ndarray:
+        """The means alone, float32 N × C, of uint8 N × H × W × 3 pictures."""
+        nowhere = np.zeros((len(pictures), 0), np.int32)
+        return self(tf.cast(pictures, tf.float32), nowhere, nowhere)[1].numpy()
 
 
-def _one_ahead(futures: Iterator[Future[Batch]]) -> Iterator[Batch]:
-    """The results in order; the next future is asked for before a result is given out."""
-    waiting = next(futures, None)
-    while waiting is not None:
-        following = next(futures, None)
-        yield waiting.result()
-        waiting = following
+@lru_cache(maxsize=2)
+def probe_of(model: keras.Model, layers: tuple[str, ...], column: tuple[str, ...] = ()) -> Probe:
+    """A Probe, made once for all parts that a process looks at: TensorFlow takes a second to trace one."""
+    return Probe(model, layers, column)
+
+
+@lru_cache(maxsize=2)
+def _maps_of(model: keras.Model, layers: tuple[str, ...]) -> keras.Model:
+    return activations(model, layers)
+
+
+def _over(maps: tf.Tensor, y: tf.Tensor, x: tf.Tensor, size: int) -> tf.Tensor:
+    """What lies of N × h × w × C maps over pixels of pictures of a side: N × P × C."""
+    height, width = maps.shape[1:3]
+    return tf.gather_nd(maps, tf.stack([y * height // size, x * width // size], -1), batch_dims=1)
+
+
+def layer_means(
+    model: keras.Model, layers: Sequence[str], splits: Iterable[Split], title: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """image_id int64[N] and the means of the layers' channels, float32 N × C, of all images of the splits."""
+    found = []
+    with tqdm(desc=title, unit="image", disable=None) as bar:
+        for split in splits:
+            for batch in predict_split(model, split, 32, Wanted(tuple(layers))):
+                found.append((batch.image_ids, batch.means))
+                bar.update(len(batch.image_ids))
+    ids, means = (np.concatenate(each) for each in zip(*found, strict=True))
+    return ids, means
+
+
+def layer_batches(model: keras.Model, layers: Sequence[str], split: Split) -> Iterator[Batch]:
+    """The activations of the named layers, of all images of a split."""
+    probe = _maps_of(model, tuple(layers))
+    values = sum(math.prod(output.shape[1:]) for output in probe.outputs)
+    batch_size = min(32, max(1, MAX_LAYER_VALUES // values))
+
+    def run(ids: np.ndarray, pictures: np.ndarray, masks: np.ndarray) -> Batch:
+        return ids, masks, probe.predict_on_batch(pictures.astype(np.float32))[:-1]
+
+    return one_ahead(run, split.batches(model.input_shape[1], batch_size))
+
+
+def one_ahead(work: Callable[..., T], batches: Iterable[tuple]) -> Iterator[T]:
+    """What `work` makes of each batch, in order; while the caller looks at one, it works on the next."""
+    with ThreadPoolExecutor(1) as pool:
+        waiting: Future[T] | None = None
+        for batch in batches:
+            following = pool.submit(work, *batch)
+            if waiting is not None:
+                yield waiting.result()
+            waiting = following
+        if waiting is not None:
+            yield waiting.result()

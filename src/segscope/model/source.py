@@ -5,7 +5,8 @@ Letters: N images, S × S pixels of the data.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -15,11 +16,9 @@ import pandas as pd
 
 from segscope.artefacts.schemas import SKIPPED
 from segscope.errors import SegscopeError
-from segscope.evaluation.merges import Heads
 from segscope.evaluation.predicted import Predicted
-from segscope.model.inference import Batch, Split, layer_batches, predict_split
+from segscope.model.inference import NOTHING_MORE, Split, Wanted, predict_split, probe_of
 from segscope.model.layers import chosen_layers
-from segscope.model.pixels import pixel_heads
 from segscope.model.saving import load_model, read_model
 from segscope.model.unet import LIKENESS
 from segscope.model.written import CLASSES, find_predictions, read_probabilities
@@ -30,7 +29,7 @@ _NAMED = 5  # missing predictions
 
 
 class Source(Protocol):
-    """What the stages ask of a model.
+    """What the stages ask of a model. It can be pickled.
 
     network: it, to look into; None of predictions alone.
     """
@@ -47,24 +46,29 @@ class Source(Protocol):
     def known(self, images: pd.DataFrame) -> pd.DataFrame:
         """The rows of those images of which there is a prediction. images: any table with image_id."""
 
-    def predict(self, split: Split, batch_size: int, mirrored: bool = False) -> Iterator[Predicted]:
-        """What it makes of a split's images, those left out that it says nothing of; mirrored: steadier, too."""
-
     def layers(self, asked: Sequence[str]) -> tuple[str, ...]:
         """The layers whose activations the latent space is made of; asked: `embed.layers`."""
 
-    def features(self, layers: Sequence[str], splits: Iterable[Split], title: str) -> Iterator[Batch]:
-        """Their activations, of all images of the splits."""
+    def predict(self, split: Split, batch_size: int, wanted: Wanted = NOTHING_MORE) -> Iterator[Predicted]:
+        """What it makes of a split's images, of each of which there must be a prediction.
 
-    def heads(self, folder: Path, samples: pd.DataFrame, group: pd.Series, taxonomy: Taxonomy) -> Heads | None:
-        """See `pixel_heads`; None of predictions alone."""
+        Of predictions alone there are no features of pixels, and steadier ones are they themselves.
+        """
 
 
 class Network:
-    """A network: the one trained here, or a user's as `adopt` made it."""
+    """A network in a file: one trained here, or a user's as `adopt` made it.
 
-    def __init__(self, network: keras.Model):
-        self.network = network
+    gives: what it must give of an image, H × W × K; None: what it does. Raises SegscopeError, when it is first looked
+    into, if it cannot be read or gives something else.
+    """
+
+    def __init__(self, path: Path, gives: tuple[int, int, int] | None = None):
+        self._path, self._gives = path.absolute(), gives
+
+    @property
+    def network(self) -> keras.Model:
+        return _loaded(self._path, self._path.stat().st_mtime_ns if self._path.exists() else 0, self._gives)
 
     def unpredicted(self, samples: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame(columns=SKIPPED.names)
@@ -72,17 +76,17 @@ class Network:
     def known(self, images: pd.DataFrame) -> pd.DataFrame:
         return images
 
-    def predict(self, split: Split, batch_size: int, mirrored: bool = False) -> Iterator[Predicted]:
-        return predict_split(self.network, split, batch_size, mirrored)
-
     def layers(self, asked: Sequence[str]) -> tuple[str, ...]:
         return chosen_layers(self.network, asked)
 
-    def features(self, layers: Sequence[str], splits: Iterable[Split], title: str) -> Iterator[Batch]:
-        return layer_batches(self.network, layers, splits, title)
+    def predict(self, split: Split, batch_size: int, wanted: Wanted = NOTHING_MORE) -> Iterator[Predicted]:
+        return predict_split(self.network, split, batch_size, wanted)
 
-    def heads(self, folder: Path, samples: pd.DataFrame, group: pd.Series, taxonomy: Taxonomy) -> Heads | None:
-        return pixel_heads(self.network, folder, samples, group, taxonomy)
+
+@lru_cache(maxsize=1)
+def _loaded(path: Path, changed: int, gives: tuple[int, int, int] | None) -> keras.Model:
+    """The network that a process works with, once for all its tasks; changed: when the file was."""
+    return read_model(path) if gives is None else load_model(path, gives[2], gives[0])
 
 
 class Written:
@@ -95,7 +99,7 @@ class Written:
 
     def __init__(self, params: Params, classes: Sequence[str], encoder: Path, images: pd.DataFrame):
         self._options, self._most_missing = params.model, params.data.max_missing
-        self._size, self._classes, self._encoder = params.data.image_size, classes, encoder
+        self._size, self._classes, self._encoder = params.data.image_size, classes, Network(encoder)
         images = images.set_index("image_id")
         self._ratios = dict(zip(images.index, images[["width", "height"]].to_numpy().tolist(), strict=True))
         self._paths = images["path"].to_dict()
@@ -119,38 +123,32 @@ class Written:
     def known(self, images: pd.DataFrame) -> pd.DataFrame:
         return images[images["image_id"].isin(self._files.keys())]
 
-    def predict(self, split: Split, batch_size: int, mirrored: bool = False) -> Iterator[Predicted]:
+    def layers(self, asked: Sequence[str]) -> tuple[str, ...]:
+        return chosen_layers(self._encoder.network, asked, LIKENESS)
+
+    def predict(self, split: Split, batch_size: int, wanted: Wanted = NOTHING_MORE) -> Iterator[Predicted]:
         outputs = None if self._options.outputs is None else [self._options.outputs[name] for name in self._classes[1:]]
-        for ids, _, masks in split.batches(self._size, batch_size, f"read {split.name}"):
-            there = np.array([i in self._files for i in ids.tolist()])
-            if not there.any():
-                continue
-            files = [self._files[i] for i in ids[there].tolist()]
+        probe = probe_of(self._encoder.network, wanted.layers) if wanted.layers else None
+        for ids, pictures, masks in split.batches(self._size, batch_size):
+            files = [self._files[i] for i in ids.tolist()]
             p = np.stack(
                 [
                     read_probabilities(file, self._ratios[i], self._size, outputs, len(self._classes))
-                    for i, file in zip(ids[there].tolist(), files, strict=True)
+                    for i, file in zip(ids.tolist(), files, strict=True)
                 ]
             )
             sure = files[0].suffix != CLASSES
-            yield Predicted(ids[there], masks[there], p, p if mirrored else None, sure)
-
-    def layers(self, asked: Sequence[str]) -> tuple[str, ...]:
-        return chosen_layers(read_model(self._encoder), asked, LIKENESS)
-
-    def features(self, layers: Sequence[str], splits: Iterable[Split], title: str) -> Iterator[Batch]:
-        return layer_batches(read_model(self._encoder), layers, splits, title)
-
-    def heads(self, folder: Path, samples: pd.DataFrame, group: pd.Series, taxonomy: Taxonomy) -> Heads | None:
-        return None
+            means = probe.means(pictures) if probe else None
+            yield Predicted(ids, masks, p, p if wanted.mirrored else None, sure, means)
 
 
 def open_model(params: Params, taxonomy: Taxonomy, path: Path, images: pd.DataFrame | None = None) -> Source:
     """The model of a run. path: of model.keras. images: as of `Written`, to be asked for predictions.
 
-    Raises SegscopeError if it cannot be read, or does not fit the params.
+    Raises SegscopeError if predictions cannot be read.
     """
     if params.model.source == "predictions":
         none = pd.DataFrame(columns=["image_id", "path", "width", "height"])
         return Written(params, taxonomy.class_names, path, none if images is None else images)
-    return Network(load_model(path, len(taxonomy.class_names), params.data.image_size))
+    size = params.data.image_size
+    return Network(path, (size, size, len(taxonomy.class_names)))

@@ -11,8 +11,8 @@ classes (0 is background).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,9 +21,10 @@ from scipy import ndimage
 from scipy.special import expit, logit
 
 from segscope.artefacts.rle import bbox, decode_rle
-from segscope.evaluation.predicted import Predicted
+from segscope.evaluation.objects import Annotation
+from segscope.evaluation.predicted import Known, Look, Predicted
 from segscope.labels.masks import resize_mask
-from segscope.taxonomy import IGNORE, Taxonomy
+from segscope.taxonomy import IGNORE
 
 KINDS = ("mislabeled", "ambiguous", "inaccurate", "missing")
 MIN_SHARE = 0.005  # of the image's pixels; smaller annotations and regions are below a model's sight
@@ -43,8 +44,6 @@ ODDS = {
 }
 WHOLE = 0.6  # a deeper contradiction counts no more: what holds of most of an object holds of the object
 
-Annotation = Any  # a row of instances.parquet, as `itertuples` gives it
-
 
 class Contradiction(NamedTuple):
     """An annotation or region that the model contradicts.
@@ -62,54 +61,52 @@ class Contradiction(NamedTuple):
     depth: float
 
 
-class SuspectFinder:
-    """Looks for the suspects of images, batch by batch.
+class SuspectFinder(Look):
+    """Looks for the suspects of images, with the steadier probabilities of a model that has not learned from them."""
 
-    samples: the images' rows of samples.parquet, in whose pixels a bbox is given. annotations: `annotations_by_image`,
-    of these and other images.
-    Suspects of a lower score than `min_score` are not listed.
-    """
-
-    def __init__(
-        self,
-        samples: pd.DataFrame,
-        annotations: Mapping[int, Sequence[Annotation]],
-        taxonomy: Taxonomy,
-        min_score: float = MIN_SCORE,
-    ):
-        self._images = samples.set_index("image_id")[["split", "width", "height"]]
-        self._annotations = annotations
-        self.taxonomy = taxonomy
-        self._min_score = min_score
+    def __init__(self, known: Known):
+        super().__init__(known)
         self._size = 1
         self._rows: list[tuple] = []
         # Pixels of each class predicted, as 2 × K: labelled otherwise, labelled so.
-        self._pixels = np.zeros((2, len(taxonomy.class_names)), np.int64)
+        self._pixels = np.zeros((2, len(self.taxonomy.class_names)), np.int64)
 
     def look(self, batch: Predicted) -> None:
-        """Look at images that the model has not learned from, with its steadier probabilities."""
         assert batch.steadier is not None
         self._size = batch.masks.shape[1]
         for image_id, mask, probabilities in zip(batch.image_ids.tolist(), batch.masks, batch.steadier, strict=True):
-            found = contradictions(probabilities, mask, self._annotations.get(image_id, []), self.taxonomy.class_of_id)
+            found = contradictions(
+                probabilities, mask, self.known.annotations.get(image_id, []), self.taxonomy.class_of_id
+            )
             self._rows += [(image_id, *(each if batch.sure else each._replace(probability=np.nan))) for each in found]
         labelled, predicted = self.taxonomy.class_of_id[batch.masks], batch.steadier.argmax(-1)
         agreed = predicted + self._pixels.shape[1] * (labelled == predicted)
         counts = np.bincount(agreed[labelled != IGNORE], minlength=self._pixels.size)
         self._pixels += counts.reshape(self._pixels.shape)
 
+    def found(self) -> tuple[int, list[tuple], np.ndarray]:
+        return self._size, self._rows, self._pixels
+
+    def add(self, found: tuple[int, list[tuple], np.ndarray]) -> None:
+        self._size = found[0]
+        self._rows += found[1]
+        self._pixels += found[2]
+
     def precision(self) -> np.ndarray:
         """Of each class's predicted pixels, so far, the share that is labelled so; float64[K]."""
         return self._pixels[1] / np.maximum(self._pixels.sum(0), 1)
 
-    def table(self) -> pd.DataFrame:
-        """Rows of label_issues.parquet, the highest score first."""
+    def table(self, samples: pd.DataFrame, min_score: float = MIN_SCORE) -> pd.DataFrame:
+        """Rows of label_issues.parquet, the highest score first; suspects of a lower score than `min_score` are not.
+
+        samples: the images' rows of samples.parquet, in whose pixels a bbox is given.
+        """
         table = pd.DataFrame(self._rows, columns=["image_id", *Contradiction._fields])
         suggested = table["suggested"].to_numpy(int)
         # Of a model that does not say how sure it is, a class's precision is all that is known of its pixels.
         probability = table["probability"].astype(float).fillna(1.0) * self.precision()[suggested]
         score = fault_share(table["kind"], probability, table["depth"])
-        images = self._images.loc[table["image_id"]]
+        images = samples.set_index("image_id").loc[table["image_id"]]
         scale = images[["width", "height"]].to_numpy(float) / self._size
         boxes = np.array(table["bbox"].tolist(), float).reshape(-1, 4) * np.tile(scale, 2)
         names = np.array(self.taxonomy.class_names, object)
@@ -120,7 +117,7 @@ class SuspectFinder:
             suggested=names[suggested],
             bbox=pd.Series(boxes.tolist(), dtype=object),
         )
-        table = table[score >= self._min_score]
+        table = table[score >= min_score]
         evidence = [_evidence(*row) for row in zip(*(table[c] for c in _EVIDENT), strict=True)]
         table = table.assign(evidence=pd.Series(evidence, table.index, dtype=object))
         return table.sort_values("score", ascending=False, kind="stable", ignore_index=True)
@@ -155,14 +152,6 @@ def _evidence(kind: str, suggested: str, probability: float, depth: float) -> st
             return f"{suggested}{sure} where nothing is labelled, {depth:.0%} of what the model sees as one"
         case _:
             return f"{suggested}{sure} in the middle of the mask, and the most probable in {depth:.0%} of it"
-
-
-def annotations_by_image(instances: pd.DataFrame) -> dict[int, list[Annotation]]:
-    """Rows of instances.parquet as tuples, by image_id."""
-    by_image: dict[int, list[Annotation]] = {}
-    for row in instances.itertuples():
-        by_image.setdefault(row.image_id, []).append(row)
-    return by_image
 
 
 def contradictions(
