@@ -95,12 +95,11 @@ def _candidates(samples: pd.DataFrame) -> Iterator[Condition]:
             yield Condition(name, "==", True)
         elif not pd.api.types.is_numeric_dtype(numbers(column)):
             yield from (Condition(name, "==", value) for value in sorted(column.dropna().unique()))
-        elif column.notna().any():
+        elif column.nunique() > 1:
             if pd.api.types.is_integer_dtype(column):
                 yield Condition(name, ">=", 1)
-            for quantile in QUANTILES:
-                edge = readable(column, numbers(column).quantile(quantile))
-                yield Condition(name, "<=" if quantile < 0.5 else ">=", edge)
+            for quantile, edge in numbers(column).quantile(list(QUANTILES)).items():
+                yield Condition(name, "<=" if quantile < 0.5 else ">=", readable(column, edge))
 
 
 def readable(column: pd.Series, edge: float) -> float | str:
@@ -111,7 +110,8 @@ def readable(column: pd.Series, edge: float) -> float | str:
     if pd.api.types.is_datetime64_any_dtype(column):
         return str(pd.Timestamp(edge, unit="D").date())
     rounded = float(f"{edge:.2g}")
-    spread = float(column.quantile(0.9) - column.quantile(0.1))
+    low, high = column.quantile([0.1, 0.9])
+    spread = float(high - low)
     if 0 < spread < abs(edge):
         step = 10.0 ** (math.floor(math.log10(spread)) - 1)
         finer = float(f"{round(edge / step) * step:.12g}")
