@@ -2,20 +2,25 @@
 
 python bench/clusters.py noise [FOLDER ...]  # how well clusters in Gaussian noise are found again
 python bench/clusters.py names FOLDER ...    # names in finished runs, and with facts shuffled over the groups
+python bench/clusters.py planted [N ...]     # planted groups among noise, found again: docs/statistics.md
 """
 
 from __future__ import annotations
 
 import argparse
+import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from sklearn.metrics import adjusted_rand_score
 
 from segscope.latent.clusters import (
     STABLE,
     binary_features,
     cluster_purity,
+    cluster_sizes,
     cluster_vectors,
     group_points,
     is_named,
@@ -31,6 +36,11 @@ NEIGHBORS = 15
 DIMENSIONS = 32
 PERMUTATIONS = 20
 BOUNDS = (0.6, STABLE)
+PLANTED = 12
+NOWHERE = 0.2  # of the vectors are in no planted group
+WITHIN = 0.4  # a group's deviations beside the whole's
+SIZES = (200, 1_000, 5_000, 20_000, 120_000)
+MOST_AGAIN = 20_000  # vectors, to be clustered six times more
 
 
 def noise_jaccard(groups: int, deviations: np.ndarray, draws: int) -> tuple[float, np.ndarray]:
@@ -62,6 +72,47 @@ def noise(folders: list[Path]) -> None:
             figures = f"{clusters:.1f} | {middle:.2f} | {upper:.2f} | {highest:.2f}"
             shares = "".join(f" {(jaccard >= bound).mean():.2f} |" for bound in BOUNDS)
             print(f"| {title} | {groups} | {figures} |{shares}", flush=True)
+
+
+def mixture(n: int, draw: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Vectors of PLANTED groups of unequal sizes, n × DIMENSIONS, a fifth of them in none; and the groups, -1 of none.
+
+    Deviations fall as those of latent vectors do. A group's are WITHIN of the whole's.
+    """
+    deviations = np.arange(1, DIMENSIONS + 1) ** -0.5
+    share = draw.dirichlet(np.full(PLANTED, 4.0)) * (1 - NOWHERE)
+    group = draw.choice(np.arange(-1, PLANTED), n, p=[NOWHERE, *share])
+    centres = draw.normal(size=(PLANTED, DIMENSIONS)) * deviations
+    around = draw.normal(size=(n, DIMENSIONS)) * deviations
+    return np.where(group[:, None] < 0, around, centres[group] + WITHIN * around), group
+
+
+def planted(sizes: list[int]) -> None:
+    """How well the groups are recovered: adjusted Rand index over their members, clusters found, noise clustered."""
+    print(
+        f"| vectors | smallest cluster | clusters of {PLANTED} | adjusted Rand index | of noise in a cluster "
+        "| not found again | s |"
+    )
+    print("| --- " * 7 + "|")
+    for n in sizes or SIZES:
+        vectors, group = mixture(n, np.random.default_rng(n))
+        start = time.perf_counter()
+        labels, _ = cluster_vectors(vectors, Cluster(), NEIGHBORS, 0)
+        seconds = time.perf_counter() - start
+        members, smallest = group >= 0, cluster_sizes(n, None, None)[0]
+        again = partial(_again, vectors)
+        jaccard = stability(labels, again, RUNS, 0).jaccard.mean(0) if n <= MOST_AGAIN else np.array([])
+        lost = f"{(jaccard < STABLE).sum()} of {len(jaccard)}" if len(jaccard) else "-"
+        score = adjusted_rand_score(group[members], labels[members])
+        noisy = (labels[~members] >= 0).mean()
+        print(
+            f"| {n:,} | {smallest} | {labels.max() + 1} | {score:.2f} | {noisy:.2f} | {lost} | {seconds:.0f} |",
+            flush=True,
+        )
+
+
+def _again(vectors: np.ndarray, chosen: np.ndarray, seed: int) -> np.ndarray:
+    return cluster_vectors(vectors[chosen], Cluster(), NEIGHBORS, seed)[0]
 
 
 def names(folders: list[Path]) -> None:
@@ -110,10 +161,13 @@ def named_and_shuffled(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("noise", "names"))
-    parser.add_argument("folders", nargs="*", type=Path)
+    parser.add_argument("what", choices=("noise", "names", "planted"))
+    parser.add_argument("of", nargs="*", help="folders of runs, or numbers of vectors")
     options = parser.parse_args()
-    {"noise": noise, "names": names}[options.what](options.folders)
+    if options.what == "planted":
+        planted([int(each) for each in options.of])
+    else:
+        {"noise": noise, "names": names}[options.what]([Path(each) for each in options.of])
 
 
 if __name__ == "__main__":

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from functools import cache
+from types import ModuleType
 
 import numpy as np
 import pandas as pd
@@ -36,10 +38,7 @@ def fit_map(
     spectral layout, and to stay near by fewer and smaller steps. Few vectors, which have no spectral layout of so many
     dimensions, start from random coordinates.
     """
-    import umap  # compiled by Numba, for which the stage chooses a folder first
-
-    _keep_compiled()
-
+    umap = _umap()
     n_neighbors = min(n_neighbors, neighbors.index.shape[1] + 1)
     itself = np.arange(len(vectors))[:, None]
     index = np.hstack([itself, neighbors.index])[:, :n_neighbors]
@@ -62,14 +61,27 @@ def fit_map(
 
 
 @cache
-def _keep_compiled() -> None:
-    """Let Numba keep all that it compiles of UMAP, which asks for that of few functions: it takes seconds a process."""
+def _umap() -> ModuleType:
+    """The library, whose code Numba keeps compiled: it asks for that of few functions only, which costs seconds.
+
+    It is imported when it is needed (the stage chooses a folder for Numba first), and without its parametric map,
+    which would import TensorFlow: seconds, too.
+    """
+    absent = "tensorflow" not in sys.modules
+    if absent:
+        sys.modules["tensorflow"] = None  # type: ignore[assignment]  # an import of it raises ImportError
+    try:
+        import umap
+    finally:
+        if absent:
+            del sys.modules["tensorflow"]
     from umap import layouts, umap_, utils
 
     for module in (umap_, layouts, utils):
         for function in vars(module).values():
             if hasattr(function, "enable_caching") and function.py_func.__module__ == module.__name__:
                 function.enable_caching()
+    return umap
 
 
 def map_of(vectors: np.ndarray, n_neighbors: int, min_dist: float, seed: int, dimensions: int = 2) -> np.ndarray:

@@ -1,0 +1,38 @@
+"""What benchmarks measured, kept beside the machine and the commit: bench/results.json."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+FILE = Path(__file__).with_name("results.json")
+
+
+def record(name: str, figures: Any) -> None:
+    """Put a benchmark's figures in the place of its former ones."""
+    known = json.loads(FILE.read_text()) if FILE.exists() else {}
+    known[name] = {"commit": commit(), "machine": machine(), "figures": figures}
+    FILE.write_text(json.dumps(dict(sorted(known.items())), indent=1) + "\n")
+
+
+def commit() -> str:
+    return subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=FILE.parent, capture_output=True, text=True, check=True
+    ).stdout.strip()
+
+
+def machine() -> dict[str, Any]:
+    """Of what the figures depend on; load: runnable processes of the last minute, those of the benchmark included."""
+    return {
+        "processor": platform.machine(),
+        "cores": os.cpu_count(),
+        "memory_gb": round(psutil.virtual_memory().total / 1e9),
+        "python": platform.python_version(),
+        "load": round(os.getloadavg()[0], 1),
+    }

@@ -1,0 +1,109 @@
+"""Time and memory of every stage against the number of images, beside a bare `model.predict` over the same images.
+
+python bench/scale.py FOLDER [IMAGES ...]   # of photographs as COCO has them; 1000 5000 20000
+
+A quarter of the images are val's; one epoch is trained. Each stage is a process of its own, as DVC runs it.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import yaml
+from results import record
+
+ROOT = Path(__file__).parent.parent
+STAGES = ("download", "masks", "train", "predict", "embed", "cluster", "report")
+SIZES = (1_000, 5_000, 20_000)
+MIB = 1 << 20
+BARE = """
+import sys, time
+import numpy as np
+from pathlib import Path
+from segscope.model.inference import Split
+from segscope.model.saving import read_model
+from segscope.run import Run
+run = Run()
+model, size = read_model(run.path("model")), run.params.data.image_size
+pictures = []
+for split in ("train", "val"):
+    for _, batch, _ in Split(run.path("dataset"), split).batches(size, 256):
+        pictures.append(batch.astype(np.float32))
+        if sum(map(len, pictures)) >= 2048:
+            break
+pictures = np.concatenate(pictures)[:2048]
+model.predict(pictures[:64], batch_size=32, verbose=0)
+start = time.perf_counter()
+model.predict(pictures, batch_size=32, verbose=0)
+print((time.perf_counter() - start) / len(pictures))
+"""
+
+
+def project(folder: Path, photographs: Path, images: int) -> Path:
+    """A clone of this repository's last commit that is to run on so many images."""
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True)
+    params = yaml.safe_load((folder / "params.yaml").read_text())
+    params["data"] |= {"source": "directory", "root": str(photographs), "match": "none"}
+    params["data"]["max_images"] = {"train": images - images // 4, "val": images // 4}
+    params["train"]["epochs"] = 1
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    return folder
+
+
+def watched(folder: Path, command: list[str]) -> tuple[float, float, str]:
+    """Seconds, peak resident memory in MiB of the process and its workers together, and what it printed."""
+    start, peak = time.perf_counter(), 0
+    environment = os.environ | {"PYTHONPATH": str(folder / "src")}
+    with tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=said)
+        watch = psutil.Process(process.pid)
+        while process.poll() is None:
+            with suppress(psutil.NoSuchProcess):
+                peak = max(peak, sum(each.memory_info().rss for each in (watch, *watch.children(recursive=True))))
+            time.sleep(0.05)
+        if process.returncode:
+            raise SystemExit(f"{command[-1]} failed")
+        said.seek(0)
+        return time.perf_counter() - start, peak / MIB, said.read()
+
+
+def measure(photographs: Path, images: int) -> dict[str, dict[str, float]]:
+    """Of each stage seconds and MiB; bare: seconds of `model.predict` over the images, by those of 2,048."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder, found = project(Path(scratch) / "project", photographs, images), {}
+        for stage in STAGES:
+            seconds, peak, _ = watched(folder, [sys.executable, f"stages/{stage}.py"])
+            found[stage] = {"seconds": round(seconds, 1), "mib": round(peak)}
+            print(f"{images} images, {stage}: {seconds:.1f} s, {peak:.0f} MiB", flush=True)
+        _, peak, said = watched(folder, [sys.executable, "-c", BARE])
+        found["bare"] = {"seconds": round(float(said.split()[-1]) * images, 1), "mib": round(peak)}
+        size = sum(file.stat().st_size for file in (folder / "reports").rglob("*") if file.is_file())
+        index = (folder / "reports" / "index.html").stat().st_size
+        found["sizes"] = {"report_mb": round(size / 1e6, 1), "index_kb": round(index / 1e3, 1)}
+        for name in ("dataset", "predictions.parquet", "activations.parquet", "instances.parquet"):
+            path = folder / "artifacts" / name
+            files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+            found["sizes"][f"{name}_mb"] = round(sum(file.stat().st_size for file in files) / 1e6, 1)
+    later = sum(found[stage]["seconds"] for stage in ("predict", "embed", "cluster", "report"))
+    print(
+        f"{images} images: bare model.predict {found['bare']['seconds']} s; predict to report {later:.0f} s, ", end=""
+    )
+    print(f"{later / found['bare']['seconds']:.2f} times; {found['sizes']}", flush=True)
+    return found
+
+
+def main() -> None:
+    photographs = Path(sys.argv[1]).absolute()
+    sizes = [int(each) for each in sys.argv[2:]] or SIZES
+    record("scale", {str(n): measure(photographs, n) for n in sizes})
+
+
+if __name__ == "__main__":
+    main()
