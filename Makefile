@@ -44,3 +44,5 @@ bench: env
 	python bench/bench_model.py
 	python bench/bench_latent.py
 	python bench/bench_report.py .
+	python bench/overhead.py .
+	$(if $(PHOTOGRAPHS),python bench/scale.py $(PHOTOGRAPHS) $(SIZES))

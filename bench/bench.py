@@ -22,6 +22,7 @@ import yaml
 from joblib import delayed
 from PIL import Image
 from pycocotools.coco import COCO
+from results import record, spread
 
 from segscope.artefacts.images import open_image, resize_image
 from segscope.artefacts.parallel import workers
@@ -96,14 +97,15 @@ def speed(annotation_file: Path, folder: Path) -> None:
         whole, _ = timed(segscope_stage, annotation_file, folder)
         seconds.append((slow, fast, whole))
     table = np.array(seconds)
-    n = len(expected)
+    n, found = len(expected), {}
     print(f"{n} images, {os.cpu_count()} cores; medians of {REPEATS} runs, ratios within a run")
     print(f"plain loop:                       {n / np.median(table[:, 0]):6.0f} images/s")
     for name, column in (("pictures and masks, same output", 1), ("the masks stage's whole work", 2)):
         ratios = table[:, 0] / table[:, column]
-        rate = n / np.median(table[:, column])
-        spread = f"{ratios.min():.2f} to {ratios.max():.2f}"
-        print(f"{name + ':':33} {rate:6.0f} images/s, {np.median(ratios):.2f} times the plain loop's ({spread})")
+        rate, found[name] = n / np.median(table[:, column]), spread(ratios.tolist())
+        between = f"{ratios.min():.2f} to {ratios.max():.2f}"
+        print(f"{name + ':':33} {rate:6.0f} images/s, {np.median(ratios):.2f} times the plain loop's ({between})")
+    record("masks", found)
     print(f"first run, workers not started:   {n / cold:6.0f} images/s")
 
 
@@ -190,6 +192,7 @@ def memory(scratch: Path) -> None:
     print(f"val2014-sized file: {VAL2014['images']} images, {VAL2014['annotations']} annotations, {size:.0f} MiB")
     seconds, _ = timed(read_coco, scratch / "coco" / "annotations" / "val.json")
     print(f"reading and checking it: {seconds:.1f} s")
+    found = {}
     for share in (0.25, 1):
         folder = scratch / f"project-{share}"
         copy_stages(folder)
@@ -206,7 +209,13 @@ def memory(scratch: Path) -> None:
         for stage in ("download", "masks"):
             seconds, own, worker = watched(folder, stage)
             workers = f", largest worker {worker:.0f} MiB" if worker else ""
+            found[f"{share:.0%} {stage}"] = {
+                "seconds": round(seconds, 1),
+                "mib": round(own),
+                "worker_mib": round(worker),
+            }
             print(f"{share:4.0%} of the images, {stage}: {seconds:.0f} s, peak {own:.0f} MiB{workers}")
+    record("val2014", found)
 
 
 def main() -> None:

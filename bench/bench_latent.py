@@ -12,6 +12,7 @@ import warnings
 import numpy as np
 import psutil
 import umap
+from results import record, spread
 
 from segscope.latent.neighbors import nearest
 from segscope.latent.projection import fit_map, trustworthiness
@@ -40,6 +41,7 @@ def main() -> None:
     warnings.filterwarnings("ignore", message="n_jobs value")
     warm = activations(300)[:, :32].astype(np.float32)
     fit_map(warm, nearest(warm, nearby, 0), *settings)  # compiled before anything is measured
+    found = {}
     for n in [int(argument) for argument in sys.argv[1:]] or SIZES:
         pooled, ratios = activations(n), []
         for _ in range(REPEATS):
@@ -58,9 +60,11 @@ def main() -> None:
             ratios.append((space + near + drawn) / own)
         trust = trustworthiness(vectors, xy, options.umap_neighbors, options.seed)
         print(f"{n} images, s: umap's own fit {own:.1f}; space {space:.1f}, neighbours {near:.1f}, map {drawn:.1f}")
-        spread = f"{np.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+        found[str(n)] = spread(ratios)
+        between = f"{np.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
         quality = f"recall {neighbors.recall:.3f}, trustworthiness {trust:.3f}"
-        print(f"  together {spread} times umap's own, median of {REPEATS}; {quality}")
+        print(f"  together {between} times umap's own, median of {REPEATS}; {quality}")
+    record("latent", found)
     print(f"peak memory {psutil.Process().memory_info().rss >> 20} MiB at the end")
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from results import record, spread
 
 from bench import write_project
 from segscope.evaluation.confusions import findings
@@ -97,11 +98,14 @@ def training_speed(folder: Path, images: int) -> None:
             found[kind] = float(output.splitlines()[-1])
         rounds.append(found)
     print(f"training, {images} images, medians of {REPEATS} runs; ratios within a run")
+    measured = {}
     for kind, title in TRAININGS.items():
         rate = images / np.median([found[kind] for found in rounds])
         ratios = [found["bare"] / found[kind] for found in rounds]
-        spread = f"{np.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-        print(f"{title:36} {rate:5.1f} images/s, {spread} times bare")
+        measured[kind] = spread(ratios)
+        between = f"{np.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+        print(f"{title:36} {rate:5.1f} images/s, {between} times bare")
+    record("training", measured)
 
 
 def prediction_speed(run: Run) -> None:
@@ -142,8 +146,9 @@ def prediction_speed(run: Run) -> None:
     ratios = table[:, 1] / table[:, 0]
     print(f"prediction, {len(images)} images, medians of {PREDICTIONS} runs; ratios within a run")
     print(f"bare model.predict: {len(images) / np.median(table[:, 0]):.1f} images/s")
-    spread = f"{np.median(ratios):.2f} ({ratios.min():.2f} to {ratios.max():.2f})"
-    print(f"predict stage, all metrics: {spread} times its wall time")
+    between = f"{np.median(ratios):.2f} ({ratios.min():.2f} to {ratios.max():.2f})"
+    print(f"predict stage, all metrics: {between} times its wall time")
+    record("prediction", spread(ratios.tolist()))
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from results import record
 
 from segscope.report import page as report_page
 from segscope.report.findings import Findings, read_findings
@@ -90,6 +91,7 @@ def main() -> None:
     report_page.write_pictures = lambda *_: None
     from browser import chromium, shown
 
+    found: dict[str, dict[str, float]] = {}
     for n in [int(argument) for argument in sys.argv[2:]] or SIZES:
         with tempfile.TemporaryDirectory() as scratch, chromium() as browser:
             out = Path(scratch) / "report"
@@ -116,10 +118,15 @@ def main() -> None:
                             page.wait_for_selector("#unusual:not([aria-busy])")
                         opening.append(opened(page, "#grid .thumb"))
                         opening += [opened(page, "[aria-label='Next image']") for _ in range(SELECTIONS - 1)]
+            found[str(n)] = {
+                "usable_s": round(float(np.median(seconds["explore"])), 2),
+                "selected_ms": round(float(np.median(selecting))),
+            }
             for view, taken in seconds.items():
                 print(f"  {view}: usable after {np.median(taken):.1f} s (at most {max(taken):.1f})")
             print(f"  an image opened: told in {np.median(opening):.0f} ms (at most {max(opening):.0f})")
             print(f"  a cluster selected: drawn in {np.median(selecting):.0f} ms (at most {max(selecting):.0f})")
+    record("report", found)
 
 
 if __name__ == "__main__":

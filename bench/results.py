@@ -6,7 +6,9 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import psutil
@@ -19,6 +21,11 @@ def record(name: str, figures: Any) -> None:
     known = json.loads(FILE.read_text()) if FILE.exists() else {}
     known[name] = {"commit": commit(), "machine": machine(), "figures": figures}
     FILE.write_text(json.dumps(dict(sorted(known.items())), indent=1) + "\n")
+
+
+def spread(ratios: Sequence[float]) -> dict[str, float]:
+    """Median and range of ratios that were measured within one run each."""
+    return {"median": round(median(ratios), 3), "low": round(min(ratios), 3), "high": round(max(ratios), 3)}
 
 
 def commit() -> str:
