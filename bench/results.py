@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-FILE = Path(__file__).with_name("results.json")
+FILE = Path(__file__).resolve().with_name("results.json")
 
 
 def record(name: str, figures: Any) -> None:
