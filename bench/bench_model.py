@@ -20,7 +20,7 @@ from bench import write_project
 from segscope.evaluation.confusions import findings
 from segscope.evaluation.evaluate import evaluate
 from segscope.model.callbacks import Checkpoint
-from segscope.model.dataset import shards
+from segscope.model.dataset import shards, training_batches
 from segscope.model.encoder import read_encoder
 from segscope.model.inference import Split, predict_split
 from segscope.model.objective import PixelCrossEntropy
@@ -68,7 +68,7 @@ def segscope_epoch(run: Run, augment: str) -> float:
     files = {split: shards(run.path("dataset"), split) for split in ("train", "val")}
     options = run.params.train.model_copy(update={"augment": augment, "patience": 99})
     training = prepare_training(files, run.params.data.image_size, run.taxonomy, options)
-    training = replace(training, val=replace(training.val, image_ids=training.val.image_ids[:1]))
+    training = replace(training, val=training.val[:1])
     seconds = []
     for epochs in (1, 1 + EPOCHS):
         timed = replace(training, options=options.model_copy(update={"epochs": epochs}))
@@ -80,15 +80,38 @@ def segscope_epoch(run: Run, augment: str) -> float:
     return (seconds[1] - seconds[0]) / EPOCHS
 
 
+def input_epoch(run: Run) -> float:
+    """Seconds of an epoch's batches alone, read and varied as the train stage has them; says what memory they took."""
+    before = peak_memory()
+    make_deterministic(0)
+    files = {split: shards(run.path("dataset"), split) for split in ("train", "val")}
+    training = prepare_training(files, run.params.data.image_size, run.taxonomy, run.params.train)
+    batches = iter(training_batches(training.train, run.params.train))
+    next(batches)
+    start = time.perf_counter()
+    for _ in range(training.steps_per_epoch):
+        next(batches)
+    seconds = time.perf_counter() - start
+    print(f"input alone: peak memory {peak_memory():.0f} MiB, of which {before:.0f} MiB for what is imported")
+    return seconds
+
+
+def peak_memory() -> float:
+    """The most that this process ever held, in MiB."""
+    status = Path("/proc/self/status").read_text().splitlines()  # getrusage gives that of the parent, where it had more
+    return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM"))
+
+
 def training_speed(folder: Path, images: int) -> None:
     """Each kind in a process of its own: determinism, which segscope asks TensorFlow for, cannot be taken back."""
-    rounds = []
+    rounds, said = [], ""
     for _ in range(REPEATS):
         found = {}
-        for kind in TRAININGS:
+        for kind in (*TRAININGS, "input"):
             command = [sys.executable, __file__, kind, str(folder)]
             output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-            found[kind] = float(output.splitlines()[-1])
+            *_, said, seconds = output.splitlines()
+            found[kind] = float(seconds)
         rounds.append(found)
     print(f"training, {images} images, medians of {REPEATS} runs; ratios within a run")
     for kind, title in TRAININGS.items():
@@ -96,6 +119,9 @@ def training_speed(folder: Path, images: int) -> None:
         ratios = [found["bare"] / found[kind] for found in rounds]
         spread = f"{np.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
         print(f"{title:36} {rate:5.1f} images/s, {spread} times bare")
+    ratios = [found["default"] / found["input"] for found in rounds]
+    print(f"input alone: {np.median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f}) times as fast as training")
+    print(said)
 
 
 def prediction_speed(run: Run) -> None:
@@ -139,7 +165,8 @@ def main() -> None:
     if len(sys.argv) == 3:
         kind, run = sys.argv[1], Run(folder=Path(sys.argv[2]))
         augment = run.params.train.augment if kind == "default" else "none"
-        print(bare_epoch(run) if kind == "bare" else segscope_epoch(run, augment))
+        kinds = {"bare": bare_epoch, "input": input_epoch}
+        print(kinds[kind](run) if kind in kinds else segscope_epoch(run, augment))
         return
     with tempfile.TemporaryDirectory() as scratch:
         run = Run(folder=write_project(Path(scratch) / "project", os.environ.get("COCO_MINI")))
