@@ -151,7 +151,8 @@ def write_val2014_like(root: Path) -> None:
 def copy_stages(folder: Path) -> None:
     shutil.copytree(ROOT / "stages", folder / "stages")
     (folder / "data").mkdir()
-    shutil.copy(ROOT / "data" / "exclude.yaml", folder / "data")
+    for file in ("exclude.yaml", "corrections.json", "metadata.csv"):
+        shutil.copy(ROOT / "data" / file, folder / "data")
 
 
 def write_project(folder: Path, photographs: str | None, **data: object) -> Path:

@@ -18,15 +18,16 @@ import numpy as np
 from results import record, spread
 
 from bench import write_project
+from segscope.artefacts.records import Records
 from segscope.evaluation.confusions import findings
 from segscope.evaluation.evaluate import Measurer
 from segscope.evaluation.objects import ObjectFinder
 from segscope.evaluation.pictures import PictureTaker
 from segscope.model.callbacks import Checkpoint
-from segscope.model.dataset import shards
+from segscope.model.dataset import shards, split_records, training_batches
 from segscope.model.encoder import read_encoder
 from segscope.model.examination import examine, tasks_of
-from segscope.model.inference import Split, Wanted, sampled
+from segscope.model.inference import Wanted, sampled
 from segscope.model.objective import PixelCrossEntropy
 from segscope.model.pixels import MeansTaker, PixelTaker
 from segscope.model.saving import save_model
@@ -41,13 +42,13 @@ EPOCHS = 4
 TRAININGS = {"bare": "bare model.fit, arrays in memory", "none": "segscope, no augmentation", "default": "segscope"}
 
 
-def split_of(run: Run, name: str) -> Split:
-    return Split(run.path("dataset"), name)
+def records_of(run: Run, name: str) -> Records:
+    return split_records(run.path("dataset"), run.params.data.image_size, name)
 
 
 def arrays(run: Run, split: str) -> tuple[np.ndarray, np.ndarray]:
     """The split's pictures, float32 N × H × W × 3, and their classes."""
-    rows = list(split_of(run, split).examples(run.params.data.image_size).as_numpy_iterator())
+    rows = list(records_of(run, split).examples(run.params.data.image_size).as_numpy_iterator())
     images, masks = np.stack([row[1] for row in rows]), np.stack([row[2] for row in rows])
     return images.astype(np.float32), run.taxonomy.class_of_id[masks]
 
@@ -75,7 +76,7 @@ def segscope_epoch(run: Run, augment: str) -> float:
     files = {split: shards(run.path("dataset"), split) for split in ("train", "val")}
     options = run.params.train.model_copy(update={"augment": augment, "patience": 99})
     training = prepare_training(files, run.params.data.image_size, run.taxonomy, options)
-    training = replace(training, val=replace(training.val, image_ids=training.val.image_ids[:1]))
+    training = replace(training, val=training.val[:1])
     seconds = []
     for epochs in (1, 1 + EPOCHS):
         timed = replace(training, options=options.model_copy(update={"epochs": epochs}))
@@ -87,15 +88,38 @@ def segscope_epoch(run: Run, augment: str) -> float:
     return (seconds[1] - seconds[0]) / EPOCHS
 
 
+def input_epoch(run: Run) -> float:
+    """Seconds of an epoch's batches alone, read and varied as the train stage has them; says what memory they took."""
+    before = peak_memory()
+    make_deterministic(0)
+    files = {split: shards(run.path("dataset"), split) for split in ("train", "val")}
+    training = prepare_training(files, run.params.data.image_size, run.taxonomy, run.params.train)
+    batches = iter(training_batches(training.train, run.params.train))
+    next(batches)
+    start = time.perf_counter()
+    for _ in range(training.steps_per_epoch):
+        next(batches)
+    seconds = time.perf_counter() - start
+    print(f"input alone: peak memory {peak_memory():.0f} MiB, of which {before:.0f} MiB for what is imported")
+    return seconds
+
+
+def peak_memory() -> float:
+    """The most that this process ever held, in MiB."""
+    status = Path("/proc/self/status").read_text().splitlines()  # getrusage gives that of the parent, where it had more
+    return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM"))
+
+
 def training_speed(folder: Path, images: int) -> None:
     """Each kind in a process of its own: determinism, which segscope asks TensorFlow for, cannot be taken back."""
-    rounds = []
+    rounds, said = [], ""
     for _ in range(REPEATS):
         found = {}
-        for kind in TRAININGS:
+        for kind in (*TRAININGS, "input"):
             command = [sys.executable, __file__, kind, str(folder)]
             output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-            found[kind] = float(output.splitlines()[-1])
+            *_, said, seconds = output.splitlines()
+            found[kind] = float(seconds)
         rounds.append(found)
     print(f"training, {images} images, medians of {REPEATS} runs; ratios within a run")
     measured = {}
@@ -105,7 +129,10 @@ def training_speed(folder: Path, images: int) -> None:
         measured[kind] = spread(ratios)
         between = f"{np.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
         print(f"{title:36} {rate:5.1f} images/s, {between} times bare")
-    record("training", measured)
+    ratios = [found["default"] / found["input"] for found in rounds]
+    print(f"input alone: {np.median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f}) times as fast as training")
+    print(said)
+    record("training", measured | {"input of training": spread(ratios)})
 
 
 def prediction_speed(run: Run) -> None:
@@ -122,7 +149,7 @@ def prediction_speed(run: Run) -> None:
 
     def stage() -> None:
         for name, judges in {"train": [], "val": [SuspectFinder]}.items():
-            tasks = tasks_of(source, split_of(run, name), samples[samples["split"] == name], instances)
+            tasks = tasks_of(source, records_of(run, name), samples[samples["split"] == name], instances)
             kinds = [Measurer, ObjectFinder, PictureTaker, MeansTaker, PixelTaker, *judges]
             wanted = Wanted(layers, bool(judges), sampled(samples[samples["split"] == name], taxonomy))
             looks = examine(tasks, kinds, name, wanted, taxonomy=taxonomy, params=run.params)
@@ -155,11 +182,12 @@ def main() -> None:
     if len(sys.argv) == 3:
         kind, run = sys.argv[1], Run(folder=Path(sys.argv[2]))
         augment = run.params.train.augment if kind == "default" else "none"
-        print(bare_epoch(run) if kind == "bare" else segscope_epoch(run, augment))
+        kinds = {"bare": bare_epoch, "input": input_epoch}
+        print(kinds[kind](run) if kind in kinds else segscope_epoch(run, augment))
         return
     with tempfile.TemporaryDirectory() as scratch:
         run = Run(folder=write_project(Path(scratch) / "project", os.environ.get("COCO_MINI")))
-        training_speed(run.folder, len(split_of(run, "train").image_ids()))
+        training_speed(run.folder, len(records_of(run, "train")))
         prediction_speed(run)
 
 

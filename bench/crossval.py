@@ -26,17 +26,18 @@ import tensorflow as tf
 import yaml
 
 from bench import write_project
+from segscope.artefacts.records import index_records
 from segscope.evaluation.bootstrap import Bootstrap, interval
 from segscope.evaluation.counts import confusion, iou, outcomes
 from segscope.evaluation.difference import differences
 from segscope.evaluation.metrics import Ratio, resampled
 from segscope.evaluation.per_image import image_table, pixel_counts
 from segscope.latent.groups import near_copies
-from segscope.model.dataset import shards
+from segscope.model.dataset import shards, split_records
 from segscope.model.encoder import read_encoder
 from segscope.model.folds import fold_of
 from segscope.model.history import best_metrics
-from segscope.model.inference import Split, layer_means, predict_split
+from segscope.model.inference import layer_means, predict_records
 from segscope.model.training import build_encoder, hold_out, prepare_training, train
 from segscope.model.unet import LIKENESS
 from segscope.params import Params
@@ -69,7 +70,7 @@ def read_params(changes: list[str]) -> Params:
 def find_groups(project: Run) -> pd.Series:
     """The group of each image of both splits, by image_id, as the train stage finds it."""
     size, folder = project.params.data.image_size, project.path("dataset")
-    splits = [Split(folder, split) for split in ("train", "val")]
+    splits = [split_records(folder, size, "train", "val")]
     encoder = build_encoder(*read_encoder(project.path("weights")), size)
     found = near_copies(*layer_means(encoder, LIKENESS, splits, "near copies"))
     return found.set_index("image_id")["group"]
@@ -108,8 +109,7 @@ def judge_fold(files: list[str], test: int, project: Run, seed: int, groups: pd.
     minutes, best = (time.perf_counter() - start) / 60, best_metrics(history)
     print(f"seed {seed}, fold {test}: epoch {best['epoch']} of {best['epochs']}, {minutes:.1f} minutes", flush=True)
     rows = []
-    folder, name = Path(files[test]).parent, f"fold {test}"
-    for batch in predict_split(model, Split(folder, name, file=files[test]), 32):
+    for batch in predict_records(model, index_records([files[test]], size), 32):
         ids, masks = batch.image_ids, batch.masks
         table = image_table(batch.probabilities, taxonomy.position_of_id[masks], taxonomy)
         matrix = confusion(pixel_counts(table, taxonomy), taxonomy.class_of_position)

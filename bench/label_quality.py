@@ -18,8 +18,9 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import average_precision_score
 
+from segscope.model.dataset import split_records
 from segscope.model.folds import fold_model, fold_of
-from segscope.model.inference import Split, predict_split
+from segscope.model.inference import predict_records
 from segscope.model.saving import load_model
 from segscope.run import Run
 from segscope.suspects.find import KINDS
@@ -45,8 +46,8 @@ def cleanlab_scores(run: Run, split: str, ids: np.ndarray) -> pd.Series:
 
     scores = {}
     for model, chosen in judges(run, split, ids):
-        judged = Split(run.path("dataset"), split, chosen)
-        for batch in predict_split(model, judged, run.params.predict.batch_size):
+        judged = split_records(run.path("dataset"), run.params.data.image_size, split).of(chosen)
+        for batch in predict_records(model, judged, run.params.predict.batch_size):
             labels = run.taxonomy.class_of_id[batch.masks].astype(int)
             labels[labels == IGNORE] = 0
             p = np.moveaxis(batch.probabilities.astype(np.float64), -1, 1)

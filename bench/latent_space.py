@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import chain
 from pathlib import Path
 
 import keras
@@ -26,7 +25,8 @@ from segscope.latent.neighbors import nearest, purity
 from segscope.latent.sides import heavy_groups, kinds, sides
 from segscope.latent.space import LatentSpace, fit_latent_space, pool
 from segscope.latent.support import Supporter
-from segscope.model.inference import Batch, Split, layer_batches
+from segscope.model.dataset import split_records
+from segscope.model.inference import Batch, batches_of, layer_batches
 from segscope.model.unet import BOTTLENECK, activations
 from segscope.run import Run
 
@@ -51,12 +51,8 @@ OCCLUSIONS = 8  # random squares an image
 
 def all_batches(model: keras.Model, names: Sequence[str], run: Run) -> Iterator[Batch]:
     """The layers' activations of all images."""
-    return chain.from_iterable(layer_batches(model, names, split) for split in splits_of(run))
-
-
-def splits_of(run: Run) -> list[Split]:
-    names = run.table("samples", ["split"])["split"].unique()
-    return [Split(run.path("dataset"), name) for name in names]
+    splits = run.table("samples", ["split"])["split"].unique()
+    return layer_batches(model, names, split_records(run.path("dataset"), run.params.data.image_size, *splits))
 
 
 def layers(explorer: Explorer) -> None:
@@ -156,10 +152,9 @@ def support_sanity(explorer: Explorer, models: Mapping[str, keras.Model]) -> Non
 
 def pictures(explorer: Explorer, splits: tuple[str, ...]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Batches of image_id int64[N] and the pictures as the model is given them."""
-    for split in splits_of(explorer.run):
-        if split.name in splits:
-            for ids, images, _ in split.examples(explorer.size).batch(32).as_numpy_iterator():
-                yield ids, images.astype(np.float32)
+    records = split_records(explorer.run.path("dataset"), explorer.size, *splits)
+    for ids, images, _ in batches_of(records, explorer.size, 32):
+        yield ids, images.astype(np.float32)
 
 
 def latent_score(probe: keras.Model, space: LatentSpace, direction: np.ndarray, pixels: np.ndarray) -> np.ndarray:

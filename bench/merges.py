@@ -23,7 +23,8 @@ from segscope.evaluation.counts import confusion, iou, outcomes
 from segscope.evaluation.merges import Heads
 from segscope.evaluation.per_image import pixel_counts
 from segscope.evaluation.predicted import Known, Pixels
-from segscope.model.inference import Split, Wanted, predict_split, sampled
+from segscope.model.dataset import split_records
+from segscope.model.inference import Wanted, predict_records, sampled
 from segscope.model.pixels import PixelTaker
 from segscope.model.saving import load_model
 from segscope.run import Run
@@ -50,7 +51,8 @@ class Finished:
         for name, images in predictions.groupby("split"):
             ids[name], counts[name] = images["image_id"].to_numpy(), pixel_counts(images, taxonomy)
             taker, wanted = PixelTaker(Known(taxonomy)), Wanted(pixels=sampled(images, taxonomy))
-            for batch in predict_split(model, Split(run.path("dataset"), name), run.params.predict.batch_size, wanted):
+            records = split_records(run.path("dataset"), run.params.data.image_size, name)
+            for batch in predict_records(model, records, run.params.predict.batch_size, wanted):
                 taker.look(batch)
             pixels[name] = taker.pixels()
         return cls(taxonomy, ids, counts, pixels)

@@ -27,18 +27,14 @@ BARE = """
 import sys, time
 import numpy as np
 from pathlib import Path
-from segscope.model.inference import Split
+from segscope.model.dataset import split_records
+from segscope.model.inference import batches_of
 from segscope.model.saving import read_model
 from segscope.run import Run
 run = Run()
 model, size = read_model(run.path("model")), run.params.data.image_size
-pictures = []
-for split in ("train", "val"):
-    for _, batch, _ in Split(run.path("dataset"), split).batches(size, 256):
-        pictures.append(batch.astype(np.float32))
-        if sum(map(len, pictures)) >= 2048:
-            break
-pictures = np.concatenate(pictures)[:2048]
+records = split_records(run.path("dataset"), size, "train", "val")[:2048]
+pictures = np.concatenate([batch.astype(np.float32) for _, batch, _ in batches_of(records, size, 256)])
 model.predict(pictures[:64], batch_size=32, verbose=0)
 start = time.perf_counter()
 model.predict(pictures, batch_size=32, verbose=0)

@@ -19,7 +19,8 @@ from sklearn.linear_model import LogisticRegression
 
 from segscope.evaluation.objects import annotations_by_image
 from segscope.evaluation.predicted import Known
-from segscope.model.inference import Split, Wanted, predict_split
+from segscope.model.dataset import split_records
+from segscope.model.inference import Wanted, predict_records
 from segscope.run import Run
 from segscope.suspects import find
 from segscope.suspects.ranking import hits
@@ -33,8 +34,8 @@ def contradicted(run: Run, split: str) -> pd.DataFrame:
     finder = find.SuspectFinder(Known(run.taxonomy, annotations_by_image(run.table("instances"))))
     ids = samples.loc[samples["split"] == split, "image_id"].to_numpy()
     for model, chosen in judges(run, split, ids):
-        judged = Split(run.path("dataset"), split, chosen)
-        for batch in predict_split(model, judged, run.params.predict.batch_size, Wanted(mirrored=True)):
+        judged = split_records(run.path("dataset"), run.params.data.image_size, split).of(chosen)
+        for batch in predict_records(model, judged, run.params.predict.batch_size, Wanted(mirrored=True)):
             finder.look(batch)
     truth = run.table("truth")
     return with_truth(finder, truth[truth["split"] == split], samples).assign(run=str(run.folder))

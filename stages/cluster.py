@@ -22,7 +22,8 @@ from segscope.latent.clusters import (
 from segscope.latent.sides import kinds
 from segscope.latent.space import load_latent_space
 from segscope.latent.support import explain_errors, most_wrong, supporter_of
-from segscope.model.inference import Split, set_seeds
+from segscope.model.dataset import split_records
+from segscope.model.inference import set_seeds
 from segscope.model.source import open_model
 from segscope.run import Run
 
@@ -53,12 +54,12 @@ def main(run: Run) -> None:
     profiles = profile_clusters(labels, facts, numeric_columns(samples), scores, group, stable.jaccard)
     model = open_model(run.params, taxonomy, run.path("model"))
     space = load_latent_space(run.path("latent_space"))
-    splits = [Split(run.path("dataset"), name) for name in embeddings["split"].unique()]
+    records = split_records(run.path("dataset"), run.params.data.image_size, "train", "val")
     attention = plan_attention(space, Points(ids, vectors, labels, group), taxonomy, options.exemplars)
-    maps, under = attend(attention, model, splits)
+    maps, under = attend(attention, model, records)
     val = predictions[predictions["split"] == "val"]
     worst = most_wrong(val, taxonomy, options.explained) if len(val) else {}
-    supports = explain_errors(supporter_of(model.network), Split(run.path("dataset"), "val"), worst, taxonomy)
+    supports = explain_errors(supporter_of(model.network), records, worst, taxonomy)
     run.write("clusters", pd.DataFrame({"image_id": ids, "cluster": labels, "probability": probability[of]}))
     run.write("cluster_profiles", attention_rows(under, profiles, taxonomy))
     run.write("heatmaps", maps)

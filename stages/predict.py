@@ -15,9 +15,10 @@ from segscope.evaluation.objects import ObjectFinder, object_measures, object_ta
 from segscope.evaluation.pictures import PictureTaker
 from segscope.evaluation.plots import by_split, plot_tables
 from segscope.insights.insights import insights_of
+from segscope.model.dataset import split_records
 from segscope.model.examination import examine, tasks_of
 from segscope.model.folds import fold_tasks, repeat_tasks
-from segscope.model.inference import Split, Wanted, sampled
+from segscope.model.inference import Wanted, sampled
 from segscope.model.pixels import MeansTaker, PixelTaker, heads_of
 from segscope.model.source import open_model
 from segscope.quiet import detail
@@ -33,10 +34,10 @@ def main(run: Run) -> None:
     run.write("unpredicted", model.unpredicted(samples))
     samples, copies, instances = model.known(samples), model.known(copies), run.table("instances")
     layers, images = model.layers(run.params.embed.layers), {**dict(list(samples.groupby("split"))), "copies": copies}
-    tasks = {name: tasks_of(model, Split(run.path("dataset"), name), of, instances) for name, of in images.items()}
+    records = partial(split_records, run.path("dataset"), run.params.data.image_size)
+    tasks = {name: tasks_of(model, records(name), of, instances) for name, of in images.items() if len(of)}
     look, seen = partial(examine, taxonomy=taxonomy, params=run.params), {}
-    # The model has seen the train split's labels: it cannot judge them.
-    for name, judges in {"train": [], "val": [SuspectFinder]}.items():
+    for name, judges in {"train": [], "val": [SuspectFinder]}.items():  # the model has learned from train's labels
         kinds = [Measurer, ObjectFinder, PictureTaker, MeansTaker, PixelTaker, *judges]
         seen[name] = look(tasks[name], kinds, name, Wanted(layers, bool(judges), sampled(images[name], taxonomy)))
     judged = {"val": seen["val"][SuspectFinder]}
@@ -57,7 +58,7 @@ def main(run: Run) -> None:
         rows += of_split(name, [*each.measures(groups), *confusion_measures(confused[name])])
         rows += of_split(name, object_measures(objects, each.image_ids, taxonomy, Bootstrap(each.groups(groups))))
         rows += of_split(name, suspect_measures(suspects, still_planted(*planted), name) if name in judged else [])
-    if len(copies):
+    if "copies" in tasks:
         more = look(tasks["copies"], [Measurer], "copies")[Measurer].evaluation()
         groups = pd.concat([groups, copies.set_index("image_id")["other_id"].map(groups)])
         rows += of_split("val_with_copies", val.joined(more).measures(groups))

@@ -10,7 +10,7 @@ from segscope.model.dataset import shards
 from segscope.model.encoder import read_encoder
 from segscope.model.folds import fold_model, fold_sizes, repeat_model
 from segscope.model.history import best_metrics
-from segscope.model.inference import Split, layer_means, set_seeds
+from segscope.model.inference import layer_means, set_seeds
 from segscope.model.saving import save_model
 from segscope.model.taking import take
 from segscope.model.training import (
@@ -70,8 +70,8 @@ def find_groups(run: Run, training: Training) -> pd.DataFrame:
     if len(named):
         return named_groups(training.image_ids, named)
     encoder = build_encoder(*read_encoder(run.path("weights")), run.params.data.image_size)
-    splits = [Split(run.path("dataset"), name) for name in training.images]
-    return near_copies(*layer_means(encoder, LIKENESS, splits, "near copies"))
+    records = [training.train.records, training.val.records]
+    return near_copies(*layer_means(encoder, LIKENESS, records, "near copies"))
 
 
 if __name__ == "__main__":

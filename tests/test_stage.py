@@ -2,7 +2,9 @@ import errno
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tensorflow as tf
 
 from segscope import stage
 from segscope.errors import SegscopeError
@@ -37,6 +39,19 @@ def test_what_the_user_or_the_machine_lacks_is_said_without_a_traceback(error, s
     with pytest.raises(SystemExit, match="1"):
         stage.main(failing)
     assert capsys.readouterr().err.startswith(said)
+
+
+def test_what_a_reader_says_that_runs_ahead_in_tensorflow_is_said_without_a_traceback(capsys):
+    def read(number: np.ndarray) -> np.ndarray:
+        raise SegscopeError(f"a.tfrecord is damaged at {number}; run `dvc repro masks`")
+
+    def failing(run: Run) -> None:
+        numbers = tf.data.Dataset.range(3).map(lambda i: tf.numpy_function(read, [i], tf.int64, stateful=False))
+        list(numbers.batch(2))
+
+    with pytest.raises(SystemExit, match="1"):
+        stage.main(failing)
+    assert capsys.readouterr().err == "error: a.tfrecord is damaged at 0; run `dvc repro masks`\n"
 
 
 @pytest.mark.parametrize("error", [FileNotFoundError(errno.ENOENT, "No such file", "a"), ValueError("a")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 
 JOINERS = "\u200c\u200d"  # which Persian, Hindi and emoji need
 _SURROUNDINGS = {
@@ -35,6 +36,12 @@ def surroundings(error: BaseException) -> str | None:
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror}; `segscope doctor` looks at permissions and at the disk's space"
     return None
+
+
+def carried(error: BaseException) -> str | None:
+    """What a SegscopeError said that is only text in another error: TensorFlow's, of what reads ahead for it."""
+    found = re.search(r"\bSegscopeError: (.+)", str(error))
+    return found[1] if found else None
 
 
 def printable(text: str, keep: str = "\n") -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from segscope.artefacts.measures import METRICS
 from segscope.artefacts.parallel import engine
-from segscope.errors import SegscopeError, printable, surroundings
+from segscope.errors import SegscopeError, carried, printable, surroundings
 from segscope.outcome import outcome
 from segscope.params_file import load_params
 from segscope.quiet import hush
@@ -34,8 +34,8 @@ def main(stage: Callable[[Run], None]) -> None:
         name = Path(stage.__code__.co_filename).stem
         if name in METRICS:
             print(outcome(name, run.measures(name)))
-    except (SegscopeError, OSError, MemoryError) as error:
-        said = str(error) if isinstance(error, SegscopeError) else surroundings(error)
+    except Exception as error:
+        said = str(error) if isinstance(error, SegscopeError) else surroundings(error) or carried(error)
         if said is None:
             raise
         print(printable(f"error: {said}"), file=sys.stderr)

@@ -13,7 +13,7 @@ from segscope.latent import attention, support
 from segscope.latent.clusters import profile_clusters
 from segscope.latent.space import LatentSpace, fit_latent_space, pool
 from segscope.model.adoption import adopt
-from segscope.model.inference import Split
+from segscope.model.dataset import split_records
 from segscope.model.training import build_model
 from segscope.model.unet import BOTTLENECK, activations
 from segscope.params import Train
@@ -276,8 +276,8 @@ def test_wrong_pixels_are_explained_image_by_image(supporter, pictures, tmp_path
     with open_shard(tmp_path, "val", 0, 1) as shard:
         for i, picture, mask in zip((11, 12), pictures.astype(np.uint8), masks, strict=True):
             shard.write(example({"image_id": i, "image": encode_png(picture), "mask": encode_png(mask)}))
-    split = Split(tmp_path, "val")
-    table = support.explain_errors(supporter, split, {1: [], 2: []} | {k: [12]}, TAXONOMY)
+    records = split_records(tmp_path, SIZE, "val")
+    table = support.explain_errors(supporter, records, {1: [], 2: []} | {k: [12]}, TAXONOMY)
     (row,) = table.to_dict("records")
     seen = supporter.predict(pictures.astype(np.uint8).astype(np.float32))[1] == k
     seen[:5] = False
@@ -289,5 +289,5 @@ def test_wrong_pixels_are_explained_image_by_image(supporter, pictures, tmp_path
     assert sum(on.values()) == pytest.approx(1)
     write_parquet(tmp_path / "supports.parquet", table, supports_schema(SIZE))
     write_parquet(
-        tmp_path / "none.parquet", support.explain_errors(supporter, split, {}, TAXONOMY), supports_schema(SIZE)
+        tmp_path / "none.parquet", support.explain_errors(supporter, records, {}, TAXONOMY), supports_schema(SIZE)
     )

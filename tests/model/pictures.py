@@ -8,8 +8,7 @@ import pandas as pd
 from PIL import Image
 
 from segscope.artefacts.images import encode_png
-from segscope.artefacts.records import example, open_shard
-from segscope.model.dataset import shards
+from segscope.artefacts.records import example, open_shard, shard_name
 from segscope.model.training import Training, prepare_training
 from segscope.params import Train
 from segscope.taxonomy import Taxonomy
@@ -29,7 +28,7 @@ def write_examples(
     number: int = 0,
     of: int = 1,
 ) -> list[str]:
-    """Write images, uint8 N × H × W × 3, and masks of category ids, uint8 N × H × W; returns the files.
+    """Write images, uint8 N × H × W × 3, and masks of category ids, uint8 N × H × W; returns the file.
 
     first: the first image's id. number, of: of the file.
     """
@@ -37,7 +36,7 @@ def write_examples(
         for i, (image, mask) in enumerate(zip(images, masks, strict=True), first):
             encoded = {"image": encode_png(Image.fromarray(image)), "mask": encode_png(mask)}
             writer.write(example({"image_id": i, **encoded}))
-    return shards(folder, split)
+    return [str(folder / shard_name(split, number, of))]
 
 
 def write_pictures(folder: Path, size: int = SIZE) -> list[str]:

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from pictures import SIZE, TAXONOMY, training_of, write_pictures
 
 from segscope.evaluation.predicted import Known, Look, Predicted
+from segscope.model.dataset import split_records
 from segscope.model.examination import Task, examine, tasks_of
 from segscope.model.folds import fold_model, fold_of, fold_sizes, fold_tasks, repeat_model, repeat_tasks
-from segscope.model.inference import NOTHING_MORE, Split, Wanted
+from segscope.model.inference import NOTHING_MORE, Wanted
 from segscope.model.training import fold_trainings, repeats
 from segscope.params import Params
 
@@ -81,7 +82,7 @@ class Seen(Look):
 
 def tasks(folder: Path) -> list[Task]:
     images = pd.DataFrame({"image_id": range(8), "width": SIZE, "height": SIZE})
-    return tasks_of(None, Split(folder, "train"), images, images.iloc[:0])
+    return tasks_of(None, split_records(folder, SIZE, "train"), images, images.iloc[:0])
 
 
 def seen(of: list[Task], wanted: Wanted = NOTHING_MORE) -> dict[int, set[int]]:

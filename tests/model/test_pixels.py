@@ -6,14 +6,16 @@ import pandas as pd
 import pytest
 from pictures import NAMES, SIZE, TAXONOMY, write_examples, write_pictures
 
+from segscope.artefacts.records import Records
 from segscope.artefacts.schemas import ACTIVATIONS
 from segscope.artefacts.tables import read_parquet, write_parquet
 from segscope.evaluation.evaluate import Measurer
 from segscope.evaluation.objects import ObjectFinder
 from segscope.evaluation.pictures import PictureTaker
 from segscope.model import inference
+from segscope.model.dataset import split_records
 from segscope.model.examination import examine, tasks_of
-from segscope.model.inference import Probe, Sampled, Split, Wanted, layer_batches, predict_split, sampled
+from segscope.model.inference import Probe, Sampled, Wanted, batches_of, layer_batches, predict_records, sampled
 from segscope.model.pixels import MeansTaker, PixelTaker
 from segscope.model.source import Network
 from segscope.params import Params
@@ -44,7 +46,7 @@ def file(tmp_path_factory):
 
 def arrays(folder) -> tuple[np.ndarray, np.ndarray]:
     """Pictures and masks of the eight images."""
-    ((ids, pictures, masks),) = Split(folder, "train").batches(SIZE, 8)
+    ((ids, pictures, masks),) = batches_of(split_records(folder, SIZE, "train"), SIZE, 8)
     assert ids.tolist() == list(range(8))
     return pictures.astype(np.float32), masks
 
@@ -53,7 +55,7 @@ def test_all_that_is_wanted_of_a_batch_is_of_one_pass(file, folder):
     network, (pictures, masks) = Network(file).network, arrays(folder)
     some = Sampled(np.array([1, 6]), 5, TAXONOMY.position_of_id)
     wanted = Wanted(("first", "second"), True, some)
-    batches = list(predict_split(network, Split(folder, "train"), 4, wanted))
+    batches = list(predict_records(network, split_records(folder, SIZE, "train"), 4, wanted))
     assert [batch.image_ids.tolist() for batch in batches] == [[0, 1, 2, 3], [4, 5, 6, 7]]
     first = keras.Model(network.input, network.get_layer("first").output).predict(pictures, verbose=0)
     for batch in batches:
@@ -105,7 +107,7 @@ def test_pixels_are_drawn_of_each_image_whichever_others_there_are(monkeypatch):
     assert (len(set(fewer.image_ids)), fewer.each) == (4, 10)
 
 
-def split_in_files(folder, sizes: list[int]) -> Split:
+def in_files(folder, sizes: list[int]) -> Records:
     """The eight pictures anew, in files of these sizes."""
     pictures, masks = arrays(folder)
     parts = folder / "parts"
@@ -114,20 +116,20 @@ def split_in_files(folder, sizes: list[int]) -> Split:
     for number, (start, size) in enumerate(zip(starts, sizes, strict=False)):
         own = slice(start, start + size)
         write_examples(parts, pictures[own].astype(np.uint8), masks[own], first=start, number=number, of=len(sizes))
-    return Split(parts, "train")
+    return split_records(parts, SIZE, "train")
 
 
 KINDS = [Measurer, PictureTaker, ObjectFinder, MeansTaker, PixelTaker]
 
 
-def looked(file, split: Split, images: pd.DataFrame = IMAGES):
-    tasks = tasks_of(Network(file, (SIZE, SIZE, len(NAMES))), split, images, INSTANCES)
+def looked(file, records: Records, images: pd.DataFrame = IMAGES):
+    tasks = tasks_of(Network(file, (SIZE, SIZE, len(NAMES))), records, images, INSTANCES)
     wanted = Wanted(("first",), False, sampled(IMAGES, TAXONOMY))
     return examine(tasks, KINDS, "train", wanted, taxonomy=TAXONOMY, params=Params())
 
 
 def test_what_is_found_in_parts_is_what_is_found_at_once(file, folder, tmp_path):
-    whole, parts = looked(file, Split(folder, "train")), looked(file, split_in_files(folder, [3, 1, 4]))
+    whole, parts = looked(file, split_records(folder, SIZE, "train")), looked(file, in_files(folder, [3, 1, 4]))
     pd.testing.assert_frame_equal(parts[Measurer].table(), whole[Measurer].table())
     pd.testing.assert_frame_equal(parts[PictureTaker].table(), whole[PictureTaker].table())
     samples = IMAGES.assign(split="train")
@@ -143,28 +145,26 @@ def test_what_is_found_in_parts_is_what_is_found_at_once(file, folder, tmp_path)
 
 
 def test_images_without_a_row_are_not_looked_at(file, folder):
-    some = looked(file, split_in_files(folder, [3, 1, 4]), IMAGES.iloc[[7, 0, 1]])
+    some = looked(file, in_files(folder, [3, 1, 4]), IMAGES.iloc[[7, 0, 1]])
     assert some[Measurer].table()["image_id"].tolist() == [0, 1, 7]
-    assert tasks_of(Network(file), Split(folder, "copies"), IMAGES.iloc[:0], INSTANCES) == []
 
 
 def test_a_parts_annotations_are_those_of_its_images(file, folder):
     instances = pd.DataFrame({"image_id": [7, 2, 7, 0], "annotation_id": [1, 2, 3, 4]})
-    tasks = tasks_of(Network(file), split_in_files(folder, [3, 1, 4]), IMAGES, instances)
+    tasks = tasks_of(Network(file), in_files(folder, [3, 1, 4]), IMAGES, instances)
     assert [sorted(part.instances["annotation_id"]) for _, part in tasks] == [[2, 4], [], [1, 3]]
     one = tasks[0][1].of(np.array([False, False, True]))
     assert one.images["image_id"].tolist() == [2]
     assert one.instances["annotation_id"].tolist() == [2]
-    assert one.split.only.tolist() == [2]
+    assert one.records.image_id.tolist() == [2]
 
 
 def test_activations_of_some_images_are_of_the_files_that_have_them(file, folder):
-    split = split_in_files(folder, [3, 1, 4])
-    parts = split.among(np.array([6, 2, 1, 99]))
-    assert [part.only.tolist() for part in parts] == [[1, 2], [6]]
+    parts = in_files(folder, [3, 1, 4]).of(np.array([6, 2, 1, 99])).by_file()
+    assert [part.image_id.tolist() for part in parts] == [[1, 2], [6]]
     network = Network(file).network
     for part in parts:
         ((ids, masks, (first,)),) = layer_batches(network, ["first"], part)
-        assert ids.tolist() == part.only.tolist()
+        assert ids.tolist() == part.image_id.tolist()
         assert first.shape == (len(ids), SIZE // 2, SIZE // 2, 4)
         assert masks.shape == (len(ids), SIZE, SIZE)

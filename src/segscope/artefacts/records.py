@@ -1,4 +1,4 @@
-"""Writing TFRecord files of tf.train.Example without TensorFlow.
+"""Writing and reading TFRecord files of tf.train.Example without TensorFlow. Letter: N records.
 
 The record format is length, masked CRC-32C of the length, data, masked CRC-32C of the data
 (https://www.tensorflow.org/tutorials/load_data/tfrecord). The Example message is declared here, in a descriptor
@@ -7,16 +7,25 @@ pool of its own, so that it never meets TensorFlow's registration of the same na
 
 from __future__ import annotations
 
+import os
 import struct
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import google_crc32c
+import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.message import DecodeError
 
 from segscope.artefacts.files import atomic_path
+from segscope.errors import SegscopeError, reason
+
+_HEAD, _CRC = 12, 4  # bytes before a record's data, and after it
+_PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"  # how each begins; width and height follow
 
 _REPEATED = descriptor_pb2.FieldDescriptorProto.LABEL_REPEATED
 _OPTIONAL = descriptor_pb2.FieldDescriptorProto.LABEL_OPTIONAL
@@ -26,7 +35,7 @@ _STRING = descriptor_pb2.FieldDescriptorProto.TYPE_STRING
 _MESSAGE = descriptor_pb2.FieldDescriptorProto.TYPE_MESSAGE
 
 
-def _example_class() -> type:
+def _example_class() -> Any:
     """tf.train.Example with the two kinds of feature used here.
 
     Its `map<string, Feature>` is declared as what a map is on the wire: repeated key-value messages.
@@ -85,11 +94,121 @@ class RecordWriter:
         self._file.write(length + _masked_crc(length) + data + _masked_crc(data))
 
 
+def shard_name(split: str, number: int, of: int) -> str:
+    """The name of one of a split's files: `SPLIT-NNNNN-of-NNNNN.tfrecord`."""
+    return f"{split}-{number:05d}-of-{of:05d}.tfrecord"
+
+
 @contextmanager
 def open_shard(folder: Path, split: str, number: int, of: int) -> Iterator[RecordWriter]:
-    """A writer for `SPLIT-NNNNN-of-NNNNN.tfrecord`, which appears only when it is whole."""
-    with (
-        atomic_path(folder / f"{split}-{number:05d}-of-{of:05d}.tfrecord") as temporary,
-        temporary.open("wb") as file,
-    ):
+    """A writer for one of a split's files, which appears only when it is whole."""
+    with atomic_path(folder / shard_name(split, number, of)) as temporary, temporary.open("wb") as file:
         yield RecordWriter(file)
+
+
+@dataclass(frozen=True, eq=False)
+class Records:
+    """Where records lie: small, and good to send to another process.
+
+    files: paths. file: int32[N], of each record the number of its file. offset, length: int64[N], of its data in the
+    file, in bytes. image_id: int64[N].
+    """
+
+    files: tuple[str, ...]
+    file: np.ndarray
+    offset: np.ndarray
+    length: np.ndarray
+    image_id: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.image_id)
+
+    def __getitem__(self, which: slice | np.ndarray) -> Records:
+        """Some of them. which: a slice, indices or bool[N]."""
+        return Records(self.files, *(each[which] for each in (self.file, self.offset, self.length, self.image_id)))
+
+    def of(self, image_ids: np.ndarray) -> Records:
+        """Those of the images, in the order of the files."""
+        return self[np.isin(self.image_id, image_ids)]
+
+    def by_file(self) -> list[Records]:
+        """In parts, of one file each."""
+        return [self[self.file == number] for number in np.unique(self.file)]
+
+    def read(self, index: int) -> bytes:
+        """A record's data. Raises SegscopeError if they are not what was written."""
+        path = self.files[self.file[index]]
+        try:
+            # Opened anew each time: there may be more files than a process may hold open.
+            file = os.open(path, os.O_RDONLY)
+            try:
+                return _checked(os.pread(file, int(self.length[index]) + _CRC, int(self.offset[index])))
+            finally:
+                os.close(file)
+        except (OSError, ValueError) as error:
+            raise _unusable(path, error) from error
+
+
+def index_records(files: Sequence[str], image_size: int) -> Records:
+    """The records of TFRecord files, in order; all of them are read through once.
+
+    Raises SegscopeError if a file cannot be read or is damaged, an image is there twice, or a record is not as the
+    masks stage writes it: image_id, and image and mask as PNGs of the size.
+    """
+    rows = array("q")
+    for number, path in enumerate(files):
+        try:
+            for start, data in _walk(path):
+                rows.extend((number, start, len(data), _image_id(data, image_size)))
+        except (OSError, ValueError) as error:
+            raise _unusable(path, error) from error
+    numbers, offset, length, image_id = np.array(rows, np.int64).reshape(-1, 4).T.copy()
+    again = np.setdiff1d(np.arange(len(image_id)), np.unique(image_id, return_index=True)[1])
+    if len(again):
+        raise _unusable(files[numbers[again[0]]], ValueError(f"image {image_id[again[0]]} is there twice"))
+    return Records(tuple(files), numbers.astype(np.int32), offset, length, image_id)
+
+
+def _unusable(path: str, error: Exception) -> SegscopeError:
+    return SegscopeError(f"{path} cannot be used ({reason(error, path)}); run `dvc repro masks`")
+
+
+def _walk(path: str) -> Iterator[tuple[int, bytes]]:
+    """Offset and data of each record of a file. Raises ValueError where it is not as written."""
+    with open(path, "rb") as file:
+        end, offset = os.fstat(file.fileno()).st_size, _HEAD
+        while head := file.read(_HEAD):
+            if len(head) < _HEAD or _masked_crc(head[:8]) != head[8:]:
+                raise ValueError(f"there is no record at byte {offset - _HEAD}")
+            length = int.from_bytes(head[:8], "little")
+            if offset + length + _CRC > end:
+                raise ValueError("it is cut off")
+            yield offset, _checked(file.read(length + _CRC))
+            offset += length + _CRC + _HEAD
+
+
+def _checked(data: bytes) -> bytes:
+    """A record's data, without the checksum that follows them."""
+    data, crc = data[:-_CRC], data[-_CRC:]
+    if _masked_crc(data) != crc:
+        raise ValueError("the checksum of a record is not that of its data")
+    return data
+
+
+def _image_id(data: bytes, image_size: int) -> int:
+    """The image's id of a record. Raises ValueError if it is no record of an image and its mask."""
+    try:
+        features = {entry.key: entry.value for entry in _Example.FromString(data).features.feature}
+        (image_id,) = features["image_id"].int64_list.value
+        pngs = {name: features[name].bytes_list.value[0] for name in ("image", "mask")}
+    except (DecodeError, KeyError, IndexError, ValueError) as error:
+        raise ValueError("a record is none of an image and its mask") from error
+    for name, png in pngs.items():
+        if png[:16] != _PNG:
+            raise ValueError(f"the {name} of image {image_id} is no PNG")
+        width, height = struct.unpack(">II", png[16:24].ljust(8, b"\0"))
+        if (width, height) != (image_size, image_size):
+            raise ValueError(
+                f"the {name} of image {image_id} has {width} × {height} pixels, not {image_size} × {image_size}"
+            )
+    return image_id

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 
 import pandas as pd
 from tqdm import tqdm
 
 from segscope.artefacts.parallel import in_turn
+from segscope.artefacts.records import Records
 from segscope.latent.attention import Attention, Under
-from segscope.model.inference import Split, layer_batches
+from segscope.model.inference import layer_batches
 from segscope.model.source import Source
 
 
-def attend(attention: Attention, source: Source, splits: Sequence[Split]) -> tuple[pd.DataFrame, Under]:
+def attend(attention: Attention, source: Source, records: Records) -> tuple[pd.DataFrame, Under]:
     """Rows of heatmaps.parquet, and what lies under the attention; on all cores, with a progress bar.
 
-    splits: whose images the attention's are. Of a source without a network there is neither.
+    records: of at least the attention's images. Of a source without a network there is neither.
     """
     wanted = attention.image_ids
-    tasks = [task for split in splits for task in split.among(wanted)] if source.network else []
+    tasks = records.of(wanted).by_file() if source.network else []
     table, under = attention.of([])
     tables = [table]
     with tqdm(total=len(wanted), desc="attention", unit="image", disable=None) as bar:
@@ -32,7 +32,6 @@ def attend(attention: Attention, source: Source, splits: Sequence[Split]) -> tup
     return table.sort_values(["cluster", "score"], ascending=[True, False], ignore_index=True), under
 
 
-def _attend(attention: Attention, source: Source, split: Split) -> tuple[int, tuple[pd.DataFrame, Under]]:
-    assert split.only is not None
+def _attend(attention: Attention, source: Source, records: Records) -> tuple[int, tuple[pd.DataFrame, Under]]:
     assert source.network
-    return len(split.only), attention.of(layer_batches(source.network, attention.space.layers, split))
+    return len(records), attention.of(layer_batches(source.network, attention.space.layers, records))

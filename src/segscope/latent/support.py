@@ -12,11 +12,12 @@ import pandas as pd
 import tensorflow as tf
 
 from segscope.artefacts.images import encode_png
+from segscope.artefacts.records import Records
 from segscope.errors import SegscopeError
 from segscope.evaluation.per_image import pixel_counts
 from segscope.latent.attention import by_category, most_on
 from segscope.latent.space import spread
-from segscope.model.inference import Split
+from segscope.model.dataset import read_records
 from segscope.model.layers import decoder_inputs
 from segscope.taxonomy import IGNORE, Taxonomy
 
@@ -111,13 +112,14 @@ def most_wrong(predictions: pd.DataFrame, taxonomy: Taxonomy, most: int) -> dict
 
 def explain_errors(
     supporter: Supporter | None,
-    split: Split,
+    records: Records,
     images: Mapping[int, Sequence[int]],
     taxonomy: Taxonomy,
 ) -> pd.DataFrame:
     """What supports each class where it is predicted wrongly, as rows of supports.parquet, in the images' order.
 
-    supporter: of `supporter_of`; without one there are none. split: whose images they are. images: of `most_wrong`.
+    supporter: of `supporter_of`; without one there are none. records: of at least these images. images: of
+    `most_wrong`.
     """
     columns = ["image_id", "class", "pixels", "score", "constant", "region", "support", "on"]
     if supporter is None:
@@ -125,7 +127,7 @@ def explain_errors(
     names = taxonomy.category_names
     wanted = np.array(sorted({i for ids in images.values() for i in ids}), np.int64)
     rows = {}
-    for image_id, picture, mask in split.of(wanted).examples(supporter.size).as_numpy_iterator():
+    for image_id, picture, mask in read_records(records.of(wanted), supporter.size).as_numpy_iterator():
         pixels = picture[None].astype(np.float32)
         predicted = supporter.predict(pixels)
         for k, ids in images.items():

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
+from segscope.artefacts.records import Records, index_records, shard_name
 from segscope.errors import SegscopeError
 from segscope.params import Train
-from segscope.taxonomy import IGNORE
 
 FOCUS = 4  # one of so many pictures of a training is a closer look
 
@@ -24,52 +23,94 @@ _FEATURES = {
 
 
 def shards(folder: Path, split: str) -> list[str]:
-    """The split's TFRecord files in order. Raises SegscopeError if there are none."""
-    files = sorted(str(path) for path in Path(folder).glob(f"{split}-*.tfrecord"))
+    """The split's TFRecord files in order. Raises SegscopeError if there are none, or some are missing."""
+    files = sorted(Path(folder).glob(f"{split}-*.tfrecord"))
     if not files:
         raise SegscopeError(f"{folder} has no TFRecord file of split {split}; run `dvc repro masks`")
-    return files
+    if [file.name for file in files] != [shard_name(split, number, len(files)) for number in range(len(files))]:
+        raise SegscopeError(f"{folder} has not each TFRecord file of split {split} once; run `dvc repro masks`")
+    return [*map(str, files)]
 
 
-def read_examples(files: Sequence[str], image_size: int, only: np.ndarray | None = None) -> tf.data.Dataset:
-    """(image_id int64, image uint8 H × W × 3, mask of COCO category ids uint8 H × W), in file order.
-
-    only: image ids, to read the examples of these alone.
-    """
-    records = tf.data.TFRecordDataset(files)
-    if only is not None:
-        wanted = tf.constant(only, tf.int64)
-        records = records.filter(lambda record: tf.reduce_any(_image_id(record) == wanted))
-    return records.map(partial(_parse, image_size=image_size), num_parallel_calls=tf.data.AUTOTUNE)
+def split_records(folder: Path, image_size: int, *splits: str) -> Records:
+    """The records of splits. Raises SegscopeError as `shards` and `index_records` do."""
+    return index_records([file for split in splits for file in shards(folder, split)], image_size)
 
 
-def image_ids(files: Sequence[str]) -> np.ndarray:
-    """The ids of the files' examples, int64[N], in order."""
-    return np.array([int(_image_id(record)) for record in tf.data.TFRecordDataset(files)], np.int64)
+def read_records(records: Records, image_size: int) -> tf.data.Dataset:
+    """(image_id int64, image uint8 H × W × 3, mask of COCO category ids uint8 H × W) of records, in their order."""
+    fetch = _fetcher(records)
+    return tf.data.Dataset.range(len(records)).map(
+        lambda index: _parse(fetch(index), image_size), num_parallel_calls=tf.data.AUTOTUNE
+    )
 
 
-def _image_id(record: tf.Tensor) -> tf.Tensor:
-    return tf.io.parse_single_example(record, {"image_id": _FEATURES["image_id"]})["image_id"]
+def _fetcher(records: Records) -> Callable[[tf.Tensor], tf.Tensor]:
+    """A record's bytes, of its index."""
+
+    def fetch(index: tf.Tensor) -> tf.Tensor:
+        # Said to have no state, for else determinism has one read at a time.
+        return tf.ensure_shape(tf.numpy_function(records.read, [index], tf.string, stateful=False), [])
+
+    return fetch
 
 
 def _parse(record: tf.Tensor, image_size: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     row = tf.io.parse_single_example(record, _FEATURES)
     image = tf.ensure_shape(tf.io.decode_png(row["image"], 3), (image_size, image_size, 3))
-    mask = tf.ensure_shape(tf.io.decode_png(row["mask"], 1), (image_size, image_size, 1))
-    return row["image_id"], image, mask[..., 0]
+    return row["image_id"], image, _mask(row, image_size)
+
+
+def _mask(row: Mapping[str, tf.Tensor], image_size: int) -> tf.Tensor:
+    return tf.ensure_shape(tf.io.decode_png(row["mask"], 1), (image_size, image_size, 1))[..., 0]
 
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """Some examples of TFRecord files, and which class their mask's values are of.
+    """N examples of TFRecord files, in file order, and which class their masks' values are of.
 
-    image_ids: int64[N], of the examples, in file order. image_size: H and W. class_of_id: as of `Taxonomy`.
+    image_size: H and W. class_of_id: as of `Taxonomy`. pixels: int64 N × K, of each class, background first, in each.
     """
 
-    files: Sequence[str]
-    image_ids: np.ndarray
+    records: Records
     image_size: int
     class_of_id: np.ndarray
+    pixels: np.ndarray
+
+    @property
+    def image_ids(self) -> np.ndarray:
+        """int64[N]."""
+        return self.records.image_id
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The TFRecord files."""
+        return self.records.files
+
+    def __getitem__(self, which: slice | np.ndarray) -> Examples:
+        """Some of them. which: a slice, indices or bool[N]."""
+        return replace(self, records=self.records[which], pixels=self.pixels[which])
+
+
+def open_examples(files: Sequence[str], image_size: int, class_of_id: np.ndarray, n_classes: int) -> Examples:
+    """All examples of TFRecord files. Raises SegscopeError if there are none, and as `index_records` does."""
+    records = index_records(files, image_size)
+    if not len(records):
+        raise SegscopeError(f"{files[0]} and its like hold no image; run `dvc repro masks`")
+    return Examples(records, image_size, class_of_id, _count_pixels(records, image_size, class_of_id, n_classes))
+
+
+def _count_pixels(records: Records, image_size: int, class_of_id: np.ndarray, n_classes: int) -> np.ndarray:
+    """The pixels of each class in each record's mask, int64 N × K; ignored ones are not counted."""
+    fetch, features = _fetcher(records), {"mask": _FEATURES["mask"]}
+    masks = tf.data.Dataset.range(len(records)).map(
+        lambda index: _mask(tf.io.parse_single_example(fetch(index), features), image_size),
+        num_parallel_calls=tf.data.AUTOTUNE,
+    )
+    counts = np.zeros((len(records), n_classes), np.int64)
+    for of_image, mask in zip(counts, masks.as_numpy_iterator(), strict=True):
+        of_image += np.bincount(class_of_id[mask.ravel()], minlength=n_classes)[:n_classes]
+    return counts
 
 
 def training_batches(examples: Examples, options: Train, first: int = 0) -> tf.data.Dataset:
@@ -77,33 +118,28 @@ def training_batches(examples: Examples, options: Train, first: int = 0) -> tf.d
 
     Each pass takes every example once, in an order of its own; with `augment: zoom`, each FOCUS-th picture is one more,
     of `Focus`. Order and augmentation are functions of seed and position, so that a stream that begins later goes on as
-    the whole one would. The encoded examples are held in memory.
+    the whole one would. An example is read from its file when its turn comes.
     """
-    pairs = tf.data.TFRecordDataset(examples.files).map(lambda record: (_image_id(record), record))
-    ids, held = zip(*pairs.as_numpy_iterator(), strict=True)
-    records = tf.constant(np.array(held, object)[np.isin(ids, examples.image_ids)])
-    n, lookup, seed = len(records), tf.constant(examples.class_of_id), options.seed
-    zooms = options.augment == "zoom"
-    focus = Focus(_pixels_of_each(examples)) if zooms else None
+    n, lookup, seed = len(examples.records), tf.constant(examples.class_of_id), options.seed
+    focus = Focus(examples.pixels[:, 1:]) if options.augment == "zoom" else None
+    fetch = _fetcher(examples.records)
 
     def read(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        _, image, mask = _parse(records[index], examples.image_size)
+        _, image, mask = _parse(fetch(index), examples.image_size)
         return tf.cast(image, tf.float32), tf.gather(lookup, tf.cast(mask, tf.int32))
 
-    def in_turn(turn: tf.Tensor, position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        index = tf.random.experimental.index_shuffle(turn % n, tf.stack([seed, turn // n]), n - 1)
-        augment = "flip_crop" if zooms else options.augment
-        return augmented(*read(index), augment, tf.stack([seed, position]))
+    def in_turn(turn: tf.Tensor) -> tf.Tensor:
+        return tf.random.experimental.index_shuffle(turn % n, tf.stack([seed, turn // n]), n - 1)
 
     def example(position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        own = tf.stack([seed, position])
         if focus is None:
-            return in_turn(position, position)
-        draw = tf.random.stateless_uniform([7], tf.stack([seed, position]))
-        index, k = focus.choose(draw[:2])
+            return augmented(*read(in_turn(position)), options.augment, own)
+        draw, closer = tf.random.stateless_uniform([7], own), position % FOCUS == FOCUS - 1
+        shown, k = focus.choose(draw[:2])
+        image, mask = read(tf.where(closer, shown, in_turn(position - position // FOCUS)))
         return tf.cond(
-            position % FOCUS == FOCUS - 1,
-            lambda: zoomed(*read(index), k, draw[2:]),
-            lambda: in_turn(position - position // FOCUS, position),
+            closer, lambda: zoomed(image, mask, k, draw[2:]), lambda: augmented(image, mask, "flip_crop", own)
         )
 
     positions = tf.data.Dataset.counter(first * options.batch_size)
@@ -138,15 +174,6 @@ def _one_of(count: tf.Tensor, draw: tf.Tensor) -> tf.Tensor:
     return tf.minimum(tf.cast(draw * tf.cast(count, tf.float32), tf.int64), count - 1)
 
 
-def _pixels_of_each(examples: Examples) -> np.ndarray:
-    """The pixels of each class but background in each example, int N × K, in file order."""
-    class_of_id = examples.class_of_id
-    size = 1 + int(class_of_id[class_of_id != IGNORE].max())
-    masks = read_examples(examples.files, examples.image_size, examples.image_ids).map(lambda _id, _image, mask: mask)
-    counts = [np.bincount(class_of_id[mask.ravel()], minlength=256)[:size] for mask in masks.as_numpy_iterator()]
-    return np.stack(counts)[:, 1:]
-
-
 def validation_batches(examples: Examples, batch_size: int) -> tf.data.Dataset:
     """(image float32 N × H × W × 3, class uint8 N × H × W) of the examples, in order."""
     lookup = tf.constant(examples.class_of_id)
@@ -154,10 +181,8 @@ def validation_batches(examples: Examples, batch_size: int) -> tf.data.Dataset:
     def prepare(_: tf.Tensor, image: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return tf.cast(image, tf.float32), tf.gather(lookup, tf.cast(mask, tf.int32))
 
-    read = read_examples(examples.files, examples.image_size, examples.image_ids)
-    # Keras takes the end of a dataset of unknown length for an accident.
-    counted = read.apply(tf.data.experimental.assert_cardinality(len(examples.image_ids)))
-    return counted.map(prepare, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size).prefetch(2)
+    read = read_records(examples.records, examples.image_size)
+    return read.map(prepare, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size).prefetch(2)
 
 
 def augmented(image: tf.Tensor, mask: tf.Tensor, augment: str, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -206,15 +231,3 @@ def _cropped(
     image = tf.image.resize(tf.image.crop_to_bounding_box(image, *box), (size, size))
     mask = tf.image.resize(tf.image.crop_to_bounding_box(mask, *box), (size, size), method="nearest")
     return tf.ensure_shape(image, (size, size, 3)), tf.ensure_shape(mask, (size, size, 1))
-
-
-def count_pixels(
-    files: Sequence[str], image_size: int, class_of_id: np.ndarray, n_classes: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """The files' image ids, int64[N], and each class's pixels over them, int64[K]; ignored ones are not counted."""
-    ids: list[np.ndarray] = []
-    counts = np.zeros(256, np.int64)
-    for batch, _, mask in read_examples(files, image_size).batch(64):
-        ids.append(batch.numpy())
-        counts += np.bincount(class_of_id[mask.numpy().ravel()], minlength=256)
-    return np.concatenate(ids), counts[:n_classes]

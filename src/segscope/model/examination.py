@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from segscope.artefacts.parallel import in_turn
+from segscope.artefacts.records import Records
 from segscope.evaluation.objects import annotations_by_image
 from segscope.evaluation.predicted import Known, Look, Predicted
 from segscope.evaluation.resolution import measured_at
-from segscope.model.inference import NOTHING_MORE, Split, Wanted
+from segscope.model.inference import NOTHING_MORE, Wanted
 from segscope.model.source import Source
 from segscope.params import Params
 from segscope.taxonomy import Taxonomy
@@ -23,11 +23,10 @@ from segscope.taxonomy import Taxonomy
 L = TypeVar("L", bound=Look)
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(NamedTuple):
     """Images of one TFRecord file: their rows of a table of image_id, width, height, and of instances.parquet."""
 
-    split: Split
+    records: Records
     images: pd.DataFrame
     instances: pd.DataFrame
 
@@ -35,29 +34,26 @@ class Part:
         """Those of its images that are chosen: bool[n]."""
         images = self.images[chosen]
         own = self.instances[self.instances["image_id"].isin(images["image_id"])]
-        return Part(self.split.of(images["image_id"].to_numpy()), images, own)
+        return Part(self.records[chosen], images, own)
 
 
 Task = tuple[Source, Part]  # images, and the model that they are to be looked at with
 
 
-def tasks_of(source: Source, split: Split, images: pd.DataFrame, instances: pd.DataFrame) -> list[Task]:
-    """The parts of a split, in order, each with the model.
+def tasks_of(source: Source, records: Records, images: pd.DataFrame, instances: pd.DataFrame) -> list[Task]:
+    """The records' TFRecord files, each as a task for the model.
 
-    images: its rows of samples.parquet or copies.parquet; those of which there is no row are left out. instances: rows
-    of instances.parquet of any images.
+    images: rows of samples.parquet or copies.parquet; images of which there is none are left out. instances: rows of
+    instances.parquet of any images.
     """
     known = images[["image_id", "width", "height"]].set_index("image_id", drop=False)
     of_image = instances.groupby("image_id", sort=False).indices
     tasks = []
-    for file in split.files() if len(images) else []:
-        there = file.image_ids()
-        ids = there[np.isin(there, known.index)]
+    for file in records.of(known.index.to_numpy()).by_file():
+        ids = file.image_id
         rows = [of_image[i] for i in ids.tolist() if i in of_image]
-        if len(ids):
-            own = instances.iloc[np.concatenate(rows)] if rows else instances.iloc[:0]
-            part = file if len(ids) == len(there) else file.of(ids)
-            tasks.append((source, Part(part, known.loc[ids].reset_index(drop=True), own)))
+        own = instances.iloc[np.concatenate(rows)] if rows else instances.iloc[:0]
+        tasks.append((source, Part(file, known.loc[ids].reset_index(drop=True), own)))
     return tasks
 
 
@@ -109,6 +105,6 @@ def _found(task: Task, kinds: Sequence[type[Look]], wanted: Wanted, taxonomy: Ta
     source, part = task
     annotations = annotations_by_image(part.instances)
     looks = Looks(Known(taxonomy, annotations, measured_at(params, part.images, annotations)), kinds)
-    for batch in source.predict(part.split, params.predict.batch_size, wanted):
+    for batch in source.predict(part.records, params.predict.batch_size, wanted):
         looks.look(batch)
     return looks.found()

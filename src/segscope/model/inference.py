@@ -8,9 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
 from functools import lru_cache
-from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import keras
@@ -19,10 +17,11 @@ import pandas as pd
 import tensorflow as tf
 from tqdm import tqdm
 
+from segscope.artefacts.records import Records
 from segscope.evaluation.bootstrap import SEED
 from segscope.evaluation.predicted import Pixels, Predicted
 from segscope.limits import MAX_LAYER_VALUES
-from segscope.model.dataset import image_ids, read_examples, shards
+from segscope.model.dataset import read_records
 from segscope.model.layers import hypercolumn
 from segscope.model.unet import activations
 from segscope.taxonomy import Taxonomy
@@ -33,48 +32,6 @@ Batch = tuple[np.ndarray, np.ndarray, list[np.ndarray]]
 _PIXEL_VALUES = 32768  # of a split whose features are wanted, at most
 _PIXEL_IMAGES = 2048  # that they are of, at most
 _PER_IMAGE = 64  # at most
-
-
-@dataclass(frozen=True)
-class Split:
-    """A split's images in the folder of TFRecord files, or those of one file, or those that `only` names: int64[n]."""
-
-    folder: Path
-    name: str
-    only: np.ndarray | None = None
-    file: str | None = None
-
-    def files(self) -> list[Split]:
-        """Itself in parts: of one TFRecord file each."""
-        return [replace(self, file=file) for file in shards(self.folder, self.name)]
-
-    def of(self, image_ids: np.ndarray) -> Split:
-        """Those of its images that are named: int64[n]."""
-        return replace(self, only=image_ids)
-
-    def among(self, image_ids: np.ndarray) -> list[Split]:
-        """Those that are named: of each file that has any, a part with `only` its own."""
-        found = []
-        for file in self.files():
-            there = file.image_ids()
-            own = there[np.isin(there, image_ids)]
-            found += [file.of(own)] if len(own) else []
-        return found
-
-    def image_ids(self) -> np.ndarray:
-        """Of its files, int64[N], in order."""
-        return image_ids(self._files())
-
-    def _files(self) -> list[str]:
-        return [self.file] if self.file else shards(self.folder, self.name)
-
-    def examples(self, size: int) -> tf.data.Dataset:
-        """See `read_examples`."""
-        return read_examples(self._files(), size, self.only)
-
-    def batches(self, size: int, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """The same in batches of arrays: image_id, image, mask."""
-        yield from self.examples(size).batch(batch_size).prefetch(2).as_numpy_iterator()
 
 
 class Sampled(NamedTuple):
@@ -121,10 +78,10 @@ def set_seeds(seed: int) -> None:
     keras.utils.set_random_seed(seed)
 
 
-def predict_split(
-    model: keras.Model, split: Split, batch_size: int, wanted: Wanted = NOTHING_MORE
+def predict_records(
+    model: keras.Model, records: Records, batch_size: int, wanted: Wanted = NOTHING_MORE
 ) -> Iterator[Predicted]:
-    """What the network makes of a split's images; all that is wanted of an image comes of one pass over it."""
+    """What the network makes of the records' images; all that is wanted of an image comes of one pass over it."""
     size = model.input_shape[1]
     column = hypercolumn(model) if wanted.pixels else ()
     probe = probe_of(model, wanted.layers, column)
@@ -150,7 +107,7 @@ def predict_split(
             pixels=of_pixels,
         )
 
-    yield from one_ahead(predict, split.batches(size, batch_size))
+    yield from one_ahead(predict, batches_of(records, size, batch_size))
 
 
 class Probe:
@@ -209,21 +166,21 @@ def _over(maps: tf.Tensor, y: tf.Tensor, x: tf.Tensor, size: int) -> tf.Tensor:
 
 
 def layer_means(
-    model: keras.Model, layers: Sequence[str], splits: Iterable[Split], title: str
+    model: keras.Model, layers: Sequence[str], splits: Sequence[Records], title: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """image_id int64[N] and the means of the layers' channels, float32 N × C, of all images of the splits."""
+    """image_id int64[N] and the means of the layers' channels, float32 N × C, of all images of the records."""
     found = []
-    with tqdm(desc=title, unit="image", disable=None) as bar:
-        for split in splits:
-            for batch in predict_split(model, split, 32, Wanted(tuple(layers))):
+    with tqdm(total=sum(map(len, splits)), desc=title, unit="image", disable=None) as bar:
+        for records in splits:
+            for batch in predict_records(model, records, 32, Wanted(tuple(layers))):
                 found.append((batch.image_ids, batch.means))
                 bar.update(len(batch.image_ids))
     ids, means = (np.concatenate(each) for each in zip(*found, strict=True))
     return ids, means
 
 
-def layer_batches(model: keras.Model, layers: Sequence[str], split: Split) -> Iterator[Batch]:
-    """The activations of the named layers, of all images of a split."""
+def layer_batches(model: keras.Model, layers: Sequence[str], records: Records) -> Iterator[Batch]:
+    """The activations of the named layers, of the records' images."""
     probe = _maps_of(model, tuple(layers))
     values = sum(math.prod(output.shape[1:]) for output in probe.outputs)
     batch_size = min(32, max(1, MAX_LAYER_VALUES // values))
@@ -231,7 +188,12 @@ def layer_batches(model: keras.Model, layers: Sequence[str], split: Split) -> It
     def run(ids: np.ndarray, pictures: np.ndarray, masks: np.ndarray) -> Batch:
         return ids, masks, probe.predict_on_batch(pictures.astype(np.float32))[:-1]
 
-    return one_ahead(run, split.batches(model.input_shape[1], batch_size))
+    return one_ahead(run, batches_of(records, model.input_shape[1], batch_size))
+
+
+def batches_of(records: Records, size: int, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """image_id int64[N], picture uint8 N × H × W × 3 and mask of category ids uint8 N × H × W, a batch at a time."""
+    yield from read_records(records, size).batch(batch_size).prefetch(2).as_numpy_iterator()
 
 
 def one_ahead(work: Callable[..., T], batches: Iterable[tuple]) -> Iterator[T]:

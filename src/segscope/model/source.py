@@ -14,10 +14,11 @@ import keras
 import numpy as np
 import pandas as pd
 
+from segscope.artefacts.records import Records
 from segscope.artefacts.schemas import SKIPPED
 from segscope.errors import SegscopeError
 from segscope.evaluation.predicted import Predicted
-from segscope.model.inference import NOTHING_MORE, Split, Wanted, predict_split, probe_of
+from segscope.model.inference import NOTHING_MORE, Wanted, batches_of, predict_records, probe_of
 from segscope.model.layers import chosen_layers
 from segscope.model.saving import load_model, read_model
 from segscope.model.unet import LIKENESS
@@ -49,8 +50,8 @@ class Source(Protocol):
     def layers(self, asked: Sequence[str]) -> tuple[str, ...]:
         """The layers whose activations the latent space is made of; asked: `embed.layers`."""
 
-    def predict(self, split: Split, batch_size: int, wanted: Wanted = NOTHING_MORE) -> Iterator[Predicted]:
-        """What it makes of a split's images, of each of which there must be a prediction.
+    def predict(self, records: Records, batch_size: int, wanted: Wanted = NOTHING_MORE) -> Iterator[Predicted]:
+        """What it makes of the records' images, of each of which there must be a prediction.
 
         Of predictions alone there are no features of pixels, and steadier ones are they themselves.
         """
@@ -79,8 +80,8 @@ class Network:
     def layers(self, asked: Sequence[str]) -> tuple[str, ...]:
         return chosen_layers(self.network, asked)
 
-    def predict(self, split: Split, batch_size: int, wanted: Wanted = NOTHING_MORE) -> Iterator[Predicted]:
-        return predict_split(self.network, split, batch_size, wanted)
+    def predict(self, records: Records, batch_size: int, wanted: Wanted = NOTHING_MORE) -> Iterator[Predicted]:
+        return predict_records(self.network, records, batch_size, wanted)
 
 
 @lru_cache(maxsize=1)
@@ -126,10 +127,10 @@ class Written:
     def layers(self, asked: Sequence[str]) -> tuple[str, ...]:
         return chosen_layers(self._encoder.network, asked, LIKENESS)
 
-    def predict(self, split: Split, batch_size: int, wanted: Wanted = NOTHING_MORE) -> Iterator[Predicted]:
+    def predict(self, records: Records, batch_size: int, wanted: Wanted = NOTHING_MORE) -> Iterator[Predicted]:
         outputs = None if self._options.outputs is None else [self._options.outputs[name] for name in self._classes[1:]]
         probe = probe_of(self._encoder.network, wanted.layers) if wanted.layers else None
-        for ids, pictures, masks in split.batches(self._size, batch_size):
+        for ids, pictures, masks in batches_of(records, self._size, batch_size):
             files = [self._files[i] for i in ids.tolist()]
             p = np.stack(
                 [

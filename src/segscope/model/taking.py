@@ -12,10 +12,11 @@ import pandas as pd
 
 from segscope.artefacts.files import atomic_folder, atomic_path, sha256_of, write_json
 from segscope.artefacts.measures import Measure, measure_table
+from segscope.artefacts.records import index_records
 from segscope.errors import SegscopeError
 from segscope.model.adoption import adopt, read_network
 from segscope.model.card import write_taken_card
-from segscope.model.dataset import read_examples
+from segscope.model.dataset import read_records
 from segscope.model.layers import default_layers
 from segscope.model.saving import save_model
 from segscope.model.training import count_parameters
@@ -57,7 +58,8 @@ def take_model(
         return encoder, said
     network = read_network(path)
     said |= {"sha256": sha256_of(path), "preprocessing": options.preprocessing, "input": list(network.input_shape[1:3])}
-    examples = read_examples(files, encoder.input_shape[1]).take(_LOOKED_AT).as_numpy_iterator()
+    size = encoder.input_shape[1]
+    examples = read_records(index_records(files, size)[:_LOOKED_AT], size).as_numpy_iterator()
     pictures = np.stack([picture for _, picture, _ in examples]).astype(np.float32)
     try:
         model = adopt(network, classes, options.outputs, options.preprocessing, pictures)

@@ -20,7 +20,7 @@ from segscope.artefacts.measures import Measure, measure_table, of_split
 from segscope.errors import SegscopeError
 from segscope.model import unet as network
 from segscope.model.callbacks import Checkpoint, Held, LiveLog, Progress
-from segscope.model.dataset import Examples, count_pixels, training_batches, validation_batches
+from segscope.model.dataset import Examples, open_examples, training_batches, validation_batches
 from segscope.model.folds import fold_of
 from segscope.model.history import best_metrics
 from segscope.model.objective import (
@@ -72,13 +72,15 @@ def prepare_training(
 ) -> Training:
     """The training on all examples of the train files, with class weights by their pixels.
 
-    files: TFRecord files of train and of val. Raises SegscopeError if a class has no pixel in the train files.
+    files: TFRecord files of train and of val. Raises SegscopeError if a class has no pixel in the train files, and as
+    `segscope.artefacts.records.index_records` does.
     """
-    class_of_id, names = taxonomy.class_of_id, taxonomy.class_names
-    counted = {split: count_pixels(files[split], image_size, class_of_id, len(names)) for split in ("train", "val")}
-    examples = {split: Examples(files[split], ids, image_size, class_of_id) for split, (ids, _) in counted.items()}
-    weights = class_weights(counted["train"][1], options.class_weights, names).tolist()
-    return Training(examples["train"], examples["val"], dict(zip(names, weights, strict=True)), options)
+    names = taxonomy.class_names
+    train, val = (
+        open_examples(files[split], image_size, taxonomy.class_of_id, len(names)) for split in ("train", "val")
+    )
+    weights = class_weights(train.pixels.sum(0), options.class_weights, names).tolist()
+    return Training(train, val, dict(zip(names, weights, strict=True)), options)
 
 
 def hold_out(training: Training, groups: pd.Series) -> Training:
@@ -92,8 +94,7 @@ def hold_out(training: Training, groups: pd.Series) -> Training:
     held = fold_of(groups.loc[ids].to_numpy(), HOLDOUT_PARTS) < share * HOLDOUT_PARTS
     if held.all() or not held.any():
         raise SegscopeError(f"train.holdout: {share} of these {len(ids)} images leaves none on one side; choose 0")
-    kept, out = (replace(training.train, image_ids=ids[side]) for side in (~held, held))
-    return replace(training, train=kept, held=out)
+    return replace(training, train=training.train[~held], held=training.train[held])
 
 
 def repeats(training: Training) -> list[Training]:
@@ -109,7 +110,7 @@ def fold_trainings(training: Training, groups: pd.Series, folds: int) -> list[Tr
     ids = training.train.image_ids
     fold = fold_of(groups.loc[ids].to_numpy(), folds)
     return [
-        hold_out(replace(training, train=replace(training.train, image_ids=ids[fold != number])), groups)
+        hold_out(replace(training, train=training.train[fold != number]), groups)
         for number in range(folds if folds > 1 else 0)
     ]
 
