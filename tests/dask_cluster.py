@@ -53,7 +53,7 @@ def workers_of(address: str, folder: Path, n: int, *options: str) -> Iterator[su
     arguments = ("worker", address, "--nthreads", "1", "--nworkers", str(n), "--local-directory", str(folder))
     with dask_process(folder, *arguments, *options) as process:
         with Client(address, set_as_default=False) as client:
-            client.wait_for_workers(n, timeout=60)
+            client.wait_for_workers(n, timeout=300)  # a busy machine is no fault
         yield process
 
 

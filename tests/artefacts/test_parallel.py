@@ -162,7 +162,7 @@ def test_workers_with_another_code_are_refused(address, monkeypatch, folder):
     (changed / "new.py").write_text("")
     monkeypatch.setattr(cluster, "PACKAGE", changed)
     cluster._versions.cache_clear()
-    expected = "cannot work for this run: its segscope's code is .*, the run's is .*: start it in the run's environment"
+    expected = "cannot work for this run: its segscope's code is .*, the run's .*: start it in the run's environment"
     try:
         with pytest.raises(SegscopeError, match=expected), engine(params(address)):
             pass

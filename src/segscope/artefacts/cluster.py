@@ -7,9 +7,11 @@ task ends with every worker that tries it, it waits for ever.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import pickle
 import platform
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, chdir, contextmanager
@@ -21,6 +23,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from segscope import limits
 from segscope.errors import SegscopeError
 from segscope.params import Params
 from segscope.quiet import hush, verbose
@@ -28,8 +31,7 @@ from segscope.quiet import hush, verbose
 if TYPE_CHECKING:
     from distributed import Client, Worker
 
-SECONDS, WORKER_SECONDS = 5, 30  # to reach the scheduler, and for a first worker to be there
-REFRESHED = 32  # batches, after which the workers are counted anew
+SECONDS, WORKER_SECONDS = 5, 30  # to reach the scheduler and between counts of workers; for a first to be there
 LIBRARIES = ("h5py", "keras", "numpy", "pandas", "pillow", "pycocotools", "scikit-learn", "scipy", "tensorflow")
 PACKAGE = Path(__file__).parents[1]
 PAGE = "docs/scale.md says how a cluster is set up"
@@ -77,10 +79,11 @@ class Cluster:
             ) from error
 
     def _results(self, tasks: Iterator[tuple], batch: int, ahead: int) -> Iterator[Any]:
-        limit, waiting = ahead, deque[Any]()
-        for number, some in enumerate(iter(lambda: list(islice(tasks, batch)), [])):
-            if number % REFRESHED == 0:
+        waiting, limit, counted = deque[Any](), ahead, -math.inf
+        while some := list(islice(tasks, batch)):
+            if time.monotonic() - counted > SECONDS:  # workers come and go
                 limit = ahead * (self._client.scheduler_info(n_workers=0).get("n_workers") or 1)
+                counted = time.monotonic()
             # Pickled: Dask would look for tasks of its own in all that they are made of.
             waiting.append(self._client.submit(_work, self._wanted, pickle.dumps(some), pure=False))
             while len(waiting) >= limit:
@@ -149,12 +152,13 @@ def _shown(params: Params, folder: Path) -> Iterator[tuple[str, ...]]:
 
 @cache
 def _versions() -> tuple[tuple[str, str], ...]:
-    """Of what decides a task's results."""
+    """Of what decides a task's results: program, libraries, and the limits that the environment may have raised."""
     code = sha256()
     for file in sorted(PACKAGE.rglob("*.py")):
         code.update(str(file.relative_to(PACKAGE)).encode() + file.read_bytes())
     libraries = ((name, version(name)) for name in LIBRARIES)
-    return (("Python", platform.python_version()), *libraries, ("segscope's code", code.hexdigest()[:12]))
+    bounds = ((f"SEGSCOPE_{name}", str(bound)) for name, bound in vars(limits).items() if name.startswith("MAX_"))
+    return (("segscope's code", code.hexdigest()[:12]), ("Python", platform.python_version()), *libraries, *bounds)
 
 
 def _asked(wanted: Wanted, dask_worker: Worker) -> str:
@@ -169,7 +173,7 @@ def _differing(wanted: Wanted, threads: int) -> str:
         return "it has several threads, and TensorFlow's state is the process's: start workers with `--nthreads 1`"
     for (name, there), (_, here) in zip(wanted.versions, _versions(), strict=True):
         if there != here:
-            return f"its {name} is {here}, the run's is {there}: start it in the run's environment, with its code"
+            return f"its {name} is {here}, the run's {there}: start it in the run's environment, with its code"
     for path in wanted.paths:
         if not os.path.exists(path):
             return f"it does not see {path}: project and data must lie on a file system that all workers share"
