@@ -120,6 +120,8 @@ def test_words_are_read_as_dvc_reads_them(written):
         ("cluster", "min_samples", "auto", r"cluster\.min_samples: 'auto' is not allowed"),
         ("embed", "splits", ["test"], r"embed\.splits\.0: 'test' is not allowed; choices: 'train' or 'val'"),
         ("embed", "layers", ["a", "b", "a"], r"embed\.layers: .* is not allowed; named more than once: a$"),
+        ("compute", "engine", "ray", r"compute\.engine: 'ray' is not allowed; choices: 'local' or 'dask'"),
+        ("compute", "engine", "dask", r"compute\.address: null is not allowed; .* such as tcp://scheduler:8786"),
         ("report", "title", None, r"report\.title: null is not allowed"),
     ],
 )

@@ -20,7 +20,7 @@ from types import ModuleType
 VARIABLE = "SEGSCOPE_VERBOSE"
 # Of TensorFlow's log what is information or a warning, and its heading; errors pass, and what is of no log.
 GREETINGS = r"^(WARNING: All log messages before absl::InitializeLog|[IW][0-9]{4} [0-9:.]+ )"
-LIBRARIES = r"(absl|dvclive|joblib|keras|numba|pynndescent|sklearn|tensorflow|umap)(\.|$)"
+LIBRARIES = r"(absl|distributed|dvclive|joblib|keras|numba|pynndescent|sklearn|tensorflow|umap)(\.|$)"
 
 
 def verbose() -> bool:

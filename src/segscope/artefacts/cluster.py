@@ -6,9 +6,12 @@ task ends with every worker that tries it, it waits for ever.
 
 from __future__ import annotations
 
+import logging
+import math
 import os
 import pickle
 import platform
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, chdir, contextmanager
@@ -20,15 +23,15 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from segscope import limits
 from segscope.errors import SegscopeError
 from segscope.params import Params
-from segscope.quiet import hush
+from segscope.quiet import hush, verbose
 
 if TYPE_CHECKING:
     from distributed import Client, Worker
 
-SECONDS = 10  # to reach the scheduler, and for a first worker to be there
-REFRESHED = 32  # batches, after which the workers are counted anew
+SECONDS, WORKER_SECONDS = 5, 30  # to reach the scheduler and between counts of workers; for a first to be there
 LIBRARIES = ("h5py", "keras", "numpy", "pandas", "pillow", "pycocotools", "scikit-learn", "scipy", "tensorflow")
 PACKAGE = Path(__file__).parents[1]
 PAGE = "docs/scale.md says how a cluster is set up"
@@ -58,34 +61,35 @@ class Cluster:
         for. What a worker had when it died, another does. Raises what a task raises, and SegscopeError if the cluster
         fails.
         """
-        tasks, limit = iter(tasks), 1
-        waiting: deque = deque()
-        for number, some in enumerate(iter(lambda: list(islice(tasks, batch)), [])):
-            if number % REFRESHED == 0:
-                limit = ahead * max(1, len(self._client.nthreads()))
-            # Pickled: Dask would look for tasks of its own in all that they are made of.
-            waiting.append(self._client.submit(_work, self._wanted, pickle.dumps(some), pure=False))
-            while len(waiting) >= limit:
-                yield from self._result(waiting.popleft())
-        while waiting:
-            yield from self._result(waiting.popleft())
-
-    def _result(self, future: Any) -> list:
         from distributed import CancelledError
+        from distributed.client import ClosedClientError
         from distributed.scheduler import KilledWorker
 
         try:
-            return future.result()
+            yield from self._results(iter(tasks), batch, ahead)
         except KilledWorker as error:
             raise SegscopeError(
                 f"{error.allowed_failures + 1} workers died, one after another, while they did the same task: give "
-                f"each more memory, or start fewer on a machine; their logs say more"
+                "each more memory, or start fewer on a machine; their logs say more"
             ) from error
-        except CancelledError as error:
+        except (CancelledError, ClosedClientError) as error:
             raise SegscopeError(
-                f"the cluster lost a task ({error}): start its scheduler again if it has ended, then go on by "
-                "`dvc repro`"
+                "the Dask scheduler ended or cannot be reached any more, and its tasks are lost: see that it runs, "
+                "then go on by `dvc repro`"
             ) from error
+
+    def _results(self, tasks: Iterator[tuple], batch: int, ahead: int) -> Iterator[Any]:
+        waiting, limit, counted = deque[Any](), ahead, -math.inf
+        while some := list(islice(tasks, batch)):
+            if time.monotonic() - counted > SECONDS:  # workers come and go
+                limit = ahead * (self._client.scheduler_info(n_workers=0).get("n_workers") or 1)
+                counted = time.monotonic()
+            # Pickled: Dask would look for tasks of its own in all that they are made of.
+            waiting.append(self._client.submit(_work, self._wanted, pickle.dumps(some), pure=False))
+            while len(waiting) >= limit:
+                yield from waiting.popleft().result()
+        while waiting:
+            yield from waiting.popleft().result()
 
 
 @contextmanager
@@ -101,6 +105,9 @@ def connected(params: Params, folder: Path = Path()) -> Iterator[Cluster]:
         raise SegscopeError(
             f"compute.engine: dask needs Dask ({error}): `pip install 'segscope[dask]'`, or set it to local"
         ) from error
+    if not verbose():
+        for name in ("distributed", "distributed.client"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)  # what it says there comes as exceptions, too
     address = params.compute.address
     with ExitStack() as stack:
         try:
@@ -116,7 +123,7 @@ def connected(params: Params, folder: Path = Path()) -> Iterator[Cluster]:
 
 def _require_workers(client: Client, wanted: Wanted, address: str) -> None:
     try:
-        client.wait_for_workers(1, timeout=SECONDS)
+        client.wait_for_workers(1, timeout=WORKER_SECONDS)
     except TimeoutError as error:
         raise SegscopeError(f"the Dask cluster at {address} has no workers: start some; {PAGE}") from error
     for worker, found in client.run(_asked, wanted, on_error="return").items():
@@ -145,12 +152,13 @@ def _shown(params: Params, folder: Path) -> Iterator[tuple[str, ...]]:
 
 @cache
 def _versions() -> tuple[tuple[str, str], ...]:
-    """Of what decides a task's results."""
+    """Of what decides a task's results: program, libraries, and the limits that the environment may have raised."""
     code = sha256()
     for file in sorted(PACKAGE.rglob("*.py")):
         code.update(str(file.relative_to(PACKAGE)).encode() + file.read_bytes())
     libraries = ((name, version(name)) for name in LIBRARIES)
-    return (("Python", platform.python_version()), *libraries, ("segscope's code", code.hexdigest()[:12]))
+    bounds = ((f"SEGSCOPE_{name}", str(bound)) for name, bound in vars(limits).items() if name.startswith("MAX_"))
+    return (("segscope's code", code.hexdigest()[:12]), ("Python", platform.python_version()), *libraries, *bounds)
 
 
 def _asked(wanted: Wanted, dask_worker: Worker) -> str:
@@ -165,7 +173,7 @@ def _differing(wanted: Wanted, threads: int) -> str:
         return "it has several threads, and TensorFlow's state is the process's: start workers with `--nthreads 1`"
     for (name, there), (_, here) in zip(wanted.versions, _versions(), strict=True):
         if there != here:
-            return f"its {name} is {here}, the run's is {there}: start it in the run's environment, with its code"
+            return f"its {name} is {here}, the run's {there}: start it in the run's environment, with its code"
     for path in wanted.paths:
         if not os.path.exists(path):
             return f"it does not see {path}: project and data must lie on a file system that all workers share"

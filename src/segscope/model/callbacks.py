@@ -67,7 +67,7 @@ class Checkpoint(keras.callbacks.Callback):
         with atomic_path(self._folder / "state.json") as temporary:
             temporary.write_text(json.dumps({"fingerprint": self.fingerprint, "history": self.history}))
         for file in set(self._folder.glob("*.weights.h5")) - {self._weights(n) for n in (epoch + 1, self.best_epoch())}:
-            file.unlink()
+            file.unlink(missing_ok=True)  # a cluster may have given the training of a lost worker to another
         self.model.stop_training = self.finished
 
     def best_epoch(self) -> int:

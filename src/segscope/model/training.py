@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import ceil
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,6 +18,7 @@ import tensorflow as tf
 
 from segscope.artefacts.files import sha256_of
 from segscope.artefacts.measures import Measure, measure_table, of_split
+from segscope.artefacts.parallel import in_turn
 from segscope.errors import SegscopeError
 from segscope.model import unet as network
 from segscope.model.callbacks import Checkpoint, Held, LiveLog, Progress
@@ -204,16 +206,26 @@ def train_others(
 ) -> list[Checkpoint]:
     """Train each model beside the one that is analysed, and save it as its file. Returns their checkpoints.
 
-    The rest as `train`; each has a checkpoint folder of its own beside checkpoint_folder.
+    A task each. The rest as `train`; each has a checkpoint folder of its own beside checkpoint_folder.
     """
-    checkpoints = []
+    tasks = [
+        (file, training, checkpoint_folder.with_name(f"{checkpoint_folder.name}-{file.stem}"))
+        for file, training in trainings.items()
+    ]
+    fingerprints = in_turn(partial(_train_other, encoder), tasks)
+    return [
+        Checkpoint(own, fingerprint, training.options.patience)
+        for (_, training, own), fingerprint in zip(tasks, fingerprints, strict=True)
+    ]
+
+
+def _train_other(encoder: tuple[str, Path | None], task: tuple[Path, Training, Path]) -> str:
+    """Train a model, save it as its file, and return the fingerprint of what is in its checkpoint folder."""
+    file, training, own = task
     with TemporaryDirectory() as logs:
-        for file, training in trainings.items():
-            own = checkpoint_folder.with_name(f"{checkpoint_folder.name}-{file.stem}")
-            model, _, checkpoint = train(training, encoder, own, Path(logs) / file.stem)
-            save_model(model, file)
-            checkpoints.append(checkpoint)
-    return checkpoints
+        model, _, checkpoint = train(training, encoder, own, Path(logs) / file.stem)
+    save_model(model, file)
+    return checkpoint.fingerprint
 
 
 def fit(model: keras.Model, training: Training, checkpoint: Checkpoint, log_folder: Path) -> pd.DataFrame:
