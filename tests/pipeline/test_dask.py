@@ -14,7 +14,7 @@ from project import ENVIRONMENT, copy_of, run_scripts, set_params
 
 from segscope.artefacts.files import sha256_of
 
-BEFORE, AFTER = ("download", "masks"), ("report",)  # the train stage, during which the worker is killed
+BEFORE, AFTER = ("download", "masks"), ("predict", "embed", "cluster", "report")  # train: a worker is killed
 
 
 def made(folder: Path, stages: tuple[str, ...]) -> dict[str, str]:
