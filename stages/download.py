@@ -63,7 +63,7 @@ def main(run: Run) -> None:
         require_splits(index, pd.concat(skipped))
     annotations = annotations_of(images, coco)
     for line in unseen_classes(index, annotations, taxonomy, data.contains):
-        stage.warn(f"warning: {line}")
+        stage.warn(line)
     run.write("truth", of_images(sources.read_truth(source.root), index))
     run.write("categories", categories)
     run.write("annotations", annotations)

@@ -7,7 +7,6 @@ import pandas as pd
 from segscope import stage
 from segscope.artefacts.files import write_json
 from segscope.artefacts.measures import measure_table, of_split
-from segscope.artefacts.tables import write_csv_folder
 from segscope.evaluation.bootstrap import Bootstrap
 from segscope.evaluation.confusions import confusion_measures, find_merges, findings
 from segscope.evaluation.evaluate import Measurer, repeats_table, spread_measures
@@ -72,7 +71,7 @@ def main(run: Run) -> None:
     run.write("insights", insights.insights)
     run.write_measures("predict", measures)
     write_json(run.path("confusions"), confused)
-    write_csv_folder(run.path("plots"), plot_tables(evaluations, measures))
+    run.write_rows("plots", plot_tables(evaluations, measures))
     detail(*(each["statement"] for each in confused["val"].values()), *insights.statements()[:5])
 
 

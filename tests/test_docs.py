@@ -42,4 +42,4 @@ def test_the_front_page_is_short():
 
 def test_every_table_of_a_run_is_listed():
     rows = re.findall(r"^\| `(\S+\.parquet)/?` \|", (ROOT / "docs" / "artefacts.md").read_text(), re.M)
-    assert sorted(rows) == sorted([*(path for path, _ in TABLES.values()), "artifacts/measures.parquet"])
+    assert sorted(rows) == sorted([*(path for _, path, _ in TABLES.values()), "artifacts/measures.parquet"])

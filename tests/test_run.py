@@ -11,6 +11,7 @@ from small import CATEGORIES
 
 from segscope.artefacts.measures import METRICS, Measure, measure_table
 from segscope.artefacts.revisions import WORKSPACE, read_file
+from segscope.artefacts.schemas import Confusions
 from segscope.errors import SegscopeError
 from segscope.params import Params
 from segscope.run import FILES, TABLES, Run, measures_path
@@ -48,10 +49,12 @@ def in_revision(run: Run, params: str = OLD_PARAMS) -> Run:
 
 def test_every_artefact_is_an_output_of_one_stage_and_every_output_is_an_artefact():
     made = Counter(
-        out if isinstance(out, str) else next(iter(out)) for stage in STAGES.values() for out in stage["outs"]
+        (name, out if isinstance(out, str) else next(iter(out)))
+        for name, stage in STAGES.items()
+        for out in stage["outs"]
     )
-    known = [path for path, _ in TABLES.values()] + [path for name, path in FILES.items() if name != "checkpoint"]
-    known += [measures_path(stage) for stage in STAGES]
+    known = [(maker, path) for name, (maker, path, *_) in (TABLES | FILES).items() if name != "checkpoint"]
+    known += [(stage, measures_path(stage)) for stage in STAGES]
     assert made == Counter(known)
 
 
@@ -143,12 +146,10 @@ def test_another_revisions_impossible_value_is_an_error_that_names_the_file(run)
 def test_a_run_of_another_revision_is_read_from_there(run):
     run.write("clusters", CLUSTERS)
     run.write_measures("embed", measure_table([Measure("trustworthiness", 0.9)]))
-    run.path("confusions").write_text('{"val": {}}')
     other = in_revision(run)
     assert other.taxonomy.class_names == ["background", "person", "vehicle"]
     assert other.table("clusters", ["cluster"])["cluster"].tolist() == [0, -1]
     assert other.measures("embed").value("trustworthiness") == 0.9
-    assert other.json("confusions") == {"val": {}}
 
 
 def test_a_run_of_another_revision_has_its_own_schema(run):
@@ -171,23 +172,27 @@ def test_the_workspace_is_a_revision_too(run, monkeypatch):
 def test_a_table_that_is_missing_says_what_to_run(run, name):
     with pytest.raises(SegscopeError) as error:
         run.table(name)
-    assert TABLES[name][0] in str(error.value)
-    assert "run `dvc repro`" in str(error.value)
+    assert TABLES[name][1] in str(error.value)
+    assert f"run `dvc repro {TABLES[name][0]}`" in str(error.value)
 
 
 def test_whatever_needs_the_categories_says_that_they_are_missing(tmp_path):
     for ask in (lambda run: run.taxonomy, lambda run: run.table("samples"), lambda run: run.arrow("predictions")):
-        with pytest.raises(SegscopeError, match=r"data/categories\.parquet cannot be read .*run `dvc repro`"):
+        with pytest.raises(SegscopeError, match=r"data/categories\.parquet cannot be read .*run `dvc repro download`"):
             ask(Run(Params(), tmp_path))
 
 
-@pytest.mark.parametrize("content", [None, "", "{", "\udcff"])
+@pytest.mark.parametrize(
+    "content", [None, "", "{", "\udcff", "[]", '{"train": {}}', '{"train": {}, "val": {"car": 1}}']
+)
 def test_a_json_artefact_that_cannot_be_read_says_what_to_run(run, content):
     run.path("confusions").parent.mkdir(parents=True)
     if content is not None:
         run.path("confusions").write_bytes(content.encode(errors="surrogateescape"))
-    with pytest.raises(SegscopeError, match=r"confusions\.json cannot be read \(.*\); run `dvc repro` to make it"):
-        run.json("confusions")
+    with pytest.raises(
+        SegscopeError, match=r"confusions\.json cannot be read \(.*\); run `dvc repro predict` to make it"
+    ):
+        run.json("confusions", Confusions)
 
 
 def test_measures_are_written_whole_and_the_metrics_file_is_a_selection(run):
@@ -205,7 +210,9 @@ def test_measures_of_several_stages_are_looked_up_together(run, recwarn):
     found = run.measures("predict", "embed")
     assert (found.value("loss", "val"), found.value("trustworthiness")) == (0.5, 0.9)
     assert found.find("loss", "val").images == 7
-    with pytest.raises(SegscopeError, match=r"measures\.parquet/download\.parquet cannot be read .*run `dvc repro`"):
+    with pytest.raises(
+        SegscopeError, match=r"measures\.parquet/download\.parquet cannot be read .*run `dvc repro download`"
+    ):
         run.measures()
     for stage in METRICS:
         run.write_measures(stage, measure_table([Measure("images", 1, split=stage)]))

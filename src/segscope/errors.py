@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import errno
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from textwrap import shorten
 
+MOST_SAID = 300  # characters of another library's words
 JOINERS = "\u200c\u200d"  # which Persian, Hindi and emoji need
 _SURROUNDINGS = {
     errno.EACCES,
     errno.EPERM,
     errno.EROFS,
     errno.ENOSPC,
+    errno.EFBIG,
+    errno.EIO,
     errno.EDQUOT,
     errno.EMFILE,
     errno.ENFILE,
@@ -23,9 +29,26 @@ class SegscopeError(Exception):
 
 
 def reason(error: BaseException, path: object) -> str:
-    """What an error says, for a message that names the file already."""
+    """What an error says, in a line, for a message that names the file already."""
     said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return said.replace(f" {str(path)!r}", "")
+    said = shorten(said.replace(f" {str(path)!r}", ""), MOST_SAID, placeholder=" …")
+    return said or type(error).__name__
+
+
+def made_by(stage: str) -> str:
+    """What to do about a file of a stage that cannot be used."""
+    return f"run `dvc repro {stage}` to make it anew"
+
+
+@contextmanager
+def reading(path: object, advice: str) -> Iterator[None]:
+    """Within, whatever a file provokes in what reads it becomes a SegscopeError that names it, and says what to do."""
+    try:
+        yield
+    except SegscopeError:
+        raise
+    except Exception as error:
+        raise SegscopeError(f"{path} cannot be read ({reason(error, path)}); {advice}") from error
 
 
 def surroundings(error: BaseException) -> str | None:

@@ -28,10 +28,11 @@ def main(stage: Callable[[Run], None]) -> None:
         params = load_params()
         if not _numba_has_a_folder():
             os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(params.data.cache_dir).absolute() / "numba"))
-        run = Run(params)
+        run, name = Run(params), Path(stage.__code__.co_filename).stem
+        if name in METRICS:
+            run.require_outputs(name)
         with engine(params):
             stage(run)
-        name = Path(stage.__code__.co_filename).stem
         if name in METRICS:
             print(outcome(name, run.measures(name)))
     except Exception as error:

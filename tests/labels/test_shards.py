@@ -1,3 +1,5 @@
+import json
+
 import pytest
 import tensorflow as tf
 
@@ -16,7 +18,9 @@ def written(tmp_path, monkeypatch) -> list[list[Converted]]:
 
 def test_records_are_in_files_of_equal_size_in_order(written, tmp_path):
     files = sorted(path.name for path in tmp_path.iterdir())
-    assert files == [f"val-0000{n}-of-00003.tfrecord" for n in range(3)]
+    assert files == [*(f"val-0000{n}-of-00003.tfrecord" for n in range(3)), "val.json"]
+    counts = json.loads((tmp_path / files.pop()).read_text())
+    assert counts == dict(zip(files, (2, 3, 1), strict=True))
     records = [list(tf.data.TFRecordDataset(str(tmp_path / file)).as_numpy_iterator()) for file in files]
     assert records == [[b"\0", b"\1"], [b"\3", b"\4", b"\5"], [b"\6"]]
 

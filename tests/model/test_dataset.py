@@ -7,6 +7,8 @@ from pictures import SIZE, TAXONOMY, write_examples, write_pictures
 
 from segscope.artefacts.records import index_records, open_shard
 from segscope.errors import SegscopeError
+from segscope.labels.conversion import Converted
+from segscope.labels.shards import write_shards
 from segscope.model.dataset import (
     FOCUS,
     Examples,
@@ -52,6 +54,17 @@ def test_a_split_that_lacks_a_file_is_an_error(tmp_path):
     assert [Path(file).name for file in files] == [f"val-0000{number}-of-00003.tfrecord" for number in range(3)]
     Path(files[2]).unlink()
     with pytest.raises(SegscopeError, match="has not each TFRecord file of split val once; run `dvc repro masks`"):
+        shards(tmp_path, "val")
+
+
+@pytest.mark.parametrize("whole", [0, 1, 2])
+def test_a_file_that_ends_between_two_records_is_not_whole(whole, tmp_path):
+    pictures = (Converted(i, record, []) for i, record in enumerate([b"one", b"two", b"three"]))
+    list(write_shards(tmp_path, "val", 3, pictures))
+    (file,) = shards(tmp_path, "val")
+    rest = len(b"".join([b"one", b"two", b"three"][:whole])) + 16 * whole
+    Path(file).write_bytes(Path(file).read_bytes()[:rest])
+    with pytest.raises(SegscopeError, match=rf"val-00000-of-00001.tfrecord is not whole \({whole} of 3 records\); run"):
         shards(tmp_path, "val")
 
 

@@ -294,7 +294,7 @@ def test_the_keyboard_does_it_all(finished, tables, open_report):
 
 def test_findings_clusters_and_confusions_select_their_images(finished, tables, open_report):
     insights, clusters = tables["insights"], tables["clusters"]["cluster"]
-    confusion = pd.read_csv(finished / "artifacts" / "plots" / "confusion.csv")
+    confusion = pd.read_json(finished / "artifacts" / "plots" / "confusion.json")
     with open_report(finished / "reports", fragment="#performance") as page:
         settle(page)
         rows = insights[insights["kind"] != "claim"]
@@ -380,7 +380,7 @@ def test_a_selection_and_a_chart_are_saved(finished, tables, open_report):
         settle(page)
         page.click("#ov-made .saves summary >> nth=0")
         history = list(csv.reader(io.StringIO(saved("#ov-made [data-save=csv] >> nth=0").decode())))
-        training = pd.read_csv(finished / "artifacts" / "training" / "history.csv")
+        training = pd.read_json(finished / "artifacts" / "training" / "history.json")
         assert [float(row[1]) for row in history[1:]] == pytest.approx(training["val_loss"].tolist())
         page.click("#ov-made .saves summary >> nth=0")
         page.click("#ov-made [data-save=data] >> nth=0")

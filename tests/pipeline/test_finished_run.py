@@ -320,7 +320,7 @@ def test_the_model_card_says_what_the_model_is(finished):
 def test_false_positives_are_found_and_stated(finished):
     found = json.loads((finished / "artifacts" / "confusions.json").read_text())
     shares = measures(finished, "predict")
-    table = pd.read_csv(finished / "artifacts" / "plots" / "categories.csv").query("split == 'val'")
+    table = pd.read_json(finished / "artifacts" / "plots" / "categories.json").query("split == 'val'")
     categories = pd.read_parquet(finished / "data" / "categories.parquet").set_index("name")["supercategory"]
     params = yaml.safe_load((finished / "params.yaml").read_text())
     assert found["val"]

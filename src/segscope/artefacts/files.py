@@ -12,11 +12,14 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from segscope.errors import SegscopeError
+import msgspec
+
+from segscope.errors import SegscopeError, reading
 
 MARKER = ".segscope"  # a file in a folder of segscope's own, which says what may become of it
+Document = TypeVar("Document")
 REPLACED = b"segscope made this folder and replaces it as a whole: keep nothing of yours in it.\n"
 WRITTEN = b"segscope writes files into this folder, over those of its own names.\n"
 
@@ -26,9 +29,11 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside `path` to write a file to; on success it replaces the file `path`.
 
     On an error the temporary is removed and `path` stays as it was. A killed process leaves the temporary, and the
-    next one to write `path` removes it. Nobody can know its name before, nor has a file that is called so.
+    next one to write `path` removes it. Nobody can know its name before, nor has a file that is called so. Raises
+    SegscopeError if `path` is a folder or cannot be written.
     """
     path = Path(path)
+    require_file(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # With all its endings: some writers choose the format by them.
     named = re.compile(rf"\.{re.escape(path.name)}\.partial-[0-9a-f]{{8}}{re.escape(''.join(path.suffixes))}")
@@ -57,6 +62,8 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
     new, old = (path.with_name(f".{path.name}.{state}") for state in ("partial", "replaced"))
     refuse_foreign(new)
     refuse_foreign(old)
+    if old.exists() and not path.exists():  # who swapped them was killed
+        os.replace(old, path)
     for left_over in (new, old):
         shutil.rmtree(left_over, ignore_errors=True)
     new.mkdir(parents=True)
@@ -84,10 +91,17 @@ def _swap(new: Path, path: Path, old: Path) -> None:
 
 def require_writable(path: Path) -> None:
     """Raise SegscopeError if nothing can be made at this path, before any work is done for it."""
-    parent = next(parent for parent in path.absolute().parents if parent.exists())
+    parent = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         why = "may not be written to" if parent.is_dir() else "is no folder"
         raise SegscopeError(f"{path} cannot be written: {parent} {why}")
+
+
+def require_file(path: Path) -> None:
+    """Raise SegscopeError if no file can be written at this path, before any work is done for it."""
+    require_writable(path)
+    if path.is_dir() and not path.is_symlink():
+        raise SegscopeError(f"{path} is a folder, and is not replaced by a file: remove it yourself")
 
 
 def refuse_foreign(folder: Path, marked: bytes = REPLACED) -> None:
@@ -143,6 +157,15 @@ def write_json(path: Path | str, document: Mapping[str, Any]) -> None:
     with atomic_path(path) as temporary:
         text = json.dumps(_finite(document), indent=2, ensure_ascii=False, allow_nan=False)
         temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path: Path | str, kind: type[Document], advice: str) -> Document:
+    """What a JSON file holds, of `kind` as msgspec takes it.
+
+    Raises SegscopeError, which ends with the advice, if it cannot be read or holds something else.
+    """
+    with reading(path, advice):
+        return msgspec.json.decode(Path(path).read_bytes(), type=kind)
 
 
 def _finite(value: Any) -> Any:

@@ -22,7 +22,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
 from segscope.artefacts.files import atomic_path
-from segscope.errors import SegscopeError, reason
+from segscope.errors import SegscopeError, made_by, reading, reason
 
 _HEAD, _CRC = 12, 4  # bytes before a record's data, and after it
 _PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"  # how each begins; width and height follow
@@ -84,14 +84,15 @@ def _masked_crc(data: bytes) -> bytes:
 
 
 class RecordWriter:
-    """Appends records to an open file."""
+    """Appends records to an open file. records: how many it has."""
 
     def __init__(self, file: BinaryIO):
-        self._file = file
+        self._file, self.records = file, 0
 
     def write(self, data: bytes) -> None:
         length = struct.pack("<Q", len(data))
         self._file.write(length + _masked_crc(length) + data + _masked_crc(data))
+        self.records += 1
 
 
 def shard_name(split: str, number: int, of: int) -> str:
@@ -167,6 +168,15 @@ def index_records(files: Sequence[str], image_size: int) -> Records:
     if len(again):
         raise _unusable(files[numbers[again[0]]], ValueError(f"image {image_id[again[0]]} is there twice"))
     return Records(tuple(files), numbers.astype(np.int32), offset, length, image_id)
+
+
+def count_records(path: str) -> int:
+    """How many records a file has whose data are not looked at, up to where it is not as written."""
+    with reading(path, made_by("masks")), open(path, "rb") as file:
+        end, count = os.fstat(file.fileno()).st_size, 0
+        while len(head := file.read(_HEAD)) == _HEAD and _masked_crc(head[:8]) == head[8:]:
+            count += file.seek(int.from_bytes(head[:8], "little") + _CRC, os.SEEK_CUR) <= end
+        return count
 
 
 def _unusable(path: str, error: Exception) -> SegscopeError:

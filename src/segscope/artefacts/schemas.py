@@ -1,6 +1,9 @@
-"""The schema of each Parquet artefact, declared once and checked on write and on read."""
+"""The schema of each table and JSON artefact, declared once and checked on write and on read."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypedDict
 
 import pandas as pd
 import pyarrow as pa
@@ -10,6 +13,13 @@ from segscope.taxonomy import Taxonomy
 USER = "user."  # before the names of the user's own columns
 USER_TYPES = (pa.float64(), pa.int64(), pa.bool_(), pa.string(), pa.timestamp("ms"))
 OPEN = b"user_columns"  # metadata of a schema that has such columns besides
+NUMBERS = b"numbers"  # metadata of a schema that has columns of numbers besides
+FINITE = b"finite"  # metadata of a field whose numbers are all known, and finite
+
+
+def _finite(name: str, kind: pa.DataType) -> pa.Field:
+    return pa.field(name, kind, metadata={FINITE: b""})
+
 
 INDEX = pa.schema(
     {
@@ -194,12 +204,12 @@ MEASURES = pa.schema(
     }
 )
 ACTIVATIONS = pa.schema(
-    {
-        "image_id": pa.int64(),
-        "split": pa.string(),
-        "layers": pa.list_(pa.string()),  # of every image the same
-        "means": pa.list_(pa.float32()),  # of the layers' channels, one layer after the other
-    }
+    [
+        ("image_id", pa.int64()),
+        ("split", pa.string()),
+        ("layers", pa.list_(pa.string())),  # of every image the same
+        _finite("means", pa.list_(pa.float32())),  # of the layers' channels, one layer after the other
+    ]
 )
 NEIGHBORS = pa.schema({"image_id": pa.int64(), "rank": pa.int32(), "neighbor_id": pa.int64(), "distance": pa.float32()})
 CLUSTERS = pa.schema({"image_id": pa.int64(), "cluster": pa.int32(), "probability": pa.float32()})
@@ -299,25 +309,25 @@ def repeats_schema(taxonomy: Taxonomy) -> pa.Schema:
 def embeddings_schema(dimensions: int) -> pa.Schema:
     """embeddings.parquet: the latent vector and the map's coordinates."""
     return pa.schema(
-        {
-            "image_id": pa.int64(),
-            "split": pa.string(),
-            "latent": pa.list_(pa.float32(), dimensions),
-            "x": pa.float32(),
-            "y": pa.float32(),
-        }
+        [
+            ("image_id", pa.int64()),
+            ("split", pa.string()),
+            _finite("latent", pa.list_(pa.float32(), dimensions)),
+            _finite("x", pa.float32()),
+            _finite("y", pa.float32()),
+        ]
     )
 
 
 def heatmaps_schema(image_size: int) -> pa.Schema:
     """heatmaps.parquet: attention maps, H × W row by row; a map sums to the image's score."""
     return pa.schema(
-        {
-            "cluster": pa.int32(),
-            "image_id": pa.int64(),
-            "score": pa.float32(),
-            "attention": pa.list_(pa.float32(), image_size * image_size),
-        }
+        [
+            ("cluster", pa.int32()),
+            ("image_id", pa.int64()),
+            ("score", pa.float32()),
+            _finite("attention", pa.list_(pa.float32(), image_size * image_size)),
+        ]
     )
 
 
@@ -328,14 +338,93 @@ def supports_schema(image_size: int) -> pa.Schema:
     most of the positive support, and their shares.
     """
     return pa.schema(
-        {
-            "image_id": pa.int64(),
-            "class": pa.string(),
-            "pixels": pa.int32(),
-            "score": pa.float32(),
-            "constant": pa.float32(),
-            "region": pa.binary(),
-            "support": pa.list_(pa.float32(), image_size * image_size),
-            "on": pa.map_(pa.string(), pa.float32()),
-        }
+        [
+            ("image_id", pa.int64()),
+            ("class", pa.string()),
+            ("pixels", pa.int32()),
+            ("score", pa.float32()),
+            ("constant", pa.float32()),
+            ("region", pa.binary()),
+            _finite("support", pa.list_(pa.float32(), image_size * image_size)),
+            ("on", pa.map_(pa.string(), pa.float32())),
+        ]
     )
+
+
+# Of the tables in JSON, by their file's name: a folder has few, and the stage of `dvc plots` is theirs.
+ROWS: Mapping[str, pa.Schema] = {
+    "history": pa.schema({"epoch": pa.int64(), "learning_rate": pa.float64()}, {NUMBERS: b""}),  # model.history
+    "iou": pa.schema(
+        {
+            "split": pa.string(),
+            "metric": pa.string(),
+            "class": pa.string(),
+            "iou": pa.float64(),
+            "low": pa.float64(),
+            "high": pa.float64(),
+        }
+    ),
+    "confusion": pa.schema({"actual": pa.string(), "predicted": pa.string(), "share": pa.float64()}),
+    "loss": pa.schema(
+        {"split": pa.string(), "loss": pa.float64(), "loss_end": pa.float64(), "share": pa.float64()},
+    ),
+    "reliability": pa.schema(
+        {
+            "class": pa.string(),
+            "confidence": pa.float64(),
+            "accuracy": pa.float64(),
+            "pixels": pa.float64(),
+            "split": pa.string(),
+        }
+    ),
+    "errors": pa.schema({"split": pa.string(), "class": pa.string(), "kind": pa.string(), "share": pa.float64()}),
+    "categories": pa.schema(
+        {
+            "predicted": pa.string(),
+            "category": pa.string(),
+            "pixels": pa.int64(),
+            "share_of_category": pa.float64(),
+            "split": pa.string(),
+        }
+    ),
+}
+
+
+class Taken(TypedDict):
+    """Of a category: its share of a class's false positive pixels, and of its own pixels the share that is taken."""
+
+    share: float
+    taken: float
+    low: float | None
+    high: float | None
+    carriers: float
+
+
+class Merge(TypedDict):
+    """As of `evaluation.confusions.find_merges`."""
+
+    tried: list[str]
+    categories: list[str]
+    gain: dict[str, float | None] | None
+
+
+class Confused(TypedDict):
+    """As of `evaluation.confusions.findings`, of a class."""
+
+    categories: dict[str, Taken]
+    unlabelled_taken: float | None
+    merge: Merge | None
+    statement: str
+
+
+class Confusions(TypedDict):
+    """confusions.json: of each split, by class."""
+
+    train: dict[str, Confused]
+    val: dict[str, Confused]
+
+
+class Seeds(TypedDict):
+    """seeds.json beside the models of other seeds: first that of the model that is analysed; none of no training."""
+
+    seeds: list[int]

@@ -1,20 +1,25 @@
-"""Parquet files that fit their schema, checked on write and on read; folders of CSV files."""
+"""Tables that fit their schema, checked on write and on read: Parquet, and JSON where `dvc plots` may read them, too.
+
+A part of such a file is none: Parquet ends with what it holds and sums up each page, JSON ends with a bracket.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from segscope.artefacts.files import atomic_folder, atomic_path
-from segscope.artefacts.schemas import OPEN, USER, USER_TYPES
-from segscope.errors import SegscopeError, reason
+from segscope.artefacts.files import atomic_folder, atomic_path, read_json
+from segscope.artefacts.schemas import FINITE, NUMBERS, OPEN, ROWS, USER, USER_TYPES
+from segscope.errors import SegscopeError, reading
 from segscope.limits import MAX_TABLE_BYTES
 
 FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001  # wide ones where Japanese is written
@@ -34,15 +39,47 @@ def open_parquet(path: Path | str, schema: pa.Schema) -> Iterator[Callable[[pd.D
     The function raises SegscopeError if its frame does not fit.
     """
     path = Path(path)
-    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+    with (
+        atomic_path(path) as temporary,
+        pq.ParquetWriter(temporary, schema, compression="zstd", write_page_checksum=True) as writer,
+    ):
         yield lambda frame: writer.write_table(_to_table(path, frame, schema))
 
 
-def write_csv_folder(folder: Path, tables: Mapping[str, pd.DataFrame]) -> None:
-    """Write each table as NAME.csv of a folder, which takes the place of the one that there was."""
+def write_rows(path: Path, frame: pd.DataFrame) -> None:
+    """Write a table of the schema of its file's name as JSON, a row a line; what is not finite becomes null.
+
+    Raises SegscopeError if the frame does not fit.
+    """
+    rows = _to_table(path, frame.replace([np.inf, -np.inf, np.nan], None), _of_rows(path, frame.columns)).to_pylist()
+    lines = ",\n".join(json.dumps(row, ensure_ascii=False, allow_nan=False) for row in rows)
+    with atomic_path(path) as temporary:
+        temporary.write_text(f"[\n{lines}\n]\n" if rows else "[]\n", encoding="utf-8")
+
+
+def write_rows_folder(folder: Path, tables: Mapping[str, pd.DataFrame]) -> None:
+    """Write each table as NAME.json of a folder, which takes the place of the one that there was."""
     with atomic_folder(folder) as inside:
         for name, table in tables.items():
-            table.to_csv(inside / f"{name}.csv", index=False)
+            write_rows(inside / f"{name}.json", table)
+
+
+def read_rows(path: Path, advice: str) -> pd.DataFrame:
+    """Read what `write_rows` wrote. Raises SegscopeError, which ends with the advice, if it is anything else."""
+    rows = read_json(path, list[dict[str, int | float | str | None]], advice)
+    schema = _of_rows(path, [name for row in rows[:1] for name in row])
+    if odd := {name for row in rows for name in row.keys() ^ set(schema.names)}:
+        raise _of_another_schema(path, f"columns {', '.join(sorted(odd))}", advice)
+    with reading(path, advice):
+        return pa.Table.from_pylist(rows, schema=schema).to_pandas()
+
+
+def _of_rows(path: Path, names: Iterable[str]) -> pa.Schema:
+    """The schema of a file in JSON; names: of the columns, of which there may be more than it declares."""
+    schema = ROWS[path.stem]
+    if NUMBERS not in (schema.metadata or {}):
+        return schema
+    return pa.schema([*schema, *(pa.field(name, pa.float64()) for name in names if name not in schema.names)])
 
 
 def for_spreadsheet(value: Any) -> Any:
@@ -58,40 +95,54 @@ def _to_table(path: Path, frame: pd.DataFrame, schema: pa.Schema) -> pa.Table:
         table = pa.Table.from_pandas(frame[schema.names], schema=schema, preserve_index=False)
     except pa.ArrowException as error:
         raise SegscopeError(f"{path}: a value does not fit the schema: {error}") from error
+    if column := _not_finite(table, schema):
+        raise SegscopeError(f"{path}: values of {column} are not finite")
     return table.replace_schema_metadata(None)
 
 
-def read_parquet(path: Path | str, schema: pa.Schema) -> pd.DataFrame:
-    """Read a table of exactly `schema`. Raises SegscopeError if the file is missing or of another schema."""
-    return read_table(path, schema).to_pandas()
+def read_parquet(path: Path | str, schema: pa.Schema, advice: str = "make it anew") -> pd.DataFrame:
+    """Read a table of exactly `schema`.
+
+    Raises SegscopeError, which ends with the advice, if the file is missing, damaged or of another schema.
+    """
+    return read_table(path, schema, advice).to_pandas()
 
 
-def read_table(path: Path | str, schema: pa.Schema) -> pa.Table:
+def read_table(path: Path | str, schema: pa.Schema, advice: str = "make it anew") -> pa.Table:
     """As `read_parquet`, as an Arrow table: compact, for what need not be in pandas."""
-    return _read(path, path, schema)
+    return _read(path, path, schema, advice)
 
 
 def parse_table(content: bytes, name: str, schema: pa.Schema) -> pa.Table:
     """As `read_table`, of the content of a file that is not in the working folder; `name` is what errors call it."""
-    return _read(pa.BufferReader(content), name, schema, "it was made by another version of segscope")
+    return _read(pa.BufferReader(content), name, schema, "it is damaged, or was made by another version of segscope")
 
 
-def _read(
-    source: Path | str | pa.BufferReader,
-    name: Path | str,
-    schema: pa.Schema,
-    advice: str = "run `dvc repro --force` to make it anew",
-) -> pa.Table:
-    try:
-        with pq.ParquetFile(source) as file:
-            known = file.schema_arrow
-            if not _fits(known, schema):
-                missing = sorted(set(schema.names) ^ set(known.names))
-                what = f"columns {', '.join(missing)}" if missing else "a column's type"
-                raise SegscopeError(f"{name} has another schema ({what}); {advice}")
-            return read_all(file, source, str(name))
-    except (OSError, ValueError, pa.ArrowException) as error:  # ValueError: of names that are no text
-        raise SegscopeError(f"{name} cannot be read ({reason(error, name)}); run `dvc repro` to make it") from error
+def _read(source: Path | str | pa.BufferReader, name: Path | str, schema: pa.Schema, advice: str) -> pa.Table:
+    with reading(name, advice), pq.ParquetFile(source, page_checksum_verification=True) as file:
+        known = file.schema_arrow
+        if not _fits(known, schema):
+            odd = sorted(set(schema.names) ^ set(known.names))
+            raise _of_another_schema(name, f"columns {', '.join(odd)}" if odd else "a column's type", advice)
+        table = read_all(file, source, str(name))
+    if column := _not_finite(table, schema):
+        raise SegscopeError(f"{name} holds values of {column} that are not finite; {advice}")
+    return table
+
+
+def _not_finite(table: pa.Table, schema: pa.Schema) -> str:
+    """The first column with values that are not finite of those that must not have any; empty if there is none."""
+    for field in schema:
+        if FINITE in (field.metadata or {}):
+            column = table[field.name].combine_chunks()
+            values = column.flatten() if pa.types.is_nested(field.type) else column
+            if column.null_count or not pc.all(pc.is_finite(values), min_count=0).as_py():
+                return str(field.name)
+    return ""
+
+
+def _of_another_schema(name: Path | str, what: str, advice: str) -> SegscopeError:
+    return SegscopeError(f"{name} has another schema ({what}); {advice}")
 
 
 def _fits(known: pa.Schema, schema: pa.Schema) -> bool:
@@ -112,7 +163,7 @@ def read_all(file: pq.ParquetFile, source: Path | str | pa.NativeFile, name: str
     size = _least_bytes(file.metadata)
     if size <= MAX_TABLE_BYTES and isinstance(source, pa.NativeFile):
         texts = [field.name for field in file.schema_arrow if _is_text(field.type)]
-        with pq.ParquetFile(source, read_dictionary=texts) as packed:
+        with pq.ParquetFile(source, read_dictionary=texts, page_checksum_verification=True) as packed:
             table = packed.read()
         size = sum(_written_out(chunk) for text in texts for chunk in table[text].chunks)
         if size <= MAX_TABLE_BYTES:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from segscope.errors import SegscopeError
 from segscope.taxonomy import Taxonomy
 
 
@@ -70,3 +71,14 @@ class Look(ABC):
     @abstractmethod
     def add(self, found: Any) -> None:
         """Add what another gathered."""
+
+
+def require_finite(what: str, ids: np.ndarray, values: np.ndarray) -> None:
+    """Raise SegscopeError if what a model makes of some images, int64[N], is not finite; values: N × …"""
+    if np.isfinite(values).all():
+        return
+    odd = ids[~np.isfinite(values.reshape(len(ids), -1)).all(1)]
+    raise SegscopeError(
+        f"the model's {what} of image {odd[0]} are not finite: its weights are damaged (`dvc repro train` makes it "
+        "anew), or its pictures are prepared otherwise than those that it learned from (model.preprocessing)"
+    )

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from segscope.artefacts.records import RecordWriter, open_shard
+from segscope.artefacts.files import write_json
+from segscope.artefacts.records import RecordWriter, open_shard, shard_name
 from segscope.labels.conversion import Converted
 
 SHARD_IMAGES = 256  # also the images of a task of the later stages
@@ -17,9 +18,10 @@ SHARD_IMAGES = 256  # also the images of a task of the later stages
 def write_shards(folder: Path, split: str, n: int, results: Iterator[Converted]) -> Iterator[list[Converted]]:
     """Write the records of n images, SHARD_IMAGES a file, with a progress bar.
 
-    Yields the results of each file without their records.
+    Yields the results of each file without their records. How many records each has is written last, as SPLIT.json: a
+    file that ends between two records is none that is whole.
     """
-    shards = -(-n // SHARD_IMAGES)
+    shards, held = -(-n // SHARD_IMAGES), dict[str, int]()
     with tqdm(total=n, desc=f"masks {split}", unit="image", disable=None) as bar:
 
         def write(shard: RecordWriter, result: Converted) -> Converted:
@@ -31,4 +33,6 @@ def write_shards(folder: Path, split: str, n: int, results: Iterator[Converted])
         for number in range(shards):
             with open_shard(folder, split, number, shards) as shard:
                 written = [write(shard, result) for result in islice(results, SHARD_IMAGES)]
+            held[shard_name(split, number, shards)] = shard.records
             yield written
+    write_json(folder / f"{split}.json", held)

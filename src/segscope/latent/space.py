@@ -14,7 +14,7 @@ import pandas as pd
 from sklearn.decomposition import PCA
 
 from segscope.artefacts.files import atomic_path
-from segscope.errors import SegscopeError, reason
+from segscope.errors import SegscopeError, made_by, reading
 
 
 @dataclass(frozen=True)
@@ -125,10 +125,12 @@ def save_latent_space(path: Path | str, space: LatentSpace) -> None:
 
 
 def load_latent_space(path: Path | str) -> LatentSpace:
-    """Read what `save_latent_space` wrote. Raises SegscopeError if it cannot."""
-    try:
+    """Read what `save_latent_space` wrote. Raises SegscopeError if it is anything else."""
+    with reading(path, made_by("embed")):
         with np.load(path, allow_pickle=False) as data:
-            layers = tuple(str(name) for name in data["layers"])
-            return LatentSpace(layers, data["mean"], data["scale"], data["components"])
-    except (OSError, ValueError, KeyError) as error:
-        raise SegscopeError(f"{path} cannot be read ({reason(error, path)}); run `dvc repro embed`") from error
+            layers, mean, scale, components = (data[name] for name in ("layers", "mean", "scale", "components"))
+        if layers.dtype.kind != "U" or {each.dtype for each in (mean, scale, components)} != {np.dtype(float)}:
+            raise ValueError("its arrays are of other types than a latent space's")
+        if mean.ndim != 1 or not mean.shape == scale.shape == components.shape[1:]:
+            raise ValueError("its arrays do not fit each other")
+        return LatentSpace(tuple(layers.tolist()), mean, scale, components)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,6 +14,7 @@ from dvclive import Live
 from tqdm import tqdm
 
 from segscope.artefacts.files import atomic_path
+from segscope.errors import reading
 from segscope.model.history import best_row, epoch_row, holds_out, split_of
 from segscope.quiet import detail
 
@@ -53,7 +54,7 @@ class Checkpoint(keras.callbacks.Callback):
         """Load the last epoch's weights and optimizer into a compiled model; returns the number of epochs done."""
         if self.history:
             model.optimizer.build(model.trainable_variables)
-            model.load_weights(self._weights(len(self.history)))
+            self._load(len(self.history), [*model.variables, *model.optimizer.variables])
         return len(self.history)
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
@@ -61,12 +62,13 @@ class Checkpoint(keras.callbacks.Callback):
         self.history.append(row)
         if not np.isfinite(row["objective"]):
             return
+        # Not as HDF5: what writes that ends the process where the disk is full.
         with atomic_path(self._weights(epoch + 1)) as temporary:
-            self.model.save_weights(temporary)
+            np.savez(temporary, *[each.numpy() for each in (*self.model.variables, *self.model.optimizer.variables)])
         # The state names the weights, so it is written after them, and the weights it named are removed after it.
         with atomic_path(self._folder / "state.json") as temporary:
             temporary.write_text(json.dumps({"fingerprint": self.fingerprint, "history": self.history}))
-        for file in set(self._folder.glob("*.weights.h5")) - {self._weights(n) for n in (epoch + 1, self.best_epoch())}:
+        for file in set(self._folder.glob("epoch-*.npz")) - {self._weights(n) for n in (epoch + 1, self.best_epoch())}:
             file.unlink(missing_ok=True)  # a cluster may have given the training of a lost worker to another
         self.model.stop_training = self.finished
 
@@ -76,18 +78,25 @@ class Checkpoint(keras.callbacks.Callback):
 
     def restore_best(self, model: keras.Model) -> None:
         """Load the best epoch's weights."""
-        model.load_weights(self._weights(self.best_epoch()))
+        self._load(self.best_epoch(), model.variables)
+
+    def _load(self, epoch: int, variables: Sequence[keras.Variable]) -> None:
+        """Give the variables the values of an epoch's file, which may hold more."""
+        path = self._weights(epoch)
+        with reading(path, f"remove {self._folder} to train from the start"), np.load(path) as arrays:
+            for number, variable in enumerate(variables):
+                variable.assign(arrays[f"arr_{number}"])
 
     def remove(self) -> None:
         """Forget everything; what else is in the folder stays."""
-        for name in ("state.json", "*.weights.h5", ".state.json.partial*", ".*.weights.h5.partial*"):
+        for name in ("state.json", "epoch-*.npz", ".state.json.partial*", ".epoch-*.npz.partial*"):
             for file in self._folder.glob(name):
                 file.unlink()
         with contextlib.suppress(OSError):
             self._folder.rmdir()
 
     def _weights(self, epoch: int) -> Path:
-        return self._folder / f"epoch-{epoch:04d}.weights.h5"
+        return self._folder / f"epoch-{epoch:04d}.npz"
 
 
 class Held(keras.callbacks.Callback):

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from segscope.errors import SegscopeError, reason
+from segscope.errors import SegscopeError, made_by, reason
 from segscope.limits import MAX_YAML_BYTES, read_within
 from segscope.yaml_text import parse_yaml
 
@@ -120,9 +120,8 @@ def read_facts(path: Path) -> dict[str, Any]:
         _, front, _ = read_within(path, MAX_YAML_BYTES).decode().split(_FENCE, 2)
         return dict(parse_yaml(front, "its front matter"))
     except (OSError, ValueError, TypeError, SegscopeError) as error:
-        raise SegscopeError(
-            f"the model card {path} cannot be read ({reason(error, path)}); run `dvc repro train`"
-        ) from error
+        said = f"the model card {path} cannot be read ({reason(error, path)}); {made_by('train')}"
+        raise SegscopeError(said) from error
 
 
 def read_card(path: Path) -> tuple[list[str], int]:
@@ -138,4 +137,4 @@ def read_card(path: Path) -> tuple[list[str], int]:
     try:
         return [str(name) for name in facts["classes"]], int(facts["image_size"])
     except (ValueError, KeyError, TypeError) as error:
-        raise SegscopeError(f"the model card {path} does not say {error}; run `dvc repro train`") from error
+        raise SegscopeError(f"the model card {path} does not say {error}; {made_by('train')}") from error

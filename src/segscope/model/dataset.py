@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from segscope.artefacts.records import Records, index_records, shard_name
-from segscope.errors import SegscopeError
+from segscope.artefacts.files import read_json
+from segscope.artefacts.records import Records, count_records, index_records, shard_name
+from segscope.errors import SegscopeError, made_by
 from segscope.params import Train
 
 FOCUS = 4  # one of so many pictures of a training is a closer look
@@ -23,12 +24,18 @@ _FEATURES = {
 
 
 def shards(folder: Path, split: str) -> list[str]:
-    """The split's TFRecord files in order. Raises SegscopeError if there are none, or some are missing."""
+    """The split's TFRecord files in order. Raises SegscopeError if there are none, or some are missing or cut off."""
     files = sorted(Path(folder).glob(f"{split}-*.tfrecord"))
     if not files:
         raise SegscopeError(f"{folder} has no TFRecord file of split {split}; run `dvc repro masks`")
     if [file.name for file in files] != [shard_name(split, number, len(files)) for number in range(len(files))]:
         raise SegscopeError(f"{folder} has not each TFRecord file of split {split} once; run `dvc repro masks`")
+    counts = Path(folder) / f"{split}.json"  # which whoever writes shards alone may leave out
+    held = read_json(counts, dict[str, int], made_by("masks")) if counts.exists() else {}
+    for file in files:
+        if (count := count_records(str(file))) != held.get(file.name, count):
+            whole = held[file.name]
+            raise SegscopeError(f"{file} is not whole ({count} of {whole} records); {made_by('masks')}")
     return [*map(str, files)]
 
 

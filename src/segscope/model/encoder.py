@@ -6,19 +6,24 @@ What is got is written as one file, ready for `segscope.model.unet`: `encoder.np
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 
-from segscope.artefacts.files import atomic_folder, sha256_of, write_json
-from segscope.errors import SegscopeError
+from segscope.artefacts.files import atomic_folder, read_json, sha256_of, write_json
+from segscope.errors import SegscopeError, made_by
 from segscope.model import weights
+
+
+class Described(TypedDict):
+    """What is read of encoder.json; it says where the weights came from, too."""
+
+    kind: Literal["torch", "keras", "imagenet", "none"]
 
 
 def fetch_encoder(choice: str, folder: Path) -> dict[str, str]:
@@ -92,8 +97,5 @@ def _verify(path: Path, expected: str) -> None:
 
 def read_encoder(folder: Path) -> tuple[str, Path | None]:
     """The kind (`torch`, `keras`, `imagenet`, `none`) and the weights file that `fetch_encoder` left."""
-    try:
-        kind = json.loads((folder / "encoder.json").read_text(encoding="utf-8"))["kind"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise SegscopeError(f"{folder}/encoder.json cannot be read ({error}); run `dvc repro download`") from error
+    kind = read_json(folder / "encoder.json", Described, made_by("download"))["kind"]
     return kind, {"torch": folder / "encoder.npz", "keras": folder / "encoder.h5"}.get(kind)

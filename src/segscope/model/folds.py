@@ -12,6 +12,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from segscope.artefacts.files import read_json
+from segscope.artefacts.schemas import Seeds
+from segscope.errors import made_by
 from segscope.model.examination import Task
 from segscope.model.source import Network
 
@@ -44,16 +47,17 @@ def fold_model(folder: Path, fold: int) -> Path:
 
 
 def repeat_tasks(folder: Path, tasks: Sequence[Task]) -> dict[int, list[Task]]:
-    """The same of each model of the folder, by the seed that it was trained with, ascending."""
-    models = sorted((int(file.stem.removeprefix("seed-")), file) for file in folder.glob("seed-*.keras"))
-    return {seed: [(Network(file), part) for _, part in tasks] for seed, file in models}
+    """The same of each model of another seed, by the seed, ascending. folder: of these, and of seeds.json."""
+    seeds = read_json(folder / "seeds.json", Seeds, made_by("train"))["seeds"]
+    files = {seed: repeat_model(folder, seed) for seed in sorted(seeds[1:])}
+    return {seed: [(Network(file, source.gives), part) for source, part in tasks] for seed, file in files.items()}
 
 
 def fold_tasks(folder: Path, tasks: Sequence[Task], group: pd.Series, folds: int) -> list[Task]:
     """Their images, each with the model that saw none of its fold; of a single fold none. group: by image_id."""
     parts = []
-    for _, part in tasks if folds > 1 else []:
+    for source, part in tasks if folds > 1 else []:
         fold = fold_of(group[part.images["image_id"]].to_numpy(), folds)
-        parts += [(number, part.of(fold == number)) for number in np.unique(fold).tolist()]
+        parts += [(number, source.gives, part.of(fold == number)) for number in np.unique(fold).tolist()]
     # Fold by fold, so that each model is read once.
-    return [(Network(fold_model(folder, number)), part) for number, part in sorted(parts, key=itemgetter(0))]
+    return [(Network(fold_model(folder, n), gives), part) for n, gives, part in sorted(parts, key=itemgetter(0))]

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from segscope.artefacts.records import Records
 from segscope.evaluation.bootstrap import SEED
-from segscope.evaluation.predicted import Pixels, Predicted
+from segscope.evaluation.predicted import Pixels, Predicted, require_finite
 from segscope.limits import MAX_LAYER_VALUES
 from segscope.model.dataset import read_records
 from segscope.model.layers import hypercolumn
@@ -92,6 +92,9 @@ def predict_records(
         y, x = some.where(ids, size) if some and here.any() else np.zeros((2, len(ids), 0), np.int32)
         pixels = tf.cast(pictures, tf.float32)
         p, means, features = probe(pixels, y, x)
+        require_finite("outputs", ids, p.numpy())
+        if wanted.layers:
+            require_finite("activations", ids, means.numpy())
         steadier = (p + probe(pixels[:, :, ::-1], y[:, :0], x[:, :0])[0][:, :, ::-1]) / 2 if wanted.mirrored else None
         of_pixels = None
         if some and here.any():

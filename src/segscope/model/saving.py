@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import textwrap
 import zipfile
 from pathlib import Path
 
 import keras
 
 from segscope.artefacts.files import atomic_path
-from segscope.errors import SegscopeError
+from segscope.errors import SegscopeError, made_by, reading
 from segscope.model.bounds import check_keras_file
 
 
@@ -51,14 +50,11 @@ def in_float32(model: keras.Model) -> keras.Model:
     return copy
 
 
-def read_model(path: Path, hint: str = "run `dvc repro train`") -> keras.Model:
-    """A model of a .keras file. hint: what to do if it cannot be read; then SegscopeError is raised."""
-    try:
+def read_model(path: Path, advice: str = made_by("train")) -> keras.Model:
+    """A model of a .keras file. Raises SegscopeError, which ends with the advice, if it cannot be read."""
+    with reading(f"model {path}", advice):
         check_keras_file(path)
         return keras.models.load_model(path, compile=False)
-    except Exception as error:  # whatever a broken or hostile file provokes in Keras
-        what = textwrap.shorten(str(error), 300, placeholder=" …")
-        raise SegscopeError(f"model {path} cannot be read ({what}); {hint}") from error
 
 
 def load_model(path: Path, n_classes: int, image_size: int) -> keras.Model:
@@ -67,6 +63,6 @@ def load_model(path: Path, n_classes: int, image_size: int) -> keras.Model:
     if model.output_shape[1:] != (image_size, image_size, n_classes):
         raise SegscopeError(
             f"model {path} gives {model.output_shape[1:]}, the params ask for {(image_size, image_size, n_classes)}; "
-            "run `dvc repro train`"
+            f"{made_by('train')}"
         )
     return model

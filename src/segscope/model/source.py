@@ -32,11 +32,15 @@ _NAMED = 5  # missing predictions
 class Source(Protocol):
     """What the stages ask of a model. It can be pickled.
 
-    network: it, to look into; None of predictions alone.
+    network: it, to look into; None of predictions alone. gives: what it must give of an image, H × W × K, if that is
+    known.
     """
 
     @property
     def network(self) -> keras.Model | None: ...
+
+    @property
+    def gives(self) -> tuple[int, int, int] | None: ...
 
     def unpredicted(self, samples: pd.DataFrame) -> pd.DataFrame:
         """The images of which there is no prediction, as rows of unpredicted.parquet.
@@ -65,11 +69,11 @@ class Network:
     """
 
     def __init__(self, path: Path, gives: tuple[int, int, int] | None = None):
-        self._path, self._gives = path.absolute(), gives
+        self._path, self.gives = path.absolute(), gives
 
     @property
     def network(self) -> keras.Model:
-        return _loaded(self._path, self._path.stat().st_mtime_ns if self._path.exists() else 0, self._gives)
+        return _loaded(self._path, self._path.stat().st_mtime_ns if self._path.exists() else 0, self.gives)
 
     def unpredicted(self, samples: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame(columns=SKIPPED.names)
@@ -96,7 +100,7 @@ class Written:
     images: image_id, path, width and height of those that are asked for, as index.parquet has them.
     """
 
-    network = None
+    network, gives = None, None
 
     def __init__(self, params: Params, classes: Sequence[str], encoder: Path, images: pd.DataFrame):
         self._options, self._most_missing = params.model, params.data.max_missing

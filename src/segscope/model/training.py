@@ -19,7 +19,7 @@ import tensorflow as tf
 from segscope.artefacts.files import sha256_of
 from segscope.artefacts.measures import Measure, measure_table, of_split
 from segscope.artefacts.parallel import in_turn
-from segscope.errors import SegscopeError
+from segscope.errors import SegscopeError, made_by, reading
 from segscope.model import unet as network
 from segscope.model.callbacks import Checkpoint, Held, LiveLog, Progress
 from segscope.model.dataset import Examples, open_examples, training_batches, validation_batches
@@ -139,7 +139,7 @@ def build_model(kind: str, weights: Path | None, image_size: int, n_classes: int
 def build_encoder(kind: str, weights: Path | None, image_size: int, enlarge: int = 1) -> keras.Model:
     """The encoder that `segscope.model.encoder.read_encoder` describes, seeing the picture `enlarge` times as large."""
     if weights and kind == "torch":
-        with np.load(weights) as arrays:
+        with reading(weights, made_by("download")), np.load(weights) as arrays:
             return network.torch_encoder(image_size, arrays, enlarge)
     return network.keras_encoder(image_size, "imagenet" if kind == "imagenet" else weights, enlarge)
 

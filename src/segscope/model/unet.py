@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from segscope.errors import SegscopeError
+from segscope.errors import SegscopeError, made_by, reading
 from segscope.model.hdf5 import check_hdf5
 
 SKIP_LAYERS = ("block_13_expand_relu", "block_6_expand_relu", "block_3_expand_relu", "block_1_expand_relu")
@@ -82,18 +82,16 @@ def keras_encoder(image_size: int, weights: str | Path | None, enlarge: int = 1)
     """
     inputs = keras.Input((image_size, image_size, 3), name="image")
     x = _enlarged(layers.Rescaling(1 / 127.5, offset=-1, name="preprocess")(inputs), enlarge)
-    try:
+    advice = f"choose another model.encoder_weights, or {made_by('download')}"
+    # Keras raises bare Exception or ValueError for a failed download and for a file of another network.
+    with reading(f"the encoder's weights {weights}", advice), warnings.catch_warnings():
+        # Keras only warns of layers that a file does not fit, and leaves them random.
+        warnings.filterwarnings("error", message="Skipping")
         if isinstance(weights, Path):
             check_hdf5(weights)
-        with warnings.catch_warnings():
-            # Keras only warns of layers that a file does not fit, and leaves them random.
-            warnings.filterwarnings("error", message="Skipping")
-            base = keras.applications.MobileNetV2(
-                input_tensor=x, include_top=False, weights=str(weights) if weights else None
-            )
-    except Exception as error:
-        # Keras raises bare Exception or ValueError for a failed download and for a file of another network.
-        raise SegscopeError(f"the encoder's weights {weights} cannot be loaded: {error}") from error
+        base = keras.applications.MobileNetV2(
+            input_tensor=x, include_top=False, weights=str(weights) if weights else None
+        )
     return keras.Model(inputs, base.output, name="encoder")
 
 

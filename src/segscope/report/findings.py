@@ -6,16 +6,19 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import pandas as pd
 
+from segscope.artefacts import schemas
 from segscope.artefacts.measures import Measures
+from segscope.errors import reading
 from segscope.evaluation.per_image import image_scores
 from segscope.latent.sides import heavy_groups, kinds, sides
 from segscope.model.card import read_facts
 from segscope.params import Params
-from segscope.run import Run
+from segscope.run import Run, anew
 from segscope.taxonomy import Taxonomy
 
 
@@ -103,12 +106,12 @@ def read_findings(run: Run) -> Findings:
         predictions=predictions,
         scores=image_scores(predictions, run.taxonomy),
         profiles=run.table("cluster_profiles"),
-        history=pd.read_csv(run.path("training") / "history.csv"),
+        history=run.rows("training", "history"),
         groups=run.table("groups").set_index("image_id")["group"],
-        confusion=pd.read_csv(run.path("plots") / "confusion.csv"),
-        confused=run.json("confusions")["val"],
-        pairs=pd.read_csv(run.path("plots") / "categories.csv").query("split == 'val'"),
-        reliability=pd.read_csv(run.path("plots") / "reliability.csv").query("split == 'val'"),
+        confusion=run.rows("plots", "confusion"),
+        confused=run.json("confusions", schemas.Confusions)["val"],
+        pairs=run.rows("plots", "categories").query("split == 'val'"),
+        reliability=run.rows("plots", "reliability").query("split == 'val'"),
         measures=run.measures("train", "predict", "embed", "cluster"),
         **read,
     )
@@ -119,12 +122,15 @@ def produced(run: Run) -> dict[str, str]:
 
     No revision: that would change when nothing else does. `git log -S SUM -- dvc.lock` finds it.
     """
-    facts = read_facts(run.path("model_card"))
+    path = run.path("model_card")
+    facts = read_facts(path)
+    with reading(path, anew("model_card")):  # of another program's card, whatever it says
+        training = how_made(facts)
     return {
         "variant": run.params.variant,
         "source": run.params.data.origin,
         "resolution": f"{run.params.data.image_size} × {run.params.data.image_size} pixels",
-        "training": how_made(facts),
+        "training": training,
         "model": _md5(run, "predictions" if facts.get("source") == "predictions" else "model"),
         "images": _md5(run, "index"),
     }
@@ -141,5 +147,9 @@ def how_made(facts: Mapping[str, Any]) -> str:
 
 
 def _md5(run: Run, name: str) -> str:
-    with run.path(name).open("rb") as file:
+    path = run.path(name)
+    with reading(path, anew(name)), path.open("rb") as file:
+        if path.suffix == ".keras" and (odd := ZipFile(file).testzip()):
+            raise ValueError(f"{odd} in it is damaged")
+        file.seek(0)
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
