@@ -4,6 +4,7 @@ import pandas as pd
 
 from segscope import stage
 from segscope.artefacts.files import atomic_folder, atomic_path, write_json
+from segscope.artefacts.tables import write_csv
 from segscope.latent.groups import named_groups, near_copies
 from segscope.latent.space import pooled
 from segscope.model.card import write_card
@@ -43,7 +44,7 @@ def main(run: Run) -> None:
     groups = run.table("groups").set_index("image_id")["group"]
     learned, encoder = hold_out(training, groups), read_encoder(run.path("weights"))
     model, history, checkpoint = train(learned, encoder, run.path("checkpoint"), run.path("training"))
-    history.to_csv(run.path("training") / "history.csv", index=False)
+    write_csv(run.path("training") / "history.csv", history)
     save_model(model, run.path("model"))
     of_model = run.taxonomy.classes, data.image_size, count_parameters(model)
     facts = options.model_dump(), {"source": data.source, **training.images}, best_metrics(history)

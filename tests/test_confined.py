@@ -36,6 +36,11 @@ def exits():
     os._exit(3)
 
 
+def goes_on():
+    while True:
+        pass
+
+
 def waits():
     time.sleep(60)
 
@@ -60,13 +65,14 @@ def test_what_is_made_is_given_back_and_what_is_printed_is_not():
         (fails, (), "^'a+$"),
         (ends, (), "^it is damaged: what reads it ends at once$"),
         (exits, (), "^it is damaged: what reads it ends at once$"),
+        (goes_on, (), "^it is damaged: it was not read in 1 s$"),
         (waits, (), "^it is damaged: it was not read in 1 s$"),
         (fills, (2**29,), r"^it takes more than 0\.3 GB of memory$"),
     ],
 )
 def test_what_goes_wrong_is_said_and_costs_nothing_else(work, given, said):
     with pytest.raises(ValueError, match=said) as raised:
-        confined(work, *given, memory=2**28, seconds=1 if work is waits else 20)
+        confined(work, *given, memory=2**28, seconds=1 if work in (goes_on, waits) else 20)
     assert len(str(raised.value)) <= 300
     assert confined(fills, 2**20, **BOUNDS) == 2**20
 

@@ -13,12 +13,14 @@ import pickle
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from importlib import import_module
 from threading import Lock
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NoReturn
 
+PATIENCE = 10  # times as long as the work may compute it may take, beside what else the machine does
+ENDS = "it is damaged: what reads it ends at once"
 SHOWN = 300  # characters of what went wrong
 _helpers: dict[str, subprocess.Popen[bytes]] = {}  # by the module that they import
 _lock = Lock()
@@ -28,7 +30,8 @@ def confined(work: Callable[..., Any], *given: Any, memory: int, seconds: int) -
     """What a module's function gives, called in a process of its own, as JSON has it.
 
     memory: bytes that the process may fill, with what its libraries do; where the system cannot bound it, the time
-    alone is. Raises ValueError saying what the function raised, or what became of the process.
+    alone is. seconds: that it may compute. Raises ValueError saying what the function raised, or what became of the
+    process.
     """
     with _lock:
         helper = _helper(work.__module__)
@@ -40,7 +43,7 @@ def confined(work: Callable[..., Any], *given: Any, memory: int, seconds: int) -
             answer = json.loads(helper.stdout.readline())
         except (OSError, ValueError):
             _end(work.__module__)
-            raise ValueError("it is damaged: what reads it ends at once") from None
+            raise ValueError(ENDS) from None
         except BaseException:  # interrupted: its answer would be taken for that to the next question
             _end(work.__module__)
             raise
@@ -75,44 +78,57 @@ def _end_all() -> None:
 def serve(module: str, questions: BinaryIO, answers: BinaryIO) -> None:
     """Answer, a line each, the questions that `confined` puts about a module's functions, until there are no more."""
     imported = import_module(module)
+
+    def say(kind: str, what: Any) -> None:
+        answers.write(json.dumps({kind: what}).encode() + b"\n")
+        answers.flush()
+
     while True:
         try:
             name, given, memory, seconds = pickle.load(questions)
         except EOFError:
             return
-        answers.flush()
         if not (child := os.fork()):
             _bound(memory, seconds)
-            _say(answers, _made(getattr(imported, name), given, memory))
-            os._exit(0)
+            _answer(getattr(imported, name), given, say, f"it takes more than {memory / 1e9:.1f} GB of memory")
         del given  # which may be gigabytes
         _, status = os.waitpid(child, 0)
         if status:
-            late = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM
-            what = f"it was not read in {seconds} s" if late else "what reads it ends at once"
-            _say(answers, {"wrong": f"it is damaged: {what}"})
+            late = os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGALRM)
+            say("wrong", f"it is damaged: it was not read in {seconds} s" if late else ENDS)
 
 
-def _made(work: Callable[..., Any], given: tuple[Any, ...], memory: int) -> dict[str, Any]:
+def _answer(work: Callable[..., Any], given: Sequence[Any], say: Callable[[str, Any], None], full: str) -> NoReturn:
+    """Do the work, say what came of it, and end the process; `full`: what to say where its memory is."""
     try:
-        return {"made": work(*given)}
-    except MemoryError:
-        return {"wrong": f"it takes more than {memory / 1e9:.1f} GB of memory"}
+        made = work(*given)
     except Exception as error:  # whatever hostile data provoke in libraries
-        return {"wrong": " ".join(str(error).split())[:SHOWN] or type(error).__name__}
+        said = " ".join(str(error).split())[:SHOWN] or type(error).__name__
+        say("wrong", full if any(map(_is_full, _chain(error))) else said)
+    else:
+        say("made", made)
+    os._exit(0)
 
 
-def _say(answers: BinaryIO, answer: dict[str, Any]) -> None:
-    answers.write(json.dumps(answer).encode() + b"\n")
-    answers.flush()
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, and those of which it is told."""
+    while error:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _is_full(error: BaseException) -> bool:
+    return isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"  # TensorFlow's
 
 
 def _bound(memory: int, seconds: int) -> None:
-    signal.alarm(seconds)
+    """Of its own time, for the machine may do much else; but not for ever."""
+    signal.alarm(PATIENCE * seconds)
     with suppress(ImportError, ValueError, OSError):  # not everywhere
         import resource
 
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
         resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
 
 

@@ -1,3 +1,4 @@
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -5,14 +6,19 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from segscope.artefacts.schemas import INDEX
 from segscope.artefacts.tables import (
+    FORMULAS,
     for_spreadsheet,
     open_parquet,
     parse_table,
+    read_csv,
     read_parquet,
     read_table,
+    write_csv,
     write_parquet,
 )
 from segscope.errors import SegscopeError
@@ -127,6 +133,20 @@ def test_a_small_file_of_very_many_values_is_not_read(tmp_path):
 @pytest.mark.parametrize("text", ["=HYPERLINK(1)", "+1", "-1", "@SUM(1)", "\t=1", "\r=1"])
 def test_no_text_is_a_formula(text):
     assert for_spreadsheet(text) == f"'{text}"
+
+
+@given(st.lists(st.text(st.sampled_from("'=+-@,\"\n ＝aNnA1"), min_size=1), min_size=1), st.data())  # noqa: RUF001
+def test_a_table_of_any_names_is_read_as_it_was(tmp_path_factory, names, data):
+    numbers = data.draw(st.lists(st.floats(), min_size=len(names), max_size=len(names)))
+    table = pd.DataFrame({"name": names, "value": numbers})
+    write_csv(path := tmp_path_factory.getbasetemp() / "any.csv", table)
+    back = read_csv(path, "name")
+    assert back["name"].tolist() == names
+    np.testing.assert_allclose(back["value"], numbers, rtol=1e-12)
+    with path.open(newline="") as file:
+        cells = list(csv.reader(file))
+    assert not any(name.startswith(FORMULAS) for name, _ in cells)
+    assert [float(value or "nan") for _, value in cells[1:]] == pytest.approx(numbers, nan_ok=True)
 
 
 @pytest.mark.parametrize("value", ["a=1", "", "person", -1, 0.5, None])

@@ -41,12 +41,31 @@ def write_csv_folder(folder: Path, tables: Mapping[str, pd.DataFrame]) -> None:
     """Write each table as NAME.csv of a folder, which takes the place of the one that there was."""
     with atomic_folder(folder) as inside:
         for name, table in tables.items():
-            table.to_csv(inside / f"{name}.csv", index=False)
+            write_csv(inside / f"{name}.csv", table)
+
+
+def write_csv(path: Path | str, table: pd.DataFrame) -> None:
+    """Write a table as CSV, its texts as of `for_spreadsheet`; numbers stay as they are."""
+    texts = [name for name in table if not pd.api.types.is_numeric_dtype(table[name])]
+    table.assign(**{name: table[name].map(for_spreadsheet) for name in texts}).to_csv(path, index=False)
+
+
+def read_csv(path: Path | str, *texts: str) -> pd.DataFrame:
+    """Read a table of `write_csv`, whose columns are numbers but for `texts`: these are as they were, of any name."""
+    table = pd.read_csv(path, dtype=dict.fromkeys(texts, str), keep_default_na=False, na_values=[""])
+    return table.assign(**{name: table[name].map(_from_spreadsheet) for name in texts})
 
 
 def for_spreadsheet(value: Any) -> Any:
-    """A value of a CSV file that people open: a text that a spreadsheet would take for a formula begins with '."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULAS) else value
+    """A value of a CSV file that people open: a text that a spreadsheet would take for a formula begins with '.
+
+    So does one that begins with ' before what would be one, to be read as it was.
+    """
+    return f"'{value}" if isinstance(value, str) and value.lstrip("'").startswith(FORMULAS) else value
+
+
+def _from_spreadsheet(text: str) -> str:
+    return text[1:] if text.startswith("'") and text.lstrip("'").startswith(FORMULAS) else text
 
 
 def _to_table(path: Path, frame: pd.DataFrame, schema: pa.Schema) -> pa.Table:

@@ -11,7 +11,7 @@ import keras
 
 from segscope.artefacts.files import atomic_path
 from segscope.errors import SegscopeError
-from segscope.model.bounds import check_keras_file
+from segscope.model.bounds import check_keras_file, try_keras_file
 
 
 def save_model(model: keras.Model, path: Path) -> None:
@@ -51,19 +51,25 @@ def in_float32(model: keras.Model) -> keras.Model:
     return copy
 
 
-def read_model(path: Path, hint: str = "run `dvc repro train`") -> keras.Model:
-    """A model of a .keras file. hint: what to do if it cannot be read; then SegscopeError is raised."""
+def read_model(path: Path, hint: str = "run `dvc repro train`", foreign: bool = False) -> keras.Model:
+    """A model of a .keras file. hint: what to do if it cannot be read; then SegscopeError is raised.
+
+    foreign: it is none that a stage made, and so may be anybody's.
+    """
     try:
-        check_keras_file(path)
+        (try_keras_file if foreign else check_keras_file)(path)
         return keras.models.load_model(path, compile=False)
     except Exception as error:  # whatever a broken or hostile file provokes in Keras
         what = textwrap.shorten(str(error), 300, placeholder=" …")
         raise SegscopeError(f"model {path} cannot be read ({what}); {hint}") from error
 
 
-def load_model(path: Path, n_classes: int, image_size: int) -> keras.Model:
-    """The trained model. Raises SegscopeError if it cannot be read, or is not of this variant and size."""
-    model = read_model(path)
+def load_model(path: Path, n_classes: int, image_size: int, foreign: bool = False) -> keras.Model:
+    """The trained model. Raises SegscopeError if it cannot be read, or is not of this variant and size.
+
+    foreign: as of `read_model`.
+    """
+    model = read_model(path, foreign=foreign)
     if model.output_shape[1:] != (image_size, image_size, n_classes):
         raise SegscopeError(
             f"model {path} gives {model.output_shape[1:]}, the params ask for {(image_size, image_size, n_classes)}; "

@@ -12,6 +12,7 @@ import pandas as pd
 
 from segscope.artefacts.files import atomic_folder, atomic_path, sha256_of, write_json
 from segscope.artefacts.measures import Measure, measure_table
+from segscope.artefacts.tables import write_csv
 from segscope.errors import SegscopeError
 from segscope.model.adoption import adopt, read_network
 from segscope.model.card import write_taken_card
@@ -33,7 +34,7 @@ def take(run: Run, encoder: keras.Model, files: Sequence[str]) -> None:
     with atomic_path(run.path("model_card")) as temporary:
         write_taken_card(temporary, run.taxonomy.classes, run.params.data.image_size, parameters, said)
     with atomic_folder(run.path("training")) as folder:
-        pd.DataFrame(columns=["epoch", "learning_rate"]).to_csv(folder / "history.csv", index=False)
+        write_csv(folder / "history.csv", pd.DataFrame(columns=["epoch", "learning_rate"]))
     for name, none in (("repeat_models", "seeds"), ("folds", "folds")):
         with atomic_folder(run.path(name)) as folder:
             write_json(folder / f"{none}.json", {none: []})

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from segscope.artefacts.measures import Measures
+from segscope.artefacts.tables import read_csv
 from segscope.evaluation.per_image import image_scores
 from segscope.latent.sides import heavy_groups, kinds, sides
 from segscope.model.card import read_facts
@@ -64,7 +65,7 @@ class Findings:
 
 
 def read_findings(run: Run) -> Findings:
-    """Read what the earlier stages found. Raises SegscopeError if an artefact is missing."""
+    """Read what the earlier stages found. Raises SegscopeError if an artefact is missing, or a picture foreign."""
     samples, predictions = run.table("samples"), run.table("predictions")
     tables = (
         "index",
@@ -85,6 +86,7 @@ def read_findings(run: Run) -> Findings:
     made = produced(run)
     seen = predictions["image_id"]  # a model that was not run here may have predicted nothing of some images
     read = {name: run.table(name) for name in tables}
+    run.require_own(read["index"]["path"])
     embeddings, neighbors = read["embeddings"], read["neighbors"]
     read["embeddings"] = embeddings[embeddings["image_id"].isin(seen)]
     read["neighbors"] = neighbors[neighbors["image_id"].isin(seen) & neighbors["neighbor_id"].isin(seen)]
@@ -103,12 +105,12 @@ def read_findings(run: Run) -> Findings:
         predictions=predictions,
         scores=image_scores(predictions, run.taxonomy),
         profiles=run.table("cluster_profiles"),
-        history=pd.read_csv(run.path("training") / "history.csv"),
+        history=read_csv(run.path("training") / "history.csv"),
         groups=run.table("groups").set_index("image_id")["group"],
-        confusion=pd.read_csv(run.path("plots") / "confusion.csv"),
+        confusion=read_csv(run.path("plots") / "confusion.csv", "actual", "predicted"),
         confused=run.json("confusions")["val"],
-        pairs=pd.read_csv(run.path("plots") / "categories.csv").query("split == 'val'"),
-        reliability=pd.read_csv(run.path("plots") / "reliability.csv").query("split == 'val'"),
+        pairs=read_csv(run.path("plots") / "categories.csv", "predicted", "category", "split").query("split == 'val'"),
+        reliability=read_csv(run.path("plots") / "reliability.csv", "class", "split").query("split == 'val'"),
         measures=run.measures("train", "predict", "embed", "cluster"),
         **read,
     )
