@@ -22,7 +22,8 @@ class Server(ThreadingHTTPServer):
 
     rate: share of the answers that are faulty. ranges: whether parts of files are served. retry_after: of a 503,
     delay: before each answer, in seconds. headers: of a file with these bytes, in place of the server's own.
-    redirects: from paths to addresses. drip: seconds between two bytes of a body.
+    redirects: from paths to addresses. drip: seconds between two bytes of a body, or, if `drip_head`, lines of a head
+    without end.
     """
 
     daemon_threads = True
@@ -39,11 +40,12 @@ class Server(ThreadingHTTPServer):
         headers: Callable[[bytes], dict[str, str]] = lambda data: {},
         redirects: dict[str, str] | None = None,
         drip: float = 0,
+        drip_head: bool = False,
     ):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.root, self.rate, self.seed, self.ranges = root, rate, seed, ranges
         self.retry_after, self.delay, self.headers = retry_after, delay, headers
-        self.redirects, self.drip = redirects or {}, drip
+        self.redirects, self.drip, self.drip_head = redirects or {}, drip, drip_head
         self.lock = threading.Lock()
         self.requests: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
@@ -69,6 +71,11 @@ class _Handler(BaseHTTPRequestHandler):
         fault, random = self.server.fault(path)
         time.sleep(self.server.delay)
         file = self.server.root / path.lstrip("/")
+        if self.server.drip_head:
+            with suppress(OSError):
+                while True:
+                    self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                    time.sleep(self.server.drip)
         if path in self.server.redirects:
             self.send_response(302)
             self.send_header("Location", self.server.redirects[path])

@@ -33,7 +33,7 @@ def read(path): return segmentation_rle(json.load(open(path)), 480, 640)
 WEIGHTS = (
     "from pathlib import Path; from segscope.model.weights import read_torch_state as of; read = lambda p: of(Path(p))"
 )
-KERAS = "from segscope.model.saving import read_model as read"
+KERAS = "from segscope.model.saving import read_model; read = lambda path: read_model(path, foreign=True)"
 HDF5 = "from segscope.model.unet import keras_encoder; read = lambda path: keras_encoder(64, path)"
 PARAMS = "from segscope.params_file import load_params as read"
 CARD = "from segscope.model.card import read_facts as read"

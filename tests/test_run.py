@@ -13,7 +13,7 @@ from segscope.artefacts.measures import METRICS, Measure, measure_table
 from segscope.artefacts.revisions import WORKSPACE, read_file
 from segscope.artefacts.schemas import Confusions
 from segscope.errors import SegscopeError
-from segscope.params import Params
+from segscope.params import Data, Params
 from segscope.run import FILES, TABLES, Run, measures_path
 
 ROOT = Path(__file__).parent.parent
@@ -225,3 +225,15 @@ def test_measures_of_all_stages_are_one_dataset(run):
         run.write_measures(stage, measure_table([Measure("images", 1)]))
     table = pd.read_parquet(run.folder / "artifacts" / "measures.parquet")
     assert sorted(table["stage"]) == ["embed", "predict"]
+
+
+def test_pictures_are_the_runs_own(tmp_path, monkeypatch):
+    """Below the project, or where the params say that images are."""
+    monkeypatch.chdir(tmp_path)
+    run = Run(Params(data=Data(source="directory", root="/pictures", cache_dir="../cache")))
+    run.require_own(["data/sample/a.jpg", "/pictures/a.jpg", str(tmp_path.parent / "cache/a.jpg"), "a..jpg"])
+    for other in ("../a.jpg", "/pictures/../a.jpg", "/pictures2/a.jpg", "/pictures", "data/../../a.jpg"):
+        with pytest.raises(SegscopeError, match=r"^.* is not shown: it lies neither in this folder, nor below"):
+            run.require_own(["data/sample/a.jpg", other])
+    with pytest.raises(SegscopeError, match="is not shown"):
+        Run(Params(data=Data(root="/pictures"))).require_own(["/pictures/a.jpg"])

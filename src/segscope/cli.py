@@ -240,7 +240,7 @@ def _predict(options: argparse.Namespace) -> int:
     output_folder(options.out)
     model_file = options.model or Run().path("model")
     names, size = read_card(model_file.with_suffix(".md"))
-    model = load_model(model_file, len(names), size)
+    model = load_model(model_file, len(names), size, foreign=options.model is not None)
     errors, skipped = predict_files(model, names, find_candidates(options.paths, options.out), options.out)
     if skipped:
         print(f"skipped: {skipped}; see {options.out / SKIPPED}", file=sys.stderr)
@@ -263,7 +263,7 @@ def _export(options: argparse.Namespace) -> int:
     else:
         refuse_existing(path, options.overwrite, (ending,))
     names, size = read_card(model_file.with_suffix(".md"))
-    model = load_model(model_file, len(names), size)
+    model = load_model(model_file, len(names), size, foreign=options.model is not None)
     export_model(model, path, options.kind)
     print(printable(f"{path}: RGB 0 to 255, float32 N × {size} × {size} × 3, to logits of {', '.join(names)}"))
     return 0
@@ -274,7 +274,7 @@ def _layers(options: argparse.Namespace) -> int:
     from segscope.model.saving import read_model
     from segscope.params import Embed
 
-    model = read_model(options.file, "give a file that keras.saving.load_model reads with safe_mode=True")
+    model = read_model(options.file, "give a file that keras.saving.load_model reads with safe_mode=True", True)
     default = chosen_layers(model, Embed().layers)
     for name, (height, width, channels) in feature_maps(model).items():
         print(f"{name}: {height} × {width} × {channels}{' (default)' if name in default else ''}")

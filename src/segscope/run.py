@@ -6,7 +6,7 @@ The one place that knows file locations. A run is that of the working folder, or
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
@@ -139,18 +139,20 @@ class Run:
         """The classes of the run's variant over a table of categories."""
         return Taxonomy(categories, self.params.classes, f"variants.{self.params.variant}")
 
-    def require_own(self, picture: str) -> None:
+    def require_own(self, pictures: Iterable[str]) -> None:
         """Raise SegscopeError if a picture lies neither in the project nor below data.root or data.cache_dir.
 
         A table that names it may be somebody else's, and pages show it.
         """
         data = self.params.data
-        places = [self.folder, Path(data.cache_dir), *([Path(data.root)] if data.source == "directory" else [])]
-        if not any(Path(os.path.abspath(picture)).is_relative_to(os.path.abspath(place)) for place in places):
-            raise SegscopeError(
-                f"{picture} is not shown: it lies neither in this folder, nor below data.root or data.cache_dir of "
-                f"its {PARAMS}"
-            )
+        roots = [self.folder, Path(data.cache_dir), *([Path(data.root)] if data.source == "directory" else [])]
+        places = [os.path.join(os.path.abspath(root), "") for root in roots]
+        for picture in pictures:
+            if not os.path.abspath(picture).startswith(tuple(places)):
+                raise SegscopeError(
+                    f"{picture} is not shown: it lies neither in this folder, nor below data.root or data.cache_dir of "
+                    f"its {PARAMS}"
+                )
 
     def path(self, name: str) -> Path:
         """Where an artefact lies in the project's folder."""

@@ -85,6 +85,15 @@ def test_an_rle_is_read_however_it_is_written(segmentation, form):
     assert np.array_equal(decode_rle(counts, 30, 40), MASK)
 
 
+@given(st.lists(st.tuples(st.integers(-4, 42), st.integers(-4, 32), st.integers(6, 9)), min_size=1, max_size=100))
+def test_many_polygons_or_codes_cover_what_any_of_them_does(squares):
+    polygons = [square(*each)[0] for each in squares]
+    codes = rle_api.frPyObjects(polygons, 30, 40)
+    covered = rle_api.decode(codes).any(2)
+    for written in (polygons, [{"counts": code["counts"].decode()} for code in codes]):
+        assert (decode_rle(segmentation_rle(written, 30, 40), 30, 40) == covered).all()
+
+
 def test_several_polygons_of_pairs_are_one_object():
     other = [[30, 20], [39, 20], [39, 29]]
     together = segmentation_rle([TRIANGLE, [30, 20, 39, 20, 39, 29]], 30, 40)

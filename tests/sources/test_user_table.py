@@ -101,8 +101,19 @@ def test_what_says_two_things_or_nothing_is_an_error(read, rows):
 
 
 def test_a_row_that_is_there_twice_is_one(read):
-    table, _ = read("file_name,x\ntrain/a.jpg,1\ntrain/a.jpg,1\n")
-    assert table["user.x"].tolist()[0] == 1
+    table, _ = read("file_name,x,y\ntrain/a.jpg,1,\ntrain/a.jpg,1,\nb.jpg,2,3\n")
+    assert table["user.x"].tolist()[:2] == [1, 2]
+
+
+def test_a_row_without_a_name_is_of_no_image(read):
+    table, notes = read("file_name,x\n,1\nb.jpg,2\n")
+    assert table["user.x"].dropna().tolist() == [2]
+    assert notes[1].endswith("1 of 2 rows are of no image of this run")
+
+
+def test_a_table_of_too_many_values_is_an_error(read):
+    with pytest.raises(SegscopeError, match=r"it has 9000001 rows of 2 columns, more than 16777216 values"):
+        read(b"file_name,x\n" + b"\n" * 9_000_000)
 
 
 @pytest.mark.parametrize(

@@ -401,15 +401,28 @@ def test_the_environments_authorities_are_trusted(small, tmp_path, monkeypatch):
         assert coco.fetch(images_of(coco), 0) == {}
 
 
-def test_a_server_that_drips_is_given_up(small, tmp_path, monkeypatch):
+@pytest.mark.parametrize("head", [False, True])
+def test_a_server_that_drips_is_given_up(small, tmp_path, monkeypatch, head):
     """Bytes come all the time: no wait between two of them is long."""
     served, sha256 = small
     with serve(served) as (url, _):
         images = images_of(source(url, tmp_path / "cache", sha256)).head(1)
     monkeypatch.setattr(web, "MAX_IMAGE_SECONDS", 0.2)
-    with serve(served, drip=0.01) as (url, _):
+    with serve(served, drip=0.01, drip_head=head) as (url, _):
         failures = source(url, tmp_path / "cache", sha256, attempts=2).fetch(images, 1)
     assert list(failures.values()) == ["it took longer than 0.2 s"]
+
+
+def test_other_images_are_not_waited_for_when_too_many_fail(small, tmp_path):
+    """As when the user interrupts: what drips is cut off at once."""
+    served, sha256 = small
+    with serve(served) as (url, _):
+        images = images_of(source(url, tmp_path / "cache", sha256))
+    first = f"/{images['split'][0]}2017/{images['file_name'][0]}"
+    (served / first[1:]).unlink()
+    with serve(served, drip=20) as (url, _):  # a day for each
+        failures = source(url, tmp_path / "cache", sha256).fetch(images, 0)
+    assert list(failures.values()) == ["HTTP 404"]
 
 
 @pytest.mark.parametrize(("stays", "message"), [(True, None), (False, "it is redirected to http://127.0.0.1:")])

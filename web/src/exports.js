@@ -18,10 +18,13 @@ function saveBlob(blob, name) {
 
 export const idsText = (rows) => `${rows.map((i) => base.image_id[i]).join("\n")}\n`;
 
+/** A text that a spreadsheet would take for a formula begins with ', as in the files that segscope writes. @param {string} text */
+const plain = (text) => (/^'*[=+\-@\t\r\n＝＋－＠]/.test(text) ? `'${text}` : text);
+
 const cell = (value) => {
-  const text =
-    value === null || value === undefined || (typeof value === "number" && Number.isNaN(value)) ? "" : String(value);
-  return /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  const missing = value === null || value === undefined || Number.isNaN(value);
+  const text = missing ? "" : typeof value === "string" ? plain(value) : String(value);
+  return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 };
 
 /** Rows as CSV. @param {any[][]} rows */

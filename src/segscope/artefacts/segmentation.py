@@ -78,7 +78,7 @@ def read_segmentation(segmentation: object, height: int, width: int) -> tuple[st
         raise SegscopeError("it is neither polygons nor RLE")
     if all(isinstance(each, dict) for each in segmentation):
         counts = [{"size": [height, width], "counts": _rle(each, height, width)[0]} for each in segmentation]
-        return rle_api.merge(counts)["counts"].decode("ascii"), "RLE in a list"
+        return _union(counts), "RLE in a list"
     try:
         polygons, form = _polygons(segmentation)
     except (TypeError, ValueError, KeyError) as error:
@@ -99,7 +99,14 @@ def read_segmentation(segmentation: object, height: int, width: int) -> tuple[st
         form = "fractions of width and height"
     if sum(map(_perimeter, polygons)) > MAX_OUTLINE:
         raise SegscopeError("its outline is too long")
-    return rle_api.merge(rle_api.frPyObjects(polygons, height, width))["counts"].decode("ascii"), form
+    return _union(rle_api.frPyObjects(polygons, height, width)), form
+
+
+def _union(rles: list[dict[str, Any]]) -> str:
+    """The code of what any of the RLEs covers."""
+    while len(rles) > 8:  # of n at once pycocotools takes time as n²: each is merged with all that were before
+        rles = [rle_api.merge(rles[i : i + 8]) for i in range(0, len(rles), 8)]
+    return rle_api.merge(rles)["counts"].decode("ascii")
 
 
 def _polygons(items: list) -> tuple[list[np.ndarray], str | None]:

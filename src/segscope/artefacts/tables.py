@@ -14,16 +14,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from segscope.artefacts.files import atomic_folder, atomic_path, read_json
 from segscope.artefacts.schemas import FINITE, NUMBERS, OPEN, ROWS, USER, USER_TYPES
+from segscope.confined import confined
 from segscope.errors import SegscopeError, reading
-from segscope.limits import MAX_TABLE_BYTES
+from segscope.limits import MAX_TABLE_BYTES, MAX_TABLE_SECONDS
 
 FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001  # wide ones where Japanese is written
-VALUE_BYTES = {"INT64": 8, "DOUBLE": 8, "BOOLEAN": 1 / 8}  # else 4, a string's at least
 
 
 def write_parquet(path: Path | str, frame: pd.DataFrame, schema: pa.Schema) -> None:
@@ -82,6 +81,12 @@ def _of_rows(path: Path, names: Iterable[str]) -> pa.Schema:
     return pa.schema([*schema, *(pa.field(name, pa.float64()) for name in names if name not in schema.names)])
 
 
+def write_csv(path: Path | str, table: pd.DataFrame) -> None:
+    """Write a table as CSV, its texts as of `for_spreadsheet`; numbers stay as they are."""
+    texts = [name for name in table if not pd.api.types.is_numeric_dtype(table[name])]
+    table.assign(**{name: table[name].map(for_spreadsheet) for name in texts}).to_csv(path, index=False)
+
+
 def for_spreadsheet(value: Any) -> Any:
     """A value of a CSV file that people open: a text that a spreadsheet would take for a formula begins with '."""
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULAS) else value
@@ -115,7 +120,10 @@ def read_table(path: Path | str, schema: pa.Schema, advice: str = "make it anew"
 
 def parse_table(content: bytes, name: str, schema: pa.Schema) -> pa.Table:
     """As `read_table`, of the content of a file that is not in the working folder; `name` is what errors call it."""
-    return _read(pa.BufferReader(content), name, schema, "it is damaged, or was made by another version of segscope")
+    advice = "it is damaged, or was made by another version of segscope"
+    with reading(name, advice):
+        check_parquet(content)
+    return _read(pa.BufferReader(content), name, schema, advice)
 
 
 def _read(source: Path | str | pa.BufferReader, name: Path | str, schema: pa.Schema, advice: str) -> pa.Table:
@@ -124,7 +132,7 @@ def _read(source: Path | str | pa.BufferReader, name: Path | str, schema: pa.Sch
         if not _fits(known, schema):
             odd = sorted(set(schema.names) ^ set(known.names))
             raise _of_another_schema(name, f"columns {', '.join(odd)}" if odd else "a column's type", advice)
-        table = read_all(file, source, str(name))
+        table = file.read()
     if column := _not_finite(table, schema):
         raise SegscopeError(f"{name} holds values of {column} that are not finite; {advice}")
     return table
@@ -154,37 +162,16 @@ def _fits(known: pa.Schema, schema: pa.Schema) -> bool:
     return bool(declared.equals(schema)) and all(field.type in USER_TYPES for field in own)
 
 
-def read_all(file: pq.ParquetFile, source: Path | str | pa.NativeFile, name: str) -> pa.Table:
-    """The table of a file that was opened from `source`; `name` is what errors call it.
+def check_parquet(content: bytes) -> None:
+    """Raise ValueError if a Parquet file cannot be read, or takes too much memory: it may be anybody's.
 
-    Raises SegscopeError if it would take too much memory: a few bytes of a file may stand for any number of equal
-    values. Of what is read from memory, and so may be anybody's, each text is read once first.
+    A few bytes of one may stand for any number of equal values, whatever its footer says of them.
     """
-    size = _least_bytes(file.metadata)
-    if size <= MAX_TABLE_BYTES and isinstance(source, pa.NativeFile):
-        texts = [field.name for field in file.schema_arrow if _is_text(field.type)]
-        with pq.ParquetFile(source, read_dictionary=texts, page_checksum_verification=True) as packed:
-            table = packed.read()
-        size = sum(_written_out(chunk) for text in texts for chunk in table[text].chunks)
-        if size <= MAX_TABLE_BYTES:
-            return table.cast(file.schema_arrow)
-    if size > MAX_TABLE_BYTES:
-        raise SegscopeError(f"{name} would take {size / 1e9:.1f} GB of memory or more: no run makes such a table")
-    return file.read()
+    confined(read_through, content, memory=MAX_TABLE_BYTES + 2 * len(content), seconds=MAX_TABLE_SECONDS)
 
 
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_binary(kind))
-
-
-def _written_out(chunk: pa.DictionaryArray) -> int:
-    """Bytes of a column's texts, each as often as it is there."""
-    return pc.sum(pc.binary_length(chunk.dictionary).take(chunk.indices)).as_py() or 0
-
-
-def _least_bytes(metadata: pq.FileMetaData) -> int:
-    """Bytes of the table in memory, at least."""
-    groups = list(map(metadata.row_group, range(metadata.num_row_groups)))
-    columns = (group.column(i) for group in groups for i in range(group.num_columns))
-    values = sum(column.num_values * VALUE_BYTES.get(column.physical_type, 4) for column in columns)
-    return max(int(values), sum(group.total_byte_size for group in groups))
+def read_through(content: bytes) -> None:
+    """Read all of a Parquet file, as the process does that `check_parquet` asks."""
+    pa.set_memory_pool(pa.system_memory_pool())  # others reserve more than they are asked for
+    with pq.ParquetFile(pa.BufferReader(content)) as file:
+        file.read(use_threads=False).to_pandas(date_as_object=False)

@@ -50,7 +50,9 @@ class Explorer:
     @cached_property
     def index(self) -> pd.DataFrame:
         """Rows of index.parquet by image_id."""
-        return self.run.table("index").set_index("image_id")
+        table = self.run.table("index")
+        self.run.require_own(str(self.run.folder / path) for path in table["path"])
+        return table.set_index("image_id")
 
     @cached_property
     def embeddings(self) -> pd.DataFrame:

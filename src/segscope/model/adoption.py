@@ -35,7 +35,7 @@ def read_network(path: Path) -> keras.Model:
         )
     if not path.is_file():
         raise SegscopeError(f"model.path: {path} does not exist")
-    model = read_model(path, "give model.path a file that keras.saving.load_model reads with safe_mode=True")
+    model = read_model(path, "give model.path a file that keras.saving.load_model reads with safe_mode=True", True)
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise SegscopeError(
             f"{path} has {len(model.inputs)} inputs and {len(model.outputs)} outputs; one each is taken"

@@ -10,7 +10,7 @@ import keras
 
 from segscope.artefacts.files import atomic_path
 from segscope.errors import SegscopeError, made_by, reading
-from segscope.model.bounds import check_keras_file
+from segscope.model.bounds import check_keras_file, try_keras_file
 
 
 def save_model(model: keras.Model, path: Path) -> None:
@@ -50,16 +50,22 @@ def in_float32(model: keras.Model) -> keras.Model:
     return copy
 
 
-def read_model(path: Path, advice: str = made_by("train")) -> keras.Model:
-    """A model of a .keras file. Raises SegscopeError, which ends with the advice, if it cannot be read."""
+def read_model(path: Path, advice: str = made_by("train"), foreign: bool = False) -> keras.Model:
+    """A model of a .keras file. Raises SegscopeError, which ends with the advice, if it cannot be read.
+
+    foreign: it is none that a stage made, and so may be anybody's.
+    """
     with reading(f"model {path}", advice):
-        check_keras_file(path)
+        (try_keras_file if foreign else check_keras_file)(path)
         return keras.models.load_model(path, compile=False)
 
 
-def load_model(path: Path, n_classes: int, image_size: int) -> keras.Model:
-    """The trained model. Raises SegscopeError if it cannot be read, or is not of this variant and size."""
-    model = read_model(path)
+def load_model(path: Path, n_classes: int, image_size: int, foreign: bool = False) -> keras.Model:
+    """The trained model. Raises SegscopeError if it cannot be read, or is not of this variant and size.
+
+    foreign: as of `read_model`.
+    """
+    model = read_model(path, foreign=foreign)
     if model.output_shape[1:] != (image_size, image_size, n_classes):
         raise SegscopeError(
             f"model {path} gives {model.output_shape[1:]}, the params ask for {(image_size, image_size, n_classes)}; "

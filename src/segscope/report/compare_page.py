@@ -126,7 +126,7 @@ def _categories(run: RunOf, image_ids: pd.Series) -> list[list[str]]:
 
 def _photograph(revision: str, path: str, sha256: str, exif: str) -> Image.Image:
     """From where it lies, if these are its bytes, or else from the revision that made it."""
-    Run().require_own(path)
+    Run().require_own([path])
     file = Path(path)
     here = file.is_file() and sha256_of(file) == sha256
     picture = to_rgb(open_image(file if here else io.BytesIO(read_file(path, revision)), exif=exif))

@@ -67,7 +67,7 @@ class Findings:
 
 
 def read_findings(run: Run) -> Findings:
-    """Read what the earlier stages found. Raises SegscopeError if an artefact is missing."""
+    """Read what the earlier stages found. Raises SegscopeError if an artefact is missing, or a picture foreign."""
     samples, predictions = run.table("samples"), run.table("predictions")
     tables = (
         "index",
@@ -88,6 +88,7 @@ def read_findings(run: Run) -> Findings:
     made = produced(run)
     seen = predictions["image_id"]  # a model that was not run here may have predicted nothing of some images
     read = {name: run.table(name) for name in tables}
+    run.require_own(read["index"]["path"])
     embeddings, neighbors = read["embeddings"], read["neighbors"]
     read["embeddings"] = embeddings[embeddings["image_id"].isin(seen)]
     read["neighbors"] = neighbors[neighbors["image_id"].isin(seen) & neighbors["neighbor_id"].isin(seen)]

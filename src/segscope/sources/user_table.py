@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from segscope.artefacts.schemas import USER
-from segscope.artefacts.tables import read_all
+from segscope.artefacts.tables import check_parquet
 from segscope.errors import SegscopeError
-from segscope.limits import MAX_TABLE_BYTES, MAX_USER_COLUMNS, read_within
+from segscope.limits import MAX_TABLE_BYTES, MAX_USER_COLUMNS, MAX_USER_VALUES, read_within
 from segscope.sources.categories import one_line, some
 from segscope.sources.ids import id_text
 from segscope.sources.names import by_file_name
@@ -74,6 +74,9 @@ def _read(path: Path, where: str) -> pd.DataFrame:
             raise SegscopeError(f"{where} is too large for a table of text: write it as Parquet")
         head = content[:4096].decode("utf-8-sig", "replace").splitlines()[:1]
         separator = max(SEPARATORS, key=lambda each: head[0].count(each)) if head else ","
+        _require_bounded(
+            content.count(b"\n") + content.count(b"\r"), head[0].count(separator) + 1 if head else 0, where
+        )
         return pd.read_csv(BytesIO(content), sep=separator, dtype=str, encoding="utf-8-sig", skipinitialspace=True)
     except pd.errors.EmptyDataError as error:
         raise SegscopeError(f"{where} is empty: it needs a line of column names at least") from error
@@ -82,19 +85,28 @@ def _read(path: Path, where: str) -> pd.DataFrame:
 
 
 def _parquet(content: bytes, where: str) -> pd.DataFrame:
-    source = pa.BufferReader(content)
-    with pq.ParquetFile(source) as file:
+    check_parquet(content)
+    with pq.ParquetFile(pa.BufferReader(content)) as file:
         nested = [field.name for field in file.schema_arrow if pa.types.is_nested(field.type)]
         if nested:
             raise SegscopeError(f"{where}: {some(nested)} hold lists or structures: a column has one value an image")
-        return read_all(file, source, where).to_pandas(date_as_object=False)
+        _require_bounded(file.metadata.num_rows, file.metadata.num_columns, where)
+        return file.read().to_pandas(date_as_object=False)
+
+
+def _require_bounded(rows: int, columns: int, where: str) -> None:
+    if rows * columns > MAX_USER_VALUES:
+        raise SegscopeError(
+            f"{where}: it has {rows} rows of {columns} columns, more than {MAX_USER_VALUES} values: leave out those of "
+            "no image of this run (SEGSCOPE_MAX_USER_VALUES is the bound)"
+        )
 
 
 def _rows_of(table: pd.DataFrame, key: str, index: pd.DataFrame, where: str) -> np.ndarray:
     """The row of the table of each image, int[N]; -1 of none."""
     if key == "file_name":
-        names = table[key].map(lambda value: value if isinstance(value, str) else None)
-        of_row = by_file_name(names.tolist(), index["path"].tolist())
+        names = [value if isinstance(value, str) else None for value in table[key]]
+        of_row = by_file_name(names, index["path"].tolist())
     else:
         ids: dict[str, list[int]] = {}
         for n, own in enumerate(index["source_id"]):
@@ -103,6 +115,7 @@ def _rows_of(table: pd.DataFrame, key: str, index: pd.DataFrame, where: str) -> 
     splits = index["split"].to_numpy()
     wanted = table["split"].tolist() if "split" in table else [None] * len(table)
     rows = np.full(len(index), -1)
+    again: list[tuple[int, int]] = []  # rows of one image, each with the one before
     for row, (found, split) in enumerate(zip(of_row, wanted, strict=True)):
         chosen = [n for n in found if split is None or splits[n] == split]
         if len(chosen) > 1:
@@ -111,9 +124,13 @@ def _rows_of(table: pd.DataFrame, key: str, index: pd.DataFrame, where: str) -> 
                 + ("a column split (train or val) tells them apart" if key == "image_id" else "write more of its path")
             )
         for n in chosen:
-            if rows[n] >= 0 and not table.iloc[row].equals(table.iloc[rows[n]]):
-                raise SegscopeError(f"{where}: two rows say different things of {key} {table[key].iloc[row]}")
+            if rows[n] >= 0:
+                again.append((row, rows[n]))
             rows[n] = row
+    a, b = (table.take([pair[k] for pair in again]).reset_index(drop=True) for k in (0, 1))
+    differ = ~((a == b) | (a.isna() & b.isna())).all(axis=1)
+    if differ.any():
+        raise SegscopeError(f"{where}: two rows say different things of {key} {a[key][differ.idxmax()]}")
     return rows
 
 

@@ -12,16 +12,18 @@ from __future__ import annotations
 import hashlib
 import lzma
 import re
+import socket
 import sys
 import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 from typing import Any
 from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
@@ -62,6 +64,7 @@ ARCHIVES = {
 CONNECTIONS = 16
 TIMEOUT = (10, 30)  # seconds: to connect, between bytes
 CHUNK = 1 << 16
+LOOK = 0.2  # seconds between looks at whether an exchange has to end
 MAX_RETRY_AFTER = 120  # seconds
 
 
@@ -239,21 +242,77 @@ class CocoWeb:
         )
 
 
+class _Exchange:
+    """A request and its answer, of so many seconds at most: then, or when `stop` is set, their connection is cut.
+
+    However slowly the bytes come, of the answer's head or body: a server that sends some is never waited for in vain.
+    """
+
+    def __init__(self, seconds: float, stop: Event):
+        self._seconds, self._stop = seconds, stop
+        self._end, self._over = time.monotonic() + seconds, Event()
+        self._connection: socket.socket | None = None
+
+    def __enter__(self) -> None:
+        _exchange.set(self)
+        Thread(target=self._watch, daemon=True).start()
+
+    def __exit__(self, *_: object) -> None:
+        """Raise what became of it, if it was cut, in place of what that led to."""
+        self._over.set()
+        if self._stop.is_set():
+            raise _FetchError("interrupted")
+        if time.monotonic() > self._end:
+            raise _TransientError(f"it took longer than {self._seconds} s")
+
+    def goes_over(self, connection: socket.socket) -> None:
+        """Say which connection that is, from now on."""
+        self._connection = connection
+
+    def _watch(self) -> None:
+        while not self._over.wait(LOOK):
+            if self._connection and (self._stop.is_set() or time.monotonic() > self._end):
+                with suppress(OSError):
+                    socket.socket.shutdown(self._connection, socket.SHUT_RDWR)  # of TLS, too: without a farewell
+
+
+_exchange: ContextVar[_Exchange] = ContextVar("exchange")
+
+
+class _Connection(urllib3.connection.HTTPConnection):
+    def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
+        """As of urllib3."""
+        _exchange.get().goes_over(self.sock)
+        return super().getresponse()
+
+
+class _SecureConnection(_Connection, urllib3.connection.HTTPSConnection):
+    pass
+
+
+class _Adapter(HTTPAdapter):
+    def get_connection_with_tls_context(self, *given: Any, **named: Any) -> Any:
+        """As of requests: from a pool, of any proxy, whose connections say that they are used."""
+        pool: Any = super().get_connection_with_tls_context(*given, **named)
+        pool.ConnectionCls = _SecureConnection if pool.scheme == "https" else _Connection
+        return pool
+
+
 def _session() -> requests.Session:
     session = requests.Session()
     for scheme in ("http://", "https://"):
-        session.mount(scheme, HTTPAdapter(pool_maxsize=CONNECTIONS))
+        session.mount(scheme, _Adapter(pool_maxsize=CONNECTIONS))
     session.headers["Accept-Encoding"] = "identity"  # archives and photographs are compressed; ranges are of bytes
     return session
 
 
 @contextmanager
 def _response(
-    session: requests.Session, url: str, headers: dict[str, str] | None = None
+    session: requests.Session, url: str, exchange: _Exchange, headers: dict[str, str] | None = None
 ) -> Iterator[requests.Response]:
     """The answer to a GET. Raises _TransientError, or _FetchError where another attempt would be in vain."""
     try:
-        with _followed(session, url, headers) as response:
+        with exchange, _followed(session, url, headers) as response:
             status = response.status_code
             if status >= 500 or status in (408, 425, 429):
                 asked = response.headers.get("Retry-After", "")
@@ -308,14 +367,9 @@ def _public(url: str) -> str:
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
-def _chunks(response: requests.Response, seconds: float, stop: Event | None = None) -> Iterator[bytes]:
-    """The body as it comes, so that a slow server is noticed. Raises _TransientError after so many seconds."""
-    end = time.monotonic() + seconds
+def _chunks(response: requests.Response) -> Iterator[bytes]:
+    """The body as it comes."""
     while chunk := response.raw.read1(CHUNK):
-        if stop is not None and stop.is_set():
-            raise _FetchError("interrupted")
-        if time.monotonic() > end:
-            raise _TransientError(f"it took longer than {seconds} s")
         yield chunk
 
 
@@ -330,9 +384,9 @@ def _cause(error: Exception) -> str:
 
 def _body(session: requests.Session, url: str, stop: Event) -> tuple[bytes, str | None]:
     """A file, and its MD5 if the server tells it."""
-    with _response(session, url) as response:
+    with _response(session, url, _Exchange(MAX_IMAGE_SECONDS, stop)) as response:
         data = bytearray()
-        for chunk in _chunks(response, MAX_IMAGE_SECONDS, stop):
+        for chunk in _chunks(response):
             data += chunk
             if len(data) > MAX_IMAGE_BYTES:
                 raise _FetchError(f"larger than {MAX_IMAGE_BYTES} bytes")
@@ -356,7 +410,8 @@ def _md5_of(headers: Mapping[str, str]) -> str | None:
 def _append(session: requests.Session, url: str, archive: Path) -> bool:
     """Append the rest of a file; returns whether that is all the server has of it, as far as can be known."""
     have = _size(archive)
-    with _response(session, url, {"Range": f"bytes={have}-"} if have else None) as response:
+    exchange, headers = _Exchange(MAX_ARCHIVE_SECONDS, Event()), {"Range": f"bytes={have}-"} if have else None
+    with _response(session, url, exchange, headers) as response:
         if response.status_code == 416:
             return True
         resumed = response.status_code == 206
@@ -370,7 +425,7 @@ def _append(session: requests.Session, url: str, archive: Path) -> bool:
                 total=total, initial=have * resumed, desc=archive.name, unit="B", unit_scale=True, disable=None
             ) as bar,
         ):
-            for chunk in _chunks(response, MAX_ARCHIVE_SECONDS):
+            for chunk in _chunks(response):
                 file.write(chunk)
                 bar.update(len(chunk))
                 if file.tell() > MAX_ARCHIVE_BYTES:

@@ -15,7 +15,7 @@ import pandas as pd
 from segscope.artefacts.files import atomic_path
 from segscope.artefacts.images import decode_png
 from segscope.artefacts.rle import decode_rle, encode_rle
-from segscope.artefacts.tables import for_spreadsheet
+from segscope.artefacts.tables import write_csv
 from segscope.labels.masks import compose_mask, resize_mask
 from segscope.sources.corrections import PROPOSED
 from segscope.sources.ids import own_id
@@ -218,7 +218,7 @@ def write_export(path: Path, document: pd.DataFrame | Mapping | Sequence | str) 
     """Write a table as CSV, text as it is, anything else as JSON."""
     with atomic_path(path) as temporary:
         if isinstance(document, pd.DataFrame):
-            document.map(for_spreadsheet).to_csv(temporary, index=False)
+            write_csv(temporary, document)
         else:
             text = document if isinstance(document, str) else json.dumps(document, ensure_ascii=False)
             temporary.write_text(text, encoding="utf-8")
