@@ -29,8 +29,8 @@ $(READY_DEV): $(READY) requirements-dev.lock
 	touch $@
 
 lock:
-	$(LOCK) --extra dask --extra onnx --extra s3 -o requirements.lock
-	$(LOCK) --extra dev -c requirements.lock -o requirements-dev.lock
+	$(LOCK) $(LOCK_OPTIONS) --extra dask --extra onnx --extra s3 -o requirements.lock
+	$(LOCK) $(LOCK_OPTIONS) --extra dev -c requirements.lock -o requirements-dev.lock
 
 repro: env
 	@dvc repro
