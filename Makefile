@@ -3,28 +3,43 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+READY_DEV := $(VENV)/.ready-dev
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	--quiet
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test lint bench architecture cli env
+.PHONY: repro test lint bench architecture cli env env-dev lock
 
 env: $(READY)
+
+# And what tests, lint and measurements need besides.
+env-dev: $(READY_DEV)
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if v in ((3, 11), (3, 12)) else \
 		"segscope needs Python 3.11 or 3.12, not %d.%d; name one: make PYTHON=python3.12 ..." % v)'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(INSTALL) --require-hashes -r requirements.lock
+	$(INSTALL) --no-deps --no-build-isolation -e .
 	touch $@
+
+$(READY_DEV): $(READY) requirements-dev.lock
+	$(INSTALL) --require-hashes -r requirements-dev.lock
+	touch $@
+
+lock:
+	$(LOCK) $(LOCK_OPTIONS) --extra dask --extra onnx --extra s3 -o requirements.lock
+	$(LOCK) $(LOCK_OPTIONS) --extra dev -c requirements.lock -o requirements-dev.lock
 
 repro: env
 	@dvc repro
 	@echo "Open reports/index.html in a browser."
 
-test: env
+test: env-dev
 	python -m pytest -n auto --dist worksteal
 
-lint: env
+lint: env-dev
 	ruff check .
 	ruff format --check .
 	lint-imports --no-logo
@@ -33,13 +48,13 @@ lint: env
 	actionlint
 	zizmor --quiet --offline .github
 
-architecture: env
+architecture: env-dev
 	python tests/closure.py --picture
 
 cli: env
 	python docs/cli.py
 
-bench: env
+bench: env-dev
 	python bench/bench.py
 	python bench/bench_model.py
 	python bench/bench_latent.py

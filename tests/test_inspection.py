@@ -35,8 +35,8 @@ def test_ten_lines_say_what_a_folder_holds_and_nothing_is_written(small_coco, ca
         "val: 4 images in val2017, labels in annotations/instances_val2017.json; 4 annotations; 1 images without",
         "categories: 4, 2 with annotations: person 4, car 4",
         "image sizes: 40×30 (8 of 8)",
-        "left out of train: nothing that was seen",
-        "left out of val: nothing that was seen",
+        "left out of train: nothing found",
+        "left out of val: nothing found",
         "to use it, in the project's folder:",
         f"dvc exp run -n mine -S data.source=directory -S data.root={small_coco} -S data.format=coco "
         "-S data.splits.train=train2017 -S data.splits.val=val2017 "

@@ -185,7 +185,7 @@ def make_parser() -> Parser:
             action="append",
             default=[],
             metavar="CONDITION",
-            help=f"exit with 1 if it is {when} of B less A: 'iou.person < -0.02'",
+            help=f"exit with 1 if it is {when} of the difference, B minus A: 'iou.person < -0.02'",
         )
     compare.add_argument(
         "-o", "--out", type=Path, default=OUT / "comparison", metavar="DIR", help="page; default: %(default)s"

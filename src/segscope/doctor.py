@@ -136,7 +136,10 @@ def check_tensorflow(answer: Answer, nvidia: bool) -> Finding:
     installed, devices = json.loads(answer.out.splitlines()[-1])
     gpus = devices.count("GPU")
     if nvidia and not gpus:
-        advice = "training will use the processor; `pip install 'tensorflow[and-cuda]'` brings what a GPU needs"
+        advice = (
+            "training will use the processor; "
+            f"`pip install 'tensorflow[and-cuda]=={installed}'` brings what a GPU needs"
+        )
         return Finding(name, "warning", f"{installed}, which sees no GPU although there is an NVIDIA driver", advice)
     return Finding(name, "ok", f"{installed}, " + (f"{gpus} GPU{'s' * (gpus > 1)}" if gpus else "no GPU"))
 

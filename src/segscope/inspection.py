@@ -172,7 +172,7 @@ def _split_line(split: str, found: CocoSplit, data: Data) -> str:
     else:
         share = data.val_share if split == SPLITS[1] else 1 - data.val_share
         said += f" ({share:.0%} of those in {data.images}, labels in {data.annotations})"
-    said += f"; {len(objects)} annotations"
+    said += f"; {len(objects)} annotation{'s' * (len(objects) != 1)}"
     if objects["iscrowd"].any():
         said += f", {objects['iscrowd'].sum()} of them crowds"
     if without:
@@ -203,7 +203,7 @@ def _picture_lines(seen: Mapping[str, Seen]) -> Iterator[str]:
 def _skipped_line(split: str, found: CocoSplit, seen: Seen, data: Data) -> str:
     """What is left out, and whether it is more than the first stages allow."""
     if seen.skipped.empty:
-        return f"left out of {split}: nothing that was seen"
+        return f"left out of {split}: nothing found"
     said = f"left out of {split}: {explain(seen.skipped)}"
     missing = (seen.skipped["reason"] == "missing_file").sum()
     if missing > int(data.max_missing * len(found.images)):

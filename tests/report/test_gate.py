@@ -35,7 +35,7 @@ def test_a_condition_is_read(text, expected):
 
 @pytest.mark.parametrize("text", ["", "iou.person", "iou.person <= 0.1", "< 1", "iou.person < x", "iou.person = 1"])
 def test_what_is_no_condition_is_said(text):
-    with pytest.raises(SegscopeError, match="is no condition; it looks like"):
+    with pytest.raises(SegscopeError, match="is no condition on the difference"):
         condition(text)
 
 

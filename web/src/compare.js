@@ -137,7 +137,7 @@ function head() {
           : h(
               "p",
               {},
-              "The sides' classes differ, so loss and pixel accuracy measure different tasks, and an image's change is that of the mean IoU of what both answer.",
+              "The sides' classes differ, so loss and pixel accuracy measure different tasks, and an image's change is that of the mean IoU of the groups of categories that both tell apart.",
             ),
       ),
     ),
@@ -168,7 +168,7 @@ function metrics() {
     {},
     h("span", {}, h("i.ring"), "A"),
     h("span", {}, h("i.full"), "B"),
-    h("span", {}, "filled difference: its interval leaves out 0; a verdict: with all rows taken together"),
+    h("span", {}, "filled: the row's own interval leaves out 0; verdict: corrected for all rows"),
   );
   const list = Object.entries(page.by).map(([name, [x, y]]) =>
     h("li", {}, `${name}: A finds its pixels as ${x}, B as ${y}.`),
@@ -183,13 +183,13 @@ function metrics() {
         { title: "A", n: true },
         { title: "B", n: true },
         { title: "A to B" },
-        { title: "B less A, paired, 95 %" },
+        { title: "B − A, paired, 95 %" },
         { title: "Difference", n: true },
         { title: "Interval", n: true },
         { title: "Verdict" },
       ],
       bodies.flat(2),
-      { label: "What both answer alike, on the same images", kind: "stk cp" },
+      { label: "Metrics that mean the same for both, on the same images", kind: "stk cp" },
     ),
     list.length ? h("ul.plain.under", { id: "yardsticks" }, list) : "",
     apart(),
@@ -219,7 +219,7 @@ function metricRow(row, most) {
     ),
     cell(row.changed ? h("strong", { class: of }, signed(row.difference, 3)) : signed(row.difference, 3), {
       n: true,
-      l: "B less A",
+      l: "B − A",
     }),
     cell(h("span.soft", {}, text), { n: true, cls: "off" }),
     cell(h("span", { class: of === "unclear" ? "soft" : of }, of)),

@@ -135,7 +135,7 @@ function searchBox() {
         if (called.length === 1) openImage(called[0]);
         else if (called.length) select(called, `“${text}” in their path`);
         else if (/^-?\d+$/.test(text)) throw new Error(`there is no image ${text}`);
-        else if (!(await selectBy(text))) throw new Error("no image is so");
+        else if (!(await selectBy(text))) throw new Error("no image meets the condition");
         if (called.length !== 1 && !["explore", "performance"].includes(state.view)) setState({ view: "explore" });
       }
       input.blur();

@@ -53,7 +53,7 @@ export function makePanel() {
           {},
           counts[0]
             ? `${counts[0]} of val, against ${plural(counts[1], "other")}`
-            : "none of val, which alone is measured on",
+            : "none of val, and only val is measured on",
         ),
       ),
       ...(counts[0] ? [scoresTable(among)] : []),
@@ -175,7 +175,7 @@ export function makePanel() {
               ];
             }),
           )
-        : h("p.soft", {}, `Nothing that chance would not give among ${looked} columns (5 %, all together).`),
+        : h("p.soft", {}, `Nothing beyond what chance gives among ${looked} columns (5 %, corrected for all of them).`),
     );
   }
 

@@ -20,7 +20,7 @@ Training = Mapping[str, Ratio]  # a training's metrics, by name
 
 @dataclass(frozen=True)
 class Difference:
-    """A metric of two sides: each side's mean over its trainings, and B less A with its 95 % interval.
+    """A metric of two sides: each side's mean over its trainings, and B minus A with its 95 % interval.
 
     error: the standard error of the difference, with `freedom` degrees of freedom; NaN, as low and high, where too few
     groups carry the metric. p_value: of no difference, two-sided, by the trainings' degrees of freedom alone, for the
@@ -37,7 +37,7 @@ class Difference:
 
     @property
     def difference(self) -> float:
-        """B less A."""
+        """B minus A."""
         return self.b - self.a
 
     @property

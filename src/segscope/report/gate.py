@@ -1,4 +1,4 @@
-"""Conditions on a comparison, for CI: `iou.person < -0.02` is about B less A."""
+"""Conditions on a comparison, for CI: `iou.person < -0.02` is about B minus A."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ def condition(text: str) -> Condition:
     """Read a condition. Raises SegscopeError if it is none."""
     found = _FORM.fullmatch(text)
     if found is None:
-        raise SegscopeError(f"{text!r} is no condition; it looks like 'iou.person < -0.02', of B less A")
+        raise SegscopeError(
+            f"{text!r} is no condition on the difference, B minus A; one looks like 'iou.person < -0.02'"
+        )
     return Condition(found["metric"], found["sign"], float(found["bound"]))
 
 

@@ -148,7 +148,7 @@ function first() {
         "article.card",
         {},
         h("h3", {}, "The hardest images"),
-        h("p.soft", {}, run.unsure || "Of the highest loss in val."),
+        h("p.soft", {}, run.unsure || "The val images with the highest loss."),
         run.unsure
           ? ""
           : [
@@ -215,7 +215,7 @@ function objectCard({ rows, counts }, outcome) {
     );
   const words = {
     missed: ["Objects that it misses", "The largest of val first."],
-    extra: ["Objects that are not labelled", "What it is surest of: its mistake, or a missing label."],
+    extra: ["Objects that are not labelled", "The regions it is surest of: its mistakes, or missing labels."],
   }[outcome] ?? ["", ""];
   return [
     h("h3", {}, words[0]),
@@ -237,16 +237,16 @@ function standsOut() {
   const section = block(
     "ov-found",
     "What stands out",
-    "What metadata tells of the scores; each interval leaves out 0, and all that was looked at is corrected together.",
+    "How metadata relate to the scores. Each interval leaves out 0, corrected for all that was tested.",
     cards.length
       ? h("div.found", { id: "top-insights" }, cards.map(findingCard), cards.length % 3 ? claimsCard() : null)
-      : h("p", { id: "top-insights" }, "Nothing that chance would not give, too."),
+      : h("p", { id: "top-insights" }, "Nothing beyond what chance gives."),
   );
   section.querySelector("header")?.append(h("a.right", { href: "#performance/pf-findings" }, "All findings"));
   return section;
 }
 
-/** What is said of such models, asked of this one. */
+/** Common claims about such models, tested on this one. */
 function claimsCard() {
   const claims = run.insights.filter((row) => row.kind === "claim");
   if (!claims.length) return null;

@@ -226,8 +226,8 @@ function claims() {
   return block(
     "pf-claims",
     "More instances, worse?",
-    "What is said of such models, asked of this one.",
-    h("div.two", { id: "claims" }, items.length ? items : h("p", {}, "No class to ask of.")),
+    "Two common claims about such models, tested on this one.",
+    h("div.two", { id: "claims" }, items.length ? items : h("p", {}, "There is no class to test.")),
   );
 }
 
