@@ -40,6 +40,7 @@ def scheduler(folder: Path) -> Iterator[tuple[str, subprocess.Popen]]:
     """The address and the process of a scheduler without workers."""
     file = folder / "scheduler.json"
     options = ("--port", "0", "--host", "127.0.0.1", "--scheduler-file", str(file))
+    options += ("--idle-timeout", "600")  # of a killed test's
     with dask_process(folder, "scheduler", *options) as process:
         while not file.exists() or not (text := file.read_text()):
             assert process.poll() is None, (folder / "log").read_text()
