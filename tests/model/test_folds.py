@@ -3,15 +3,19 @@ from pathlib import Path
 import keras
 import numpy as np
 import pandas as pd
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pictures import SIZE, TAXONOMY, training_of, write_pictures
 
+from segscope.artefacts.files import write_json
+from segscope.errors import SegscopeError
 from segscope.evaluation.predicted import Known, Look, Predicted
 from segscope.model.dataset import split_records
 from segscope.model.examination import Task, examine, tasks_of
 from segscope.model.folds import fold_model, fold_of, fold_sizes, fold_tasks, repeat_model, repeat_tasks
 from segscope.model.inference import NOTHING_MORE, Wanted
+from segscope.model.source import Network
 from segscope.model.training import fold_trainings, repeats
 from segscope.params import Params
 
@@ -54,11 +58,11 @@ def test_a_folds_training_leaves_its_groups_out_and_nothing_else(tmp_path):
     assert fold_trainings(training, groups, 1) == []
 
 
-def saying(number: int) -> keras.Model:
+def saying(number: int, classes: int = 3, sure: float = 10) -> keras.Model:
     """A model that is sure of class `number` everywhere."""
-    bias = keras.initializers.Constant(10 * np.eye(3)[number])
+    bias = keras.initializers.Constant(np.where(np.arange(classes) == number, sure, 0))
     image = keras.Input((SIZE, SIZE, 3))
-    return keras.Model(image, keras.layers.Conv2D(3, 1, kernel_initializer="zeros", bias_initializer=bias)(image))
+    return keras.Model(image, keras.layers.Conv2D(classes, 1, kernel_initializer="zeros", bias_initializer=bias)(image))
 
 
 class Seen(Look):
@@ -82,7 +86,8 @@ class Seen(Look):
 
 def tasks(folder: Path) -> list[Task]:
     images = pd.DataFrame({"image_id": range(8), "width": SIZE, "height": SIZE})
-    return tasks_of(None, split_records(folder, SIZE, "train"), images, images.iloc[:0])
+    network = Network(folder / "model.keras", (SIZE, SIZE, 3))
+    return tasks_of(network, split_records(folder, SIZE, "train"), images, images.iloc[:0])
 
 
 def seen(of: list[Task], wanted: Wanted = NOTHING_MORE) -> dict[int, set[int]]:
@@ -101,13 +106,37 @@ def test_every_image_is_judged_by_the_model_of_its_fold(tmp_path):
 
 def test_every_seeds_model_sees_the_split(tmp_path):
     write_pictures(tmp_path)
+    write_json(tmp_path / "seeds.json", {"seeds": []})
     assert repeat_tasks(tmp_path, tasks(tmp_path)) == {}
+    write_json(tmp_path / "seeds.json", {"seeds": [5, 10, 9]})
     for seed, number in ((10, 1), (9, 2)):
         saying(number).save(repeat_model(tmp_path, seed))
     found = repeat_tasks(tmp_path, tasks(tmp_path))
     assert list(found) == [9, 10]
     for of, number in zip(found.values(), (2, 1), strict=True):
         assert seen(of) == {i: {number} for i in range(8)}
+
+
+def test_a_seeds_model_that_is_missing_or_gives_something_else_is_an_error(tmp_path):
+    write_pictures(tmp_path)
+    write_json(tmp_path / "seeds.json", {"seeds": [5, 10]})
+    (of,) = repeat_tasks(tmp_path, tasks(tmp_path)).values()
+    with pytest.raises(SegscopeError, match=r"seed-10\.keras cannot be read \(there is no such file\); run `dvc repro"):
+        seen(of)
+    saying(1, classes=4).save(repeat_model(tmp_path, 10))
+    with pytest.raises(SegscopeError, match=r"seed-10\.keras gives"):
+        seen(of)
+    (tmp_path / "seeds.json").write_text('{"seeds": 5}')
+    with pytest.raises(SegscopeError, match=r"seeds\.json cannot be read \(.*\); run `dvc repro train`"):
+        repeat_tasks(tmp_path, tasks(tmp_path))
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf])
+def test_a_model_whose_outputs_are_not_finite_is_an_error_that_names_an_image(odd, tmp_path):
+    write_pictures(tmp_path)
+    saying(1, sure=odd).save(tmp_path / "model.keras")
+    with pytest.raises(SegscopeError, match="the model's outputs of image 0 are not finite: its weights are damaged"):
+        seen(tasks(tmp_path))
 
 
 def test_other_seeds_are_the_same_training(tmp_path):
