@@ -97,7 +97,7 @@ def test_imagenet_is_kerass_own_download_with_its_preprocessing(served_weights):
 def test_a_weights_file_of_another_network_is_an_error(tmp_path):
     other = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
     other.save_weights(tmp_path / "other.weights.h5")
-    with pytest.raises(SegscopeError, match=r"other\.weights\.h5 cannot be loaded"):
+    with pytest.raises(SegscopeError, match=r"other\.weights\.h5 cannot be read"):
         network.keras_encoder(SIZE, tmp_path / "other.weights.h5")
 
 

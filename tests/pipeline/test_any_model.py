@@ -50,7 +50,10 @@ def begun(masked, tmp_path_factory) -> Callable:
     def begin(**model: object) -> Run:
         folder = tmp_path_factory.mktemp("run") / "project"
         shutil.copytree(masked, folder)
-        return run_in(folder, **model)
+        run = run_in(folder, **model)
+        index = run.table("index")  # of absolute paths, here
+        run.write("index", index.assign(path=index["path"].str.replace(str(masked), str(folder))))
+        return run
 
     return begin
 

@@ -37,7 +37,7 @@ def unchanged(finished, tmp_path_factory):
         ("src/segscope/params.py", STAGES),
         ("src/segscope/artefacts/schemas.py", STAGES),
         ("src/segscope/model/folds.py", ["train", "predict"]),
-        ("src/segscope/model/dataset.py", ["train", "predict", "embed", "cluster"]),
+        ("src/segscope/model/dataset.py", ["train", "predict", "cluster"]),
         ("src/segscope/evaluation/per_image.py", ["predict", "cluster", "report"]),
         ("src/segscope/report/assets/style.css", ["report"]),
         ("src/segscope/report/compare_assets/compare.js", []),

@@ -146,7 +146,7 @@ def test_a_question_to_no_run_says_what_to_run(tmp_path):
     result = call(tmp_path, "segscope", "similar", "3")
     assert result.returncode == 1
     assert "error: data/index.parquet cannot be read" in result.stderr
-    assert "run `dvc repro`" in result.stderr
+    assert "run `dvc repro download`" in result.stderr
     assert "Traceback" not in result.stderr
 
 

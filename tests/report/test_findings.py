@@ -1,4 +1,5 @@
 from pathlib import Path
+from zipfile import ZipFile, ZipInfo
 
 import pytest
 
@@ -9,15 +10,17 @@ from segscope.report.findings import produced, read_findings
 from segscope.run import Run
 
 # md5 of "model" and of "index", as of any file in dvc.lock.
-MODEL, INDEX = "20f35e630daf44dbfa4c3f68f5399d8c", "6a992d5529f459a44fee58c733255e86"
+MODEL, INDEX = "f28ecc9c4c39034ff366b7e76491e04b", "6a992d5529f459a44fee58c733255e86"
 
 
 def run_of(folder: Path, **training: object) -> Run:
     """A run of which there is a model, its card and an index."""
     run = Run(Params(), folder)
-    for name, content in (("model", "model"), ("index", "index")):
+    for name in ("model", "index"):
         run.path(name).parent.mkdir(parents=True)
-        run.path(name).write_text(content)
+    with ZipFile(run.path("model"), "w") as file:
+        file.writestr(ZipInfo("model"), "model")
+    run.path("index").write_text("index")
     options = Params().train.model_dump() | training
     numbers = {"epoch": 3, "train": {}, "val": {}}
     write_card(run.path("model_card"), {"car": ["car"]}, 128, {}, options, {"train": 2, "val": 1}, numbers)
@@ -47,5 +50,5 @@ def test_a_model_without_its_card_says_what_to_run(tmp_path):
 
 
 def test_a_run_that_is_not_finished_says_what_to_run(tmp_path):
-    with pytest.raises(SegscopeError, match=r"categories\.parquet cannot be read .*run `dvc repro`"):
+    with pytest.raises(SegscopeError, match=r"categories\.parquet cannot be read .*run `dvc repro download`"):
         read_findings(Run(Params(), tmp_path))

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, chdir, contextmanager
 from functools import cache
 from hashlib import sha256
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -156,9 +156,16 @@ def _versions() -> tuple[tuple[str, str], ...]:
     code = sha256()
     for file in sorted(PACKAGE.rglob("*.py")):
         code.update(str(file.relative_to(PACKAGE)).encode() + file.read_bytes())
-    libraries = ((name, version(name)) for name in LIBRARIES)
+    libraries = ((name, _version(name)) for name in LIBRARIES)
     bounds = ((f"SEGSCOPE_{name}", str(bound)) for name, bound in vars(limits).items() if name.startswith("MAX_"))
     return (("segscope's code", code.hexdigest()[:12]), ("Python", platform.python_version()), *libraries, *bounds)
+
+
+def _version(library: str) -> str:
+    try:
+        return version(library)
+    except PackageNotFoundError:  # as which TensorFlow's build for CPUs is installed
+        return version(f"{library}-cpu")
 
 
 def _asked(wanted: Wanted, dask_worker: Worker) -> str:

@@ -14,8 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-import msgspec
-
 from segscope.errors import SegscopeError, reading
 
 MARKER = ".segscope"  # a file in a folder of segscope's own, which says what may become of it
@@ -164,6 +162,8 @@ def read_json(path: Path | str, kind: type[Document], advice: str) -> Document:
 
     Raises SegscopeError, which ends with the advice, if it cannot be read or holds something else.
     """
+    import msgspec  # the command line says what is missing where packages are
+
     with reading(path, advice):
         return msgspec.json.decode(Path(path).read_bytes(), type=kind)
 
