@@ -12,6 +12,7 @@ dimensions, F facts.
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -82,6 +83,10 @@ class Finished:
     @cached_property
     def run(self) -> Run:
         return Run(read=partial(read_file, revision=self.name), revision=self.name)
+
+    def file(self, name: str) -> bytes:
+        """An artefact that is no table."""
+        return read_file(FILES[name][1], self.name)
 
     @cached_property
     def groups(self) -> pd.Series:
@@ -318,7 +323,7 @@ def taken(category: str, name: str) -> Callable[[Finished], Said]:
 
 def merge(finished: Finished) -> Said:
     """Whether predict recommends to train the class with them."""
-    found = finished.run.json("confusions")["val"]["car"]["merge"]
+    found = json.loads(finished.file("confusions"))["val"]["car"]["merge"]
     gain = found["gain"]
     if gain is None:
         return Said("nothing was tried", NO)
@@ -386,13 +391,14 @@ def surpluses(finished: Finished, name: str) -> pd.DataFrame:
     less that third's share of its pixels. Both splits; no crowds.
     """
     from segscope.latent.support import Supporter
-    from segscope.model.inference import Split
+    from segscope.model.dataset import split_records
+    from segscope.model.inference import batches_of
     from segscope.model.saving import load_model
 
     run, size = finished.run, finished.run.params.data.image_size
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.keras"
-        path.write_bytes(read_file(FILES["model"], finished.name))
+        path.write_bytes(finished.file("model"))
         supporter = Supporter(load_model(path, len(run.taxonomy.class_names), size))
     k, names = run.taxonomy.class_names.index(name), run.categories.set_index("category_id")["name"]
     instances = run.table("instances").query("not iscrowd")
@@ -400,22 +406,20 @@ def surpluses(finished: Finished, name: str) -> pd.DataFrame:
     tall = instances["bbox"].map(lambda box: box[3]) / instances["height"] * size >= TALL * size / 128
     chosen = dict(list(instances[tall & instances["category"].isin(WHEELED + UNWHEELED)].groupby("image_id")))
     rows = []
-    for split in run.table("samples", ["split"])["split"].unique():
-        for image_id, picture, mask in (
-            Split(run.path("dataset"), split, 0, np.array([*chosen])).examples(size).as_numpy_iterator()
-        ):
-            pixels = picture[None].astype(np.float32)
-            seen = supporter.predict(pixels)[0] == k
-            for each in chosen.get(image_id, pd.DataFrame()).itertuples():
-                own = resize_mask(decode_rle(each.rle, each.height, each.width), size) & (mask == each.category_id)
-                region = own & seen
-                if region.sum() <= FOUND_OBJECT * own.sum():
-                    continue
-                positive = np.maximum(supporter.support(pixels, k, region[None]).maps[0], 0) * own
-                top, tall = (part * size / each.height for part in (each.bbox[1], each.bbox[3]))
-                lowest = (np.arange(size) + 0.5 >= top + tall * 2 / 3)[:, None]
-                surplus = (positive * lowest).sum() / positive.sum() - (own * lowest).sum() / own.sum()
-                rows.append((image_id, each.category, surplus))
+    records = split_records(run.path("dataset"), size, *run.table("samples", ["split"])["split"].unique())
+    for (image_id,), pixels, (mask,) in batches_of(records.of(np.array([*chosen])), size, 1):
+        pixels = pixels.astype(np.float32)
+        seen = supporter.predict(pixels)[0] == k
+        for each in chosen[image_id].itertuples():
+            own = resize_mask(decode_rle(each.rle, each.height, each.width), size) & (mask == each.category_id)
+            region = own & seen
+            if region.sum() <= FOUND_OBJECT * own.sum():
+                continue
+            positive = np.maximum(supporter.support(pixels, k, region[None]).maps[0], 0) * own
+            top, tall = (part * size / each.height for part in (each.bbox[1], each.bbox[3]))
+            lowest = (np.arange(size) + 0.5 >= top + tall * 2 / 3)[:, None]
+            surplus = (positive * lowest).sum() / positive.sum() - (own * lowest).sum() / own.sum()
+            rows.append((image_id, each.category, surplus))
     return pd.DataFrame(rows, columns=["image_id", "category", "surplus"])
 
 
