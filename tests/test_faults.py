@@ -22,7 +22,13 @@ from segscope.latent.space import LatentSpace, save_latent_space
 from segscope.model.callbacks import Checkpoint
 from segscope.model.saving import save_model
 
-INPUTS = [(stage, path) for stage in STAGES for path in faults.inputs(stage)]
+# Read after much of the work is done: bench/faults.py alone looks at these.
+LATE = {
+    ("predict", "artifacts/repeats/seeds.json"),
+    *(("cluster", path) for path in ("artifacts/model.keras", "artifacts/latent_space.npz")),
+    *(("cluster", path) for path in faults.inputs("cluster") if path.endswith(".tfrecord")),
+}
+INPUTS = [(stage, path) for stage in STAGES for path in faults.inputs(stage) if (stage, path) not in LATE]
 
 
 @pytest.fixture(scope="module")
@@ -44,11 +50,11 @@ def project(own: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 @pytest.mark.parametrize(("stage", "path"), INPUTS)
 def test_a_damaged_input_is_told_in_one_line_that_says_what_to_do(stage, path, project):
     random = Random(f"{stage} {path}")
-    for name in random.sample(list(faults.DAMAGES), 2):
-        with faults.damaged(project / path, faults.DAMAGES[name], random):
-            status, said = faults.run_stage(stage)
-        assert status == 1, name
-        assert not faults.fault(said, path, f"dvc repro {faults.maker(path)}"), name
+    name = random.choice([name for name in faults.DAMAGES if not faults.harmless(stage, path, name)])
+    with faults.damaged(project / path, faults.DAMAGES[name], random):
+        status, said = faults.run_stage(stage)
+    assert status == 1, name
+    assert not faults.fault(said, *faults.named(path, name)), name
 
 
 def table(path: Path) -> None:
