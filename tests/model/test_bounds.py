@@ -79,7 +79,7 @@ TAKING = {  # gigabytes, though they have no weights
 
 @pytest.mark.parametrize("kind", TAKING)
 def test_layers_that_take_too_much_memory_are_refused(model, kind):
-    with pytest.raises(SegscopeError, match=r"it takes more than 1\.1 GB of memory"):
+    with pytest.raises(SegscopeError, match=r"it takes more than 1\.1 GB of memory|cannot be built"):
         read(rewritten(model, config=json.dumps(TAKING[kind]).encode()))
 
 
