@@ -42,6 +42,12 @@ TABLE = """
 from segscope.artefacts import schemas, tables
 def read(path): return tables.parse_table(path.read_bytes(), path, schemas.INDEX)
 """
+NUMBERS = """
+import pandas as pd
+from segscope.sources.user_table import read_user_table
+INDEX = pd.DataFrame({"source_id": ["1"], "split": ["val"], "path": ["a.jpg"]})
+def read(path): return read_user_table(path, INDEX)
+"""
 TEXTS = """
 import pyarrow as pa
 from segscope.artefacts.tables import parse_table
@@ -109,6 +115,19 @@ def huge_model(path: Path) -> None:
         archive.writestr("config.json", json.dumps(config))
         archive.writestr("metadata.json", "{}")
         archive.writestr("model.weights.h5", b"")
+
+
+def normalising_model(path: Path) -> None:
+    """No weights, and 8 GB of means."""
+    huge_model(path)
+    with zipfile.ZipFile(path) as archive:
+        config = json.loads(archive.read("config.json"))
+    first, second = config["config"]["layers"]
+    first["config"]["batch_shape"] = [None, 10**9]
+    second.update({"class_name": "Normalization", "config": {"axis": -1, "mean": 0.5, "variance": 1.0}})
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in {"config.json": json.dumps(config), "metadata.json": "{}", "model.weights.h5": ""}.items():
+            archive.writestr(name, content)
 
 
 def huge_array(path: Path) -> None:
@@ -202,6 +221,36 @@ def repeated_text(path: Path) -> None:
             writer.write_table(rows)
 
 
+def changed_footer(path: Path, old: bytes, new: bytes) -> None:
+    """Let a Parquet file say `new` of itself wherever it says `old`."""
+    data = path.read_bytes()
+    size = struct.unpack("<I", data[-8:-4])[0]
+    footer = data[-8 - size : -8]
+    assert old in footer
+    footer = footer.replace(old, new)
+    path.write_bytes(data[: -8 - size] + footer + struct.pack("<I", len(footer)) + data[-4:])
+
+
+def contradictory_sizes(path: Path) -> None:
+    """Counts of one level where there are two: the binding that tells the footer's columns ends its process."""
+    pq.write_table(pa.table({"file_name": list("abcdefghi"), "b": range(9)}), path)
+    changed_footer(path, b"\x19\x06\x19\x26\x00\x12", b"\x19\x06\x19\x16\x12")
+
+
+def many_values_said_to_be_three(path: Path) -> None:
+    many = 10_000_000
+    part = pa.table({"file_name": ["a"], "b": pa.ListArray.from_arrays([0, many], np.zeros(many, np.int64))})
+    with pq.ParquetWriter(path, part.schema, data_page_size=2**31 - 1, write_batch_size=2**30) as writer:
+        for _ in range(30):
+            writer.write_table(part)
+    changed_footer(path, _varint(many, 4), _varint(3, 4))
+
+
+def _varint(number: int, length: int) -> bytes:
+    """A number of Thrift's compact protocol, in so many bytes."""
+    return bytes(2 * number >> 7 * k & 127 | (k + 1 < length) << 7 for k in range(length))
+
+
 def nested(path: Path) -> None:
     path.write_bytes(b'{"images": ' + b"[" * 10**6)
 
@@ -254,6 +303,7 @@ ATTACKS: dict[str, dict[str, tuple[Callable[[Path], None], str, str, str]]] = {
         ),
         "tuples that fit": (pickled(b"}(" + b")" + b"\x85" * 19_000 + b"K\x01u."), "a.pt", WEIGHTS, "state dict"),
         "a model of 16 GB": (huge_model, "a.keras", KERAS, "more than the file holds"),
+        "a model of 8 GB without weights": (normalising_model, "a.keras", KERAS, "GB of memory"),
         "a model that is a pipe": (os.mkfifo, "a.keras", KERAS, "there is no such file"),
         "an array of 4 TB": (huge_array, "a.h5", HDF5, "the file is"),
         "a tree without end": (endless_tree, "a.h5", HDF5, "a.h5 cannot be read"),
@@ -268,6 +318,8 @@ ATTACKS: dict[str, dict[str, tuple[Callable[[Path], None], str, str, str]]] = {
         "a pipe for labels": (os.mkfifo, "a.txt", LABEL, "it is no file"),
         "a pipe for COCO's": (os.mkfifo, "a.json", COCO, "it is no file"),
         "a table of 100 million rows": (very_many_rows, "a.parquet", TABLE, "GB of memory"),
+        "a table that contradicts itself": (contradictory_sizes, "a.parquet", NUMBERS, "Definition level histogram"),
+        "a table that says it is small": (many_values_said_to_be_three, "a.parquet", NUMBERS, "GB of memory"),
         "a text again and again": (repeated_text, "a.parquet", TEXTS, "GB of memory"),
     },
 }

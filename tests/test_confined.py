@@ -77,6 +77,13 @@ def test_what_goes_wrong_is_said_and_costs_nothing_else(work, given, said):
     assert confined(fills, 2**20, **BOUNDS) == 2**20
 
 
+def test_it_is_done_in_the_folder_that_is_the_askers_now(tmp_path, monkeypatch):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        assert confined(os.getcwd, **BOUNDS) == str(tmp_path / name)
+
+
 def test_it_works_after_a_helper_ended_itself():
     helper = confined(os.getppid, **BOUNDS)
     os.kill(helper, signal.SIGKILL)

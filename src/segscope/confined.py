@@ -38,7 +38,7 @@ def confined(work: Callable[..., Any], *given: Any, memory: int, seconds: int) -
         assert helper.stdin
         assert helper.stdout
         try:
-            pickle.dump((work.__name__, given, memory, seconds), helper.stdin)
+            pickle.dump((work.__name__, given, os.getcwd(), memory, seconds), helper.stdin)
             helper.stdin.flush()
             answer = json.loads(helper.stdout.readline())
         except (OSError, ValueError):
@@ -85,10 +85,11 @@ def serve(module: str, questions: BinaryIO, answers: BinaryIO) -> None:
 
     while True:
         try:
-            name, given, memory, seconds = pickle.load(questions)
+            name, given, folder, memory, seconds = pickle.load(questions)
         except EOFError:
             return
         if not (child := os.fork()):
+            os.chdir(folder)  # which the asking process may have changed
             _bound(memory, seconds)
             _answer(getattr(imported, name), given, say, f"it takes more than {memory / 1e9:.1f} GB of memory")
         del given  # which may be gigabytes
