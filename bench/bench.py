@@ -16,13 +16,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pyarrow as pa
 import yaml
 from joblib import delayed
 from PIL import Image
 from pycocotools.coco import COCO
-from results import record, spread
+from results import record, spread, watched
 
 from segscope.artefacts.images import open_image, resize_image
 from segscope.artefacts.parallel import workers
@@ -170,23 +169,6 @@ def write_project(folder: Path, photographs: str | None, **data: object) -> Path
     return folder
 
 
-def watched(folder: Path, stage: str) -> tuple[float, float, float]:
-    """Run a stage; its seconds, and the peak resident memory in MiB of its own process and of its largest worker."""
-    start = time.perf_counter()
-    process = subprocess.Popen([sys.executable, f"stages/{stage}.py"], cwd=folder)
-    own, worker, watch = 0, 0, psutil.Process(process.pid)
-    while process.poll() is None:
-        try:
-            own = max(own, watch.memory_info().rss)
-            worker = max([worker, *(child.memory_info().rss for child in watch.children(recursive=True))])
-        except psutil.NoSuchProcess:
-            pass
-        time.sleep(0.02)
-    if process.returncode:
-        raise SystemExit(f"stage {stage} failed")
-    return time.perf_counter() - start, own / MIB, worker / MIB
-
-
 def memory(scratch: Path) -> None:
     write_val2014_like(scratch / "coco")
     size = (scratch / "coco" / "annotations" / "val.json").stat().st_size / MIB
@@ -208,7 +190,8 @@ def memory(scratch: Path) -> None:
         params["model"]["encoder_weights"] = "none"
         (folder / "params.yaml").write_text(yaml.safe_dump(params))
         for stage in ("download", "masks"):
-            seconds, own, worker = watched(folder, stage)
+            seen = watched(folder, [sys.executable, f"stages/{stage}.py"])
+            seconds, own, worker = seen.seconds, seen.own, seen.worker
             workers = f", largest worker {worker:.0f} MiB" if worker else ""
             found[f"{share:.0%} {stage}"] = {
                 "seconds": round(seconds, 1),

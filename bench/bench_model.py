@@ -24,7 +24,7 @@ from segscope.evaluation.evaluate import Measurer
 from segscope.evaluation.objects import ObjectFinder
 from segscope.evaluation.pictures import PictureTaker
 from segscope.model.callbacks import Checkpoint
-from segscope.model.dataset import shards, split_records, training_batches
+from segscope.model.dataset import read_records, shards, split_records, training_batches
 from segscope.model.encoder import read_encoder
 from segscope.model.examination import examine, tasks_of
 from segscope.model.inference import Wanted, sampled
@@ -48,7 +48,7 @@ def records_of(run: Run, name: str) -> Records:
 
 def arrays(run: Run, split: str) -> tuple[np.ndarray, np.ndarray]:
     """The split's pictures, float32 N × H × W × 3, and their classes."""
-    rows = list(records_of(run, split).examples(run.params.data.image_size).as_numpy_iterator())
+    rows = list(read_records(records_of(run, split), run.params.data.image_size).as_numpy_iterator())
     images, masks = np.stack([row[1] for row in rows]), np.stack([row[2] for row in rows])
     return images.astype(np.float32), run.taxonomy.class_of_id[masks]
 

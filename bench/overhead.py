@@ -12,9 +12,8 @@ import time
 from pathlib import Path
 
 import numpy as np
-from results import record
+from results import STAGES, record
 
-STAGES = ("download", "masks", "train", "predict", "embed", "cluster", "report")
 REPEATS = 3
 IMPORTS = "import runpy, sys; runpy.run_path(sys.argv[1], run_name='imported')"
 

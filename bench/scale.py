@@ -7,22 +7,16 @@ A quarter of the images are val's; one epoch is trained. Each stage is a process
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tempfile
-import time
-from contextlib import suppress
 from pathlib import Path
 
-import psutil
 import yaml
-from results import record
+from results import STAGES, record, watched
 
 ROOT = Path(__file__).parent.parent
-STAGES = ("download", "masks", "train", "predict", "embed", "cluster", "report")
 SIZES = (1_000, 5_000, 20_000)
-MIB = 1 << 20
 BARE = """
 import sys, time
 import numpy as np
@@ -53,33 +47,16 @@ def project(folder: Path, photographs: Path, images: int) -> Path:
     return folder
 
 
-def watched(folder: Path, command: list[str]) -> tuple[float, float, str]:
-    """Seconds, peak resident memory in MiB of the process and its workers together, and what it printed."""
-    start, peak = time.perf_counter(), 0
-    environment = os.environ | {"PYTHONPATH": str(folder / "src")}
-    with tempfile.TemporaryFile("w+") as said:
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=said)
-        watch = psutil.Process(process.pid)
-        while process.poll() is None:
-            with suppress(psutil.NoSuchProcess):
-                peak = max(peak, sum(each.memory_info().rss for each in (watch, *watch.children(recursive=True))))
-            time.sleep(0.05)
-        if process.returncode:
-            raise SystemExit(f"{command[-1]} failed")
-        said.seek(0)
-        return time.perf_counter() - start, peak / MIB, said.read()
-
-
 def measure(photographs: Path, images: int) -> dict[str, dict[str, float]]:
     """Of each stage seconds and MiB; bare: seconds of `model.predict` over the images, by those of 2,048."""
     with tempfile.TemporaryDirectory() as scratch:
         folder, found = project(Path(scratch) / "project", photographs, images), {}
         for stage in STAGES:
-            seconds, peak, _ = watched(folder, [sys.executable, f"stages/{stage}.py"])
-            found[stage] = {"seconds": round(seconds, 1), "mib": round(peak)}
-            print(f"{images} images, {stage}: {seconds:.1f} s, {peak:.0f} MiB", flush=True)
-        _, peak, said = watched(folder, [sys.executable, "-c", BARE])
-        found["bare"] = {"seconds": round(float(said.split()[-1]) * images, 1), "mib": round(peak)}
+            seen = watched(folder, [sys.executable, f"stages/{stage}.py"])
+            found[stage] = {"seconds": round(seen.seconds, 1), "mib": round(seen.together)}
+            print(f"{images} images, {stage}: {seen.seconds:.1f} s, {seen.together:.0f} MiB", flush=True)
+        seen = watched(folder, [sys.executable, "-c", BARE])
+        found["bare"] = {"seconds": round(float(seen.said.split()[-1]) * images, 1), "mib": round(seen.together)}
         size = sum(file.stat().st_size for file in (folder / "reports").rglob("*") if file.is_file())
         index = (folder / "reports" / "index.html").stat().st_size
         found["sizes"] = {"report_mb": round(size / 1e6, 1), "index_kb": round(index / 1e3, 1)}

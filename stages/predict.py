@@ -44,7 +44,7 @@ def main(run: Run) -> None:
         judged["train"] = look(of_folds, [SuspectFinder], "train, by folds", Wanted(mirrored=True))[SuspectFinder]
     suspects = pd.concat([finder.table(samples) for finder in judged.values()], ignore_index=True)
     repeats = repeat_tasks(run.path("repeat_models"), tasks["val"])
-    others = {seed: look(of, [Measurer], f"val, seed {seed}")[Measurer].table() for seed, of in repeats.items()}
+    others = {s: look(of, [Measurer], f"val, seed {s}")[Measurer].evaluation().table for s, of in repeats.items()}
     train, val = (of[Measurer].evaluation() for of in seen.values())
     evaluations = {"train": train, "val": val}
     heads = heads_of(seen["train"][PixelTaker], seen["val"][PixelTaker], groups)

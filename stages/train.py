@@ -11,7 +11,7 @@ from segscope.model.dataset import shards
 from segscope.model.encoder import read_encoder
 from segscope.model.folds import fold_model, fold_sizes, repeat_model
 from segscope.model.history import best_metrics
-from segscope.model.inference import layer_means, set_seeds
+from segscope.model.inference import layer_means
 from segscope.model.saving import save_model
 from segscope.model.taking import take
 from segscope.model.training import (
@@ -32,7 +32,6 @@ from segscope.run import Run
 
 def main(run: Run) -> None:
     data, options = run.params.data, run.params.train.applied()
-    set_seeds(options.seed)  # of an encoder without weights
     files = {split: shards(run.path("dataset"), split) for split in ("train", "val")}
     training = prepare_training(files, data.image_size, run.taxonomy, options)
     if run.params.model.source != "train":

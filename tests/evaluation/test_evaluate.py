@@ -1,4 +1,5 @@
 import dataclasses
+from collections.abc import Iterable
 from itertools import pairwise
 
 import numpy as np
@@ -13,7 +14,7 @@ from segscope.artefacts.tables import read_parquet, write_parquet
 from segscope.evaluation.boundary import boundary_counts
 from segscope.evaluation.calibration import reliability_counts
 from segscope.evaluation.errors import KINDS, error_counts
-from segscope.evaluation.evaluate import Evaluation, evaluate, repeats_table, spread_measures, table_ratios
+from segscope.evaluation.evaluate import Evaluation, Measurer, repeats_table, spread_measures, table_ratios
 from segscope.evaluation.loss import loss_maps
 from segscope.evaluation.per_image import image_table
 from segscope.evaluation.pictures import PictureTaker
@@ -43,6 +44,13 @@ def batch_of(n: int, values: list[int] = VALUES, size: int = 16) -> Predicted:
     masks = rng.choice(values, (n, size, size)).astype(np.uint8)
     probabilities = rng.dirichlet(np.ones(3), masks.shape).astype(np.float32)
     return Predicted(np.arange(10, 10 + n), masks, probabilities)
+
+
+def evaluate(batches: Iterable[Predicted], known: Known) -> Evaluation:
+    measurer = Measurer(known)
+    for batch in batches:
+        measurer.look(batch)
+    return measurer.evaluation()
 
 
 def parts_of(batch: Predicted, *ends: int) -> list[Predicted]:

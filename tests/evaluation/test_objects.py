@@ -9,7 +9,7 @@ from small import TAXONOMY
 from segscope.artefacts.rle import encode_rle
 from segscope.evaluation.bootstrap import Bootstrap
 from segscope.evaluation.errors import KINDS, error_counts
-from segscope.evaluation.objects import ObjectFinder, object_measures, objects
+from segscope.evaluation.objects import ObjectFinder, object_measures, object_table, objects
 from segscope.evaluation.predicted import Known, Predicted
 from segscope.labels.masks import compose_mask
 
@@ -145,7 +145,7 @@ def looked() -> pd.DataFrame:
     for finder, i in zip(finders, (1, 0), strict=True):
         finder.look(Predicted(np.array([7 + i]), masks[[i]], p[[i]]))
     finders[0].add(finders[1].found())
-    return finders[0].table(PHOTOGRAPHS)
+    return object_table(finders[:1], PHOTOGRAPHS)
 
 
 def test_the_table_is_in_the_photographs_pixels():
@@ -162,7 +162,7 @@ def test_the_table_is_in_the_photographs_pixels():
 
 @pytest.mark.filterwarnings("error")
 def test_a_table_of_nothing_has_the_same_columns():
-    empty = ObjectFinder(Known(TAXONOMY)).table(PHOTOGRAPHS)
+    empty = object_table([ObjectFinder(Known(TAXONOMY))], PHOTOGRAPHS)
     assert empty.columns.tolist() == looked().columns.tolist()
     assert empty.empty
     assert object_measures(empty, np.array([7]), TAXONOMY, Bootstrap(np.array([7]))) == []

@@ -3,11 +3,11 @@ import pandas as pd
 import pytest
 from sklearn.metrics import confusion_matrix
 from small import TAXONOMY
-from test_evaluate import ALONE, batch_of
+from test_evaluate import ALONE, batch_of, evaluate
 
 from segscope.artefacts.measures import measure_table, of_split
 from segscope.evaluation.errors import KINDS
-from segscope.evaluation.evaluate import Evaluation, evaluate
+from segscope.evaluation.evaluate import Evaluation
 from segscope.evaluation.plots import confusion_table, loss_histogram, plot_tables
 from segscope.evaluation.predicted import Known
 

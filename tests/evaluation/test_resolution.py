@@ -2,9 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from small import TAXONOMY
+from test_evaluate import evaluate
 
 from segscope.artefacts.rle import encode_rle
-from segscope.evaluation.evaluate import evaluate
 from segscope.evaluation.objects import annotations_by_image
 from segscope.evaluation.predicted import Known, Predicted
 from segscope.evaluation.resolution import measured_at

@@ -10,7 +10,7 @@ from segscope.artefacts.records import Records
 from segscope.artefacts.schemas import ACTIVATIONS
 from segscope.artefacts.tables import read_parquet, write_parquet
 from segscope.evaluation.evaluate import Measurer
-from segscope.evaluation.objects import ObjectFinder
+from segscope.evaluation.objects import ObjectFinder, object_table
 from segscope.evaluation.pictures import PictureTaker
 from segscope.model import inference
 from segscope.model.dataset import split_records
@@ -130,10 +130,10 @@ def looked(file, records: Records, images: pd.DataFrame = IMAGES):
 
 def test_what_is_found_in_parts_is_what_is_found_at_once(file, folder, tmp_path):
     whole, parts = looked(file, split_records(folder, SIZE, "train")), looked(file, in_files(folder, [3, 1, 4]))
-    pd.testing.assert_frame_equal(parts[Measurer].table(), whole[Measurer].table())
+    pd.testing.assert_frame_equal(parts[Measurer].evaluation().table, whole[Measurer].evaluation().table)
     pd.testing.assert_frame_equal(parts[PictureTaker].table(), whole[PictureTaker].table())
     samples = IMAGES.assign(split="train")
-    pd.testing.assert_frame_equal(parts[ObjectFinder].table(samples), whole[ObjectFinder].table(samples))
+    pd.testing.assert_frame_equal(*(object_table([looks[ObjectFinder]], samples) for looks in (parts, whole)))
     for a, b in zip(parts[PixelTaker].pixels(), whole[PixelTaker].pixels(), strict=True):
         assert np.allclose(a, b, rtol=1e-5)
     table = whole[MeansTaker].table("train", ["first"])
@@ -146,7 +146,7 @@ def test_what_is_found_in_parts_is_what_is_found_at_once(file, folder, tmp_path)
 
 def test_images_without_a_row_are_not_looked_at(file, folder):
     some = looked(file, in_files(folder, [3, 1, 4]), IMAGES.iloc[[7, 0, 1]])
-    assert some[Measurer].table()["image_id"].tolist() == [0, 1, 7]
+    assert some[Measurer].evaluation().table["image_id"].tolist() == [0, 1, 7]
 
 
 def test_a_parts_annotations_are_those_of_its_images(file, folder):

@@ -101,6 +101,20 @@ def test_a_weights_file_of_another_network_is_an_error(tmp_path):
         network.keras_encoder(SIZE, tmp_path / "other.weights.h5")
 
 
+@pytest.mark.parametrize("seed", [0, 2**32 - 1])
+def test_starting_weights_are_a_function_of_the_seed_alone(seed):
+    models = []
+    for other in (1, 2):
+        keras.utils.set_random_seed(other)  # as another thread of the process may
+        models.append(build_model("none", None, 32, 3, Train(seeds=[seed])))
+    one, same = ([variable.numpy() for variable in model.variables] for model in models)
+    assert all(np.array_equal(a, b) for a, b in zip(one, same, strict=True))
+    drawn = [each for each in one if each.ndim > 1 and each.size > 2000]
+    widths = [np.sqrt(2 / np.prod(each.shape[:-2]) / sum(each.shape[-2:])) for each in drawn]  # Glorot and Bengio's
+    assert np.allclose([each.std() for each in drawn], widths, rtol=0.1)
+    assert len({each.tobytes() for each in drawn}) == len(drawn)
+
+
 def test_an_unknown_layer_is_an_error():
     model = build_model("none", None, SIZE, 3, Train())
     with pytest.raises(SegscopeError, match=r"embed\.layers: No such layer: up_9"):

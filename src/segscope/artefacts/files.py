@@ -162,7 +162,7 @@ def read_json(path: Path | str, kind: type[Document], advice: str) -> Document:
 
     Raises SegscopeError, which ends with the advice, if it cannot be read or holds something else.
     """
-    import msgspec  # the command line says what is missing where packages are
+    import msgspec  # only here: the command line starts without packages
 
     with reading(path, advice):
         return msgspec.json.decode(Path(path).read_bytes(), type=kind)

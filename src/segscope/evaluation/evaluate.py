@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,7 +17,7 @@ from segscope.evaluation.counts import confusion
 from segscope.evaluation.errors import error_counts, error_ratios
 from segscope.evaluation.metrics import Ratio, ratio_measures, ratios
 from segscope.evaluation.per_image import image_table, pixel_counts
-from segscope.evaluation.predicted import Known, Look, Predicted
+from segscope.evaluation.predicted import Look, Predicted
 from segscope.taxonomy import Taxonomy
 
 
@@ -92,39 +92,13 @@ def spread_measures(trainings: Sequence[pd.DataFrame], taxonomy: Taxonomy) -> li
 class Measurer(Look):
     """Counts and measures, image by image."""
 
-    def __init__(self, known: Known):
-        super().__init__(known)
-        self._tables: list[pd.DataFrame] = []
-        self._reliability: list[np.ndarray] = []
-
     def look(self, batch: Predicted) -> None:
-        for each in self.known.measured(batch):
-            table, reliability = _figures(each, self.taxonomy)
-            self._tables.append(table)
-            self._reliability.append(reliability)
-
-    def found(self) -> tuple[pd.DataFrame, np.ndarray]:
-        return pd.concat(self._tables, ignore_index=True), np.concatenate(self._reliability)
-
-    def add(self, found: tuple[pd.DataFrame, np.ndarray]) -> None:
-        self._tables.append(found[0])
-        self._reliability.append(found[1])
-
-    def table(self) -> pd.DataFrame:
-        """Rows of predictions.parquet, without split and pictures."""
-        return self.found()[0]
+        self._rows += [_figures(each, self.taxonomy) for each in self.known.measured(batch)]
 
     def evaluation(self) -> Evaluation:
         """Of all images, of which there must be one."""
-        return Evaluation(self.taxonomy, *self.found())
-
-
-def evaluate(batches: Iterable[Predicted], known: Known) -> Evaluation:
-    """Count and measure, image by image."""
-    measurer = Measurer(known)
-    for batch in batches:
-        measurer.look(batch)
-    return measurer.evaluation()
+        tables, reliability = zip(*self._rows, strict=True)
+        return Evaluation(self.taxonomy, pd.concat(tables, ignore_index=True), np.concatenate(reliability))
 
 
 def _figures(batch: Predicted, taxonomy: Taxonomy) -> tuple[pd.DataFrame, np.ndarray]:

@@ -65,7 +65,6 @@ class ObjectFinder(Look):
     def __init__(self, known: Known):
         super().__init__(known)
         self._size = 1
-        self._rows: list[tuple] = []
 
     def look(self, batch: Predicted) -> None:
         self._size = batch.masks.shape[1]
@@ -82,10 +81,6 @@ class ObjectFinder(Look):
     def add(self, found: tuple[int, list[tuple]]) -> None:
         self._size = found[0]
         self._rows += found[1]
-
-    def table(self, samples: pd.DataFrame) -> pd.DataFrame:
-        """`object_table` of these images."""
-        return object_table([self], samples)
 
 
 def object_table(finders: Sequence[ObjectFinder], samples: pd.DataFrame) -> pd.DataFrame:

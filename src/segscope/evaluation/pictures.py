@@ -7,27 +7,17 @@ import pandas as pd
 
 from segscope.artefacts.images import encode_png
 from segscope.evaluation.loss import loss_maps
-from segscope.evaluation.predicted import Known, Look, Predicted
+from segscope.evaluation.predicted import Look, Predicted
 
 
 class PictureTaker(Look):
     """Takes the pictures of images."""
-
-    def __init__(self, known: Known):
-        super().__init__(known)
-        self._rows: list[tuple[bytes, bytes]] = []
 
     def look(self, batch: Predicted) -> None:
         classes = batch.probabilities.argmax(-1).astype(np.uint8)
         losses = loss_maps(batch.probabilities, self.taxonomy.class_of_id[batch.masks])
         losses = losses if batch.sure else np.zeros_like(losses)  # there is none
         self._rows += [(encode_png(a), encode_png(b)) for a, b in zip(classes, losses, strict=True)]
-
-    def found(self) -> list[tuple[bytes, bytes]]:
-        return self._rows
-
-    def add(self, found: list[tuple[bytes, bytes]]) -> None:
-        self._rows += found
 
     def table(self) -> pd.DataFrame:
         """The columns mask and loss_map of predictions.parquet, a row an image in the order they were seen."""

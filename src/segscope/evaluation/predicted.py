@@ -55,22 +55,23 @@ class Known(NamedTuple):
 
 
 class Look(ABC):
-    """Gathers something of images, batch by batch, and what others gathered of those that follow."""
+    """Gathers rows of images, batch by batch, and what others gathered of those that follow."""
 
     def __init__(self, known: Known):
         self.known, self.taxonomy = known, known.taxonomy
+        self._rows: list[Any] = []
 
     @abstractmethod
     def look(self, batch: Predicted) -> None:
         """Look at images."""
 
-    @abstractmethod
     def found(self) -> Any:
         """What was gathered."""
+        return self._rows
 
-    @abstractmethod
     def add(self, found: Any) -> None:
         """Add what another gathered."""
+        self._rows += found
 
 
 def require_finite(what: str, ids: np.ndarray, values: np.ndarray) -> None:

@@ -8,29 +8,19 @@ import numpy as np
 import pandas as pd
 
 from segscope.evaluation.merges import Heads
-from segscope.evaluation.predicted import Known, Look, Pixels, Predicted
+from segscope.evaluation.predicted import Look, Pixels, Predicted
 
 
 class MeansTaker(Look):
     """Takes the means of layers' channels, which must be asked for."""
 
-    def __init__(self, known: Known):
-        super().__init__(known)
-        self._found: list[tuple[np.ndarray, np.ndarray]] = []
-
     def look(self, batch: Predicted) -> None:
         assert batch.means is not None
-        self._found.append((batch.image_ids, batch.means))
-
-    def found(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        return self._found
-
-    def add(self, found: list[tuple[np.ndarray, np.ndarray]]) -> None:
-        self._found += found
+        self._rows.append((batch.image_ids, batch.means))
 
     def table(self, split: str, layers: Sequence[str]) -> pd.DataFrame:
         """Rows of activations.parquet; layers: whose they are."""
-        ids, means = (np.concatenate(each) for each in zip(*self._found, strict=True))
+        ids, means = (np.concatenate(each) for each in zip(*self._rows, strict=True))
         return pd.DataFrame(
             {"image_id": ids, "split": split, "layers": [list(layers)] * len(ids), "means": list(means)}
         )
@@ -39,22 +29,12 @@ class MeansTaker(Look):
 class PixelTaker(Look):
     """Takes the features of pixels, of those images of which they were asked for."""
 
-    def __init__(self, known: Known):
-        super().__init__(known)
-        self._found: list[Pixels] = []
-
     def look(self, batch: Predicted) -> None:
-        self._found += [batch.pixels] if batch.pixels else []
-
-    def found(self) -> list[Pixels]:
-        return self._found
-
-    def add(self, found: list[Pixels]) -> None:
-        self._found += found
+        self._rows += [batch.pixels] if batch.pixels else []
 
     def pixels(self) -> Pixels | None:
         """Of all images; None of none."""
-        return Pixels(*map(np.concatenate, zip(*self._found, strict=True))) if self._found else None
+        return Pixels(*map(np.concatenate, zip(*self._rows, strict=True))) if self._rows else None
 
 
 def heads_of(train: PixelTaker, val: PixelTaker, groups: pd.Series) -> Heads | None:

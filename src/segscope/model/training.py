@@ -126,20 +126,27 @@ def make_deterministic(seed: int) -> None:
 def build_model(kind: str, weights: Path | None, image_size: int, n_classes: int, options: Train) -> keras.Model:
     """The U-Net on the encoder that `segscope.model.encoder.read_encoder` describes.
 
-    In mixed precision it computes in 16 bits, but variables and logits are float32.
+    In mixed precision it computes in 16 bits, but variables and logits are float32. The decoder's weights are those of
+    the options' seed.
     """
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(options.precision)
     try:
-        return network.unet(build_encoder(kind, weights, image_size, options.enlarge), n_classes, options.decoder)
+        encoder = build_encoder(kind, weights, image_size, options.enlarge)
+        model = network.unet(encoder, n_classes, options.decoder)
     finally:
         keras.config.set_dtype_policy(before)
+    network.draw_kernels(model.trainable_variables, options.seed)
+    return model
 
 
 def build_encoder(kind: str, weights: Path | None, image_size: int, enlarge: int = 1) -> keras.Model:
     """The encoder that `segscope.model.encoder.read_encoder` describes, seeing the picture `enlarge` times as large."""
     if weights and kind == "torch":
-        with reading(weights, made_by("download")), np.load(weights) as arrays:
+        with reading(weights, made_by("download")), np.load(weights) as file:
+            arrays = {name: file[name] for name in file.files}
+            if {array.dtype for array in arrays.values()} != {np.dtype(np.float32)}:
+                raise ValueError("its arrays are of other types than weights are")
             return network.torch_encoder(image_size, arrays, enlarge)
     return network.keras_encoder(image_size, "imagenet" if kind == "imagenet" else weights, enlarge)
 

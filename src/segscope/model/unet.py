@@ -6,7 +6,7 @@ Letters: N images, H × W pixels, K classes with background first.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import keras
@@ -76,7 +76,7 @@ def torch_encoder(image_size: int, arrays: Mapping[str, np.ndarray], enlarge: in
 
 
 def keras_encoder(image_size: int, weights: str | Path | None, enlarge: int = 1) -> keras.Model:
-    """MobileNetV2 with Keras's own padding, normalisation and weights (`imagenet`, a file, or None: random).
+    """MobileNetV2 with Keras's own padding, normalisation and weights (`imagenet`, a file, or None: `draw_kernels`').
 
     Input as of `torch_encoder`.
     """
@@ -92,7 +92,20 @@ def keras_encoder(image_size: int, weights: str | Path | None, enlarge: int = 1)
         base = keras.applications.MobileNetV2(
             input_tensor=x, include_top=False, weights=str(weights) if weights else None
         )
+    if not weights:
+        draw_kernels(base.variables, 0)
     return keras.Model(inputs, base.output, name="encoder")
+
+
+def draw_kernels(variables: Sequence[keras.Variable], seed: int) -> None:
+    """Give the kernels among variables random values, a function of seed and position.
+
+    Keras has drawn them with seeds from Python's generator: other threads of a process may have used it meanwhile.
+    """
+    for number, variable in enumerate(variables):
+        if variable.ndim > 1:
+            own = np.random.SeedSequence([seed, number]).generate_state(1)
+            variable.assign(keras.initializers.GlorotUniform(int(own[0]))(variable.shape))
 
 
 def _enlarged(x: keras.KerasTensor, times: int) -> keras.KerasTensor:

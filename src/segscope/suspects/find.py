@@ -67,7 +67,6 @@ class SuspectFinder(Look):
     def __init__(self, known: Known):
         super().__init__(known)
         self._size = 1
-        self._rows: list[tuple] = []
         # Pixels of each class predicted, as 2 × K: labelled otherwise, labelled so.
         self._pixels = np.zeros((2, len(self.taxonomy.class_names)), np.int64)
 
