@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -34,6 +35,7 @@ from segscope.params_file import parse_params
 from segscope.sources.class_masks import Meaning, read_mask
 from segscope.sources.coco import parse_coco
 from segscope.sources.legend import find_legend
+from segscope.sources.web import unpack
 
 ROOT = Path(__file__).parents[1]
 
@@ -110,6 +112,19 @@ def outline(content: bytes, _: Path) -> object:
     return segmentation_rle(document, 30, 40)
 
 
+def archive(folder: Path) -> bytes:
+    with zipfile.ZipFile(folder / "a.zip", "w", zipfile.ZIP_DEFLATED) as opened:
+        opened.writestr("annotations/a.json", b'{"images": [], "annotations": []}')
+    return (folder / "a.zip").read_bytes()
+
+
+def unpacked(path: Path) -> None:
+    try:
+        unpack(path, ["a.json"], path.parent / "annotations")
+    except ValueError as error:
+        raise SegscopeError(str(error)) from error
+
+
 # A valid content, and its reader.
 READERS: dict[str, tuple[Callable[[Path], bytes], Callable[[bytes, Path], object]]] = {
     "png": (lambda _: picture("PNG"), of_file(open_image)),
@@ -133,6 +148,7 @@ READERS: dict[str, tuple[Callable[[Path], bytes], Callable[[bytes, Path], object
     ),
     "card": (lambda _: b"---\nclasses: [background, person]\nimage_size: 64\n---\ntext\n", of_file(read_facts)),
     "model": (keras_model, of_file(read_model, "a.keras")),
+    "archive": (archive, of_file(unpacked, "a.zip")),
     "table": (table, lambda content, _: parse_table(content, "t", SCHEMA)),
 }
 

@@ -21,6 +21,7 @@ def _bound(name: str, default: int) -> int:
 MAX_IMAGE_PIXELS = _bound("MAX_IMAGE_PIXELS", 2**26)  # 67 million; a file of a few kB may become gigabytes
 MAX_IMAGE_SIDE = _bound("MAX_IMAGE_SIDE", 2**17)  # pixels; a thin one, scaled, takes its length times the new width
 MAX_IMAGE_SCANS = _bound("MAX_IMAGE_SCANS", 100)  # of a progressive JPEG; one of few bytes is as much work as others
+MAX_IMAGE_SEGMENTS = _bound("MAX_IMAGE_SEGMENTS", 10_000)  # of a JPEG, and bytes of filling between two
 MAX_OUTLINE = _bound("MAX_OUTLINE", 2_000_000)  # pixels of an annotation's; pycocotools makes tens of bytes of each
 MAX_REGIONS = _bound("MAX_REGIONS", 100_000)  # of a picture of labels; each becomes an annotation
 MAX_TABLE_BYTES = _bound("MAX_TABLE_BYTES", 2**31)  # in memory, read by a process that takes 0.2 GB of it itself

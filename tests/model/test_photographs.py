@@ -154,7 +154,7 @@ def test_what_is_no_image_is_skipped_where_it_was_found_and_listed(predict, caps
         assert masks() == {"photos/a.png": "a-mask.png"}
         skipped = {row["path"]: row["reason"] for row in table("skipped.csv")}
         assert set(skipped) == {"photos/README.md", "photos/sub/a.json", "photos/sub/torn.png"}
-        assert "cannot identify image file" in skipped["photos/README.md"]
+        assert "none of the formats that are read" in skipped["photos/README.md"]
         assert "skipped: 3; see exports/predictions/skipped.csv" in capsys.readouterr().err
 
 

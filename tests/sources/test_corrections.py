@@ -1,11 +1,13 @@
 import contextlib
 import json
+from copy import deepcopy
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -196,16 +198,62 @@ def test_the_labelling_interface_quotes_its_labels():
     assert [[each.get("value") for each in kind] for kind in (found[1], found[2])] == [labels, labels]
 
 
+POLYGON = {"points": [[10, 20], [30, 20], [30, 60]], "polygonlabels": ["person"]}
+BRUSH = {"rle": encode_brush(np.eye(10, 20, dtype=bool)), "brushlabels": ["car"]}
 VALID = [
-    json.dumps(coco([{"id": 1, "file_name": "train/a.jpg"}], [full(1, 7, id=3)], SOURCE)).encode(),
-    json.dumps(coco([{"id": 1, "file_name": "train/a.jpg"}], [{"id": 5, "image_id": 1, "removed": True}])).encode(),
-    json.dumps([task([region("brushlabels", {"rle": SMALL, "brushlabels": ["car"]})])]).encode(),
+    coco([{"id": 1, "file_name": "train/a.jpg"}], [full(1, 7, id=3)], SOURCE),
+    coco([{"id": 1, "file_name": "train/a.jpg"}], [{"id": 5, "image_id": 1, "removed": True}]),
+    [task([region("brushlabels", BRUSH, id="7-crowd"), region("polygonlabels", POLYGON)], image_id=1, source=SOURCE)],
 ]
+
+
+def read_or_refused(folder: Path, content: bytes) -> None:
+    (folder / "damaged.json").write_bytes(content)
+    with contextlib.suppress(SegscopeError):
+        read_corrections(folder / "damaged.json", SOURCE, INDEX, CATEGORIES)
 
 
 @given(st.sampled_from(VALID), st.integers(0, 400), st.integers(0, 40), st.binary(max_size=20) | st.sampled_from(ODD))
 def test_a_damaged_file_is_read_or_an_error(tmp_path_factory, valid, start, length, put):
-    path = tmp_path_factory.getbasetemp() / "damaged.json"
-    path.write_bytes(valid[:start] + put + valid[start + length :])
-    with contextlib.suppress(SegscopeError):
-        read_corrections(path, SOURCE, INDEX, CATEGORIES)
+    text = json.dumps(valid).encode()
+    read_or_refused(tmp_path_factory.getbasetemp(), text[:start] + put + text[start + length :])
+
+
+def places(document: object) -> list[tuple[dict | list, object]]:
+    """Each value of a document: what it is in, and where; a mask's code is one."""
+    if not isinstance(document, dict | list) or len(document) > 20:
+        return []
+    own = list(document) if isinstance(document, dict) else range(len(document))
+    return [(document, key) for key in own] + [place for key in own for place in places(document[key])]
+
+
+STRANGE = [
+    None,
+    True,
+    -1,
+    0,
+    2**63,
+    10**400,
+    1e300,
+    float("nan"),
+    "",
+    "x",
+    "1",
+    "http://[",
+    "\x00",
+    "²",
+    [],
+    [[]],
+    {},
+    {"a": 1},
+]
+
+
+@settings(max_examples=300)
+@given(st.sampled_from(VALID), st.lists(st.tuples(st.integers(0, 10**6), st.sampled_from(STRANGE)), max_size=3))
+def test_strange_values_are_read_or_an_error(tmp_path_factory, valid, changes):
+    document = json.loads(json.dumps(valid))
+    for which, value in changes:
+        parent, key = (of := places(document))[which % len(of)]
+        parent[key] = deepcopy(value)
+    read_or_refused(tmp_path_factory.getbasetemp(), json.dumps(document).encode())

@@ -6,22 +6,24 @@ import io
 import os
 import re
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image
-from PIL.JpegImagePlugin import JpegImageFile
+from PIL import Image, UnidentifiedImageError
 
 from segscope.errors import SegscopeError, reason
-from segscope.limits import MAX_IMAGE_PIXELS, MAX_IMAGE_SCANS, MAX_IMAGE_SIDE
+from segscope.limits import MAX_IMAGE_PIXELS, MAX_IMAGE_SCANS, MAX_IMAGE_SEGMENTS, MAX_IMAGE_SIDE
 
 EXIF_ORIENTATION = 0x0112
 TIFF_TILE_WIDTH, TIFF_TILE_HEIGHT = 322, 323
 _MARK = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")  # of a JPEG's segment, or of its end
+_SCAN, _END = b"\xff\xda", b"\xff\xd9"
 _MILLIONS = f"{MAX_IMAGE_PIXELS / 1e6:.0f}"
-# An image file is untrusted. Of Pillow's formats those that photographs come in; some others start a program.
-FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "JPEG2000", "AVIF", "PPM", "TGA")
+# An image file is untrusted. Of Pillow's formats those that photographs come in: some others start a program, and a
+# JPEG 2000 of a hundred bytes takes gigabytes.
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "PPM", "TGA")
 _UPRIGHT = {  # how a picture is turned or mirrored, by its EXIF orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -66,10 +68,13 @@ def opened(path: Path | str | BinaryIO) -> Image.Image:
     """The image, not decoded yet. Raises SegscopeError if it is no file, or would take too much to be decoded."""
     if isinstance(path, str | Path) and os.path.exists(path) and not os.path.isfile(path):
         raise SegscopeError("it is no file")  # of a pipe or a device there is no end
+    _require_bounded_jpeg(_jpeg(path))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own bound is lower
             image = Image.open(path, formats=FORMATS)
+    except UnidentifiedImageError as error:
+        raise SegscopeError(f"it is in none of the formats that are read: {', '.join(FORMATS)}") from error
     except Image.DecompressionBombError as error:
         raise SegscopeError(f"its pixels are more than {_MILLIONS} million: scale it down") from error
     try:
@@ -90,20 +95,29 @@ def _require_bounded(image: Image.Image) -> None:
     tile = int(tags.get(TIFF_TILE_WIDTH, 0)) * int(tags.get(TIFF_TILE_HEIGHT, 0))
     if tile > MAX_IMAGE_PIXELS:  # though the image be of a single pixel
         raise SegscopeError(f"a tile of it has more than {_MILLIONS} million pixels")
-    if image.info.get("progressive") and isinstance(image, JpegImageFile) and image.fp:
-        image.fp.seek(0)
-        if _scans(image.fp.read()) > MAX_IMAGE_SCANS:
+
+
+def _jpeg(path: Path | str | BinaryIO) -> bytes:
+    """The content of a file if it begins as a JPEG does, else nothing."""
+    with nullcontext(path) if not isinstance(path, str | Path) else open(path, "rb") as file:
+        file.seek(0)
+        start = file.read(2)
+        content = start + file.read() if start == b"\xff\xd8" else b""
+        file.seek(0)
+    return content
+
+
+def _require_bounded_jpeg(data: bytes) -> None:
+    """Raise SegscopeError if a JPEG is of very many parts, each of which takes Pillow time whatever the picture is."""
+    segments, scans, at = 0, 0, 2
+    while (mark := _MARK.search(data, at)) and mark[0] != _END:
+        segments, scans = segments + 1, scans + (mark[0] == _SCAN)
+        if segments > MAX_IMAGE_SEGMENTS or (not scans and mark.start() - at > MAX_IMAGE_SEGMENTS):
+            raise SegscopeError(f"it is stored in more than {MAX_IMAGE_SEGMENTS} segments, or has filling between them")
+        if scans > MAX_IMAGE_SCANS:  # its pixels are gone over so often
             raise SegscopeError(f"it is stored in more than {MAX_IMAGE_SCANS} scans")
-
-
-def _scans(data: bytes) -> int:
-    """How often a JPEG's pixels are gone over: its segments that start a scan, up to its end."""
-    scans, at = 0, 2
-    while (mark := _MARK.search(data, at)) and mark[0] != b"\xff\xd9":
-        scans += mark[0] == b"\xff\xda"
         # A segment begins with its length; after a scan's, its code goes on to the next mark.
         at = mark.end() + int.from_bytes(data[mark.end() : mark.end() + 2])
-    return scans
 
 
 def image_size(path: Path | str, exif: str) -> tuple[int, int]:

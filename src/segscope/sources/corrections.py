@@ -152,7 +152,7 @@ def _images(images: pd.DataFrame, index: pd.DataFrame, stamped: bool, where: str
     paths, own = index["path"].tolist(), index["image_id"].tolist()
     place = {image_id: n for n, image_id in enumerate(own)}
     size = list(zip(index["width"].tolist(), index["height"].tolist(), strict=True))
-    ids: dict[int, int] = {}
+    ids, taken = dict[int, int](), set[int]()
     unknown = []
     for row, found in zip(images.itertuples(), by_file_name(images["file_name"], paths), strict=True):
         known = place.get(row.image_id) if stamped else None
@@ -171,8 +171,9 @@ def _images(images: pd.DataFrame, index: pd.DataFrame, stamped: bool, where: str
                 f"{where}: image {row.file_name!r} is of {row.width}×{row.height} pixels, and {paths[n]} of "
                 f"{size[n][0]}×{size[n][1]}: it is another image, or was scaled"
             )
-        if own[n] in ids.values():
+        if n in taken:
             raise SegscopeError(f"{where}: image {paths[n]} is listed twice")
+        taken.add(n)
         ids[row.image_id] = own[n]
     if unknown and not ids:
         raise SegscopeError(

@@ -118,7 +118,7 @@ def read_label_studio(tasks: Sequence[Mapping[str, Any]], path: Path) -> tuple[L
                     {"image_id": image["id"], "category_id": category, "segmentation": outline} | _own(region)
                 )
             found.images.append(image)
-        except (KeyError, TypeError, AttributeError, IndexError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise SegscopeError(f"{where} is not as Label Studio exports it as JSON: {error!r}") from error
     found.categories = [{"id": number, "name": name} for name, number in names.items()]
     return found, sources

@@ -17,7 +17,7 @@ import sys
 import time
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -173,21 +173,12 @@ class CocoWeb:
         try:
             with _session() as session:
                 self._fetch_archive(session, url, archive, sha256)
-            with zipfile.ZipFile(archive) as opened, atomic_folder(folder) as temporary:
-                for split in ("train", "val"):
-                    # Members are read by their known names and written to our own: no entry chooses a path.
-                    member = f"instances_{split}{self.year}.json"
-                    with opened.open(f"annotations/{member}") as source, (temporary / member).open("wb") as target:
-                        while chunk := source.read(CHUNK):
-                            target.write(chunk)
-                            if target.tell() > MAX_ANNOTATION_BYTES:
-                                raise _FetchError(f"{member} in it is larger than {MAX_ANNOTATION_BYTES} bytes")
+            unpack(archive, [f"instances_{split}{self.year}.json" for split in ("train", "val")], folder)
             archive.unlink()
         except _FetchError as error:
             kept = "; what came so far is kept, run again to go on" if _size(archive) else ""
             raise SegscopeError(f"{_public(url)} could not be fetched: {error}{kept}") from error
-        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, KeyError, EOFError, RuntimeError) as error:
-            # RuntimeError: it is encrypted, or packed by a method that Python does not know.
+        except ValueError as error:
             raise SegscopeError(f"{_public(url)} is not COCO's annotations archive: {error}") from error
         except OSError as error:
             raise SegscopeError(f"{self.cache} cannot be written: {error.strerror}") from error
@@ -405,6 +396,25 @@ def _md5_of(headers: Mapping[str, str]) -> str | None:
         return None
     tag = re.fullmatch(r'"([0-9a-f]{32})"', headers.get("ETag", ""))
     return tag[1] if tag else None
+
+
+def unpack(archive: Path, names: Sequence[str], folder: Path) -> None:
+    """Make a folder of these files of a ZIP archive's folder `annotations`.
+
+    Raises ValueError saying why they cannot be had, and OSError where they cannot be written; then there is no folder.
+    """
+    try:
+        with zipfile.ZipFile(archive) as opened, atomic_folder(folder) as temporary:
+            for name in names:
+                # Members are read by their known names and written to our own: no entry chooses a path.
+                with opened.open(f"annotations/{name}") as source, (temporary / name).open("wb") as target:
+                    while chunk := source.read(CHUNK):
+                        target.write(chunk)
+                        if target.tell() > MAX_ANNOTATION_BYTES:
+                            raise ValueError(f"{name} in it is larger than {MAX_ANNOTATION_BYTES} bytes")
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, KeyError, EOFError, RuntimeError) as error:
+        # RuntimeError: it is encrypted, or packed by a method that Python does not know.
+        raise ValueError(str(error)) from error
 
 
 def _append(session: requests.Session, url: str, archive: Path) -> bool:
