@@ -53,6 +53,18 @@ def test_what_is_not_there_is_an_error_that_says_what_to_do(project):
     assert said_of("other.bin", WORKSPACE).endswith("it is not here; `dvc repro` makes it")
 
 
+@pytest.mark.parametrize("revision", ["first:params.yaml", "-x", "--upload-pack=touch mine", "first..HEAD", "a\nb"])
+def test_what_is_no_revision_is_an_error_and_no_option(project, revision):
+    before = sorted(project.iterdir())
+    assert said_of("params.yaml", revision)
+    assert sorted(project.iterdir()) == before
+
+
+def test_an_empty_revision_is_not_the_workspace(project):
+    with pytest.raises(SegscopeError, match="a revision needs a name"):
+        read_file("params.yaml", "")
+
+
 def test_a_file_that_is_not_in_the_cache_is_an_error_that_says_where_it_may_come_from(project):
     shutil.rmtree(project / ".dvc" / "cache")
     said = said_of("data.bin", "first")
