@@ -15,12 +15,13 @@ from project import ROOT, STAGES
 
 from segscope.artefacts.files import atomic_folder, write_json
 from segscope.artefacts.records import open_shard
-from segscope.artefacts.schemas import ROWS
+from segscope.artefacts.schemas import INDEX, ROWS
 from segscope.artefacts.tables import write_parquet, write_rows
 from segscope.errors import surroundings
 from segscope.latent.space import LatentSpace, save_latent_space
 from segscope.model.callbacks import Checkpoint
 from segscope.model.saving import save_model
+from segscope.run import Run
 
 # Read after much of the work is done: bench/faults.py alone looks at these.
 LATE = {
@@ -55,6 +56,17 @@ def test_a_damaged_input_is_told_in_one_line_that_says_what_to_do(stage, path, p
         status, said = faults.run_stage(stage)
     assert status == 1, name
     assert not faults.fault(said, *faults.named(path, name)), name
+
+
+def test_a_picture_from_elsewhere_is_not_put_into_the_report(project, tmp_path):
+    index = Run(folder=project).table("index")
+    (tmp_path / "private.jpg").write_bytes(Path(index["path"].iloc[0]).read_bytes())
+    index.loc[0, "path"] = str(tmp_path / "private.jpg")
+    path = project / "data" / "index.parquet"
+    with faults.damaged(path, lambda path, _: write_parquet(path, index, INDEX), Random()):
+        status, said = faults.run_stage("report")
+    assert status == 1
+    assert not faults.fault(said, "private.jpg")
 
 
 def table(path: Path) -> None:

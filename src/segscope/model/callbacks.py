@@ -51,9 +51,8 @@ class Checkpoint(keras.callbacks.Callback):
         return holds_out(self.history) and len(self.history) - self.best_epoch() >= self._patience
 
     def resume(self, model: keras.Model) -> int:
-        """Load the last epoch's weights and optimizer into a compiled model; returns the number of epochs done."""
+        """Load the last epoch's weights and those of the built optimizer; returns the number of epochs done."""
         if self.history:
-            model.optimizer.build(model.trainable_variables)
             self._load(len(self.history), [*model.variables, *model.optimizer.variables])
         return len(self.history)
 

@@ -248,6 +248,8 @@ def fit(model: keras.Model, training: Training, checkpoint: Checkpoint, log_fold
             OBJECTIVES[options.objective](list(training.class_weights.values())),
             metrics=[SegmentationMetrics(names), PixelLoss()],
         )
+        # Else its variables come to be while the step is traced, which is traced again then: seconds of each training.
+        model.optimizer.build(model.trainable_variables)
         done = checkpoint.resume(model)
     if done:
         print(f"going on after epoch {done}")
