@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from results import STAGES, record
+from results import STAGES, record, spread
 
 REPEATS = 3
 IMPORTS = "import runpy, sys; runpy.run_path(sys.argv[1], run_name='imported')"
@@ -29,7 +29,7 @@ def main() -> None:
     folder, found = Path(sys.argv[1]).absolute(), {}
     pairs = [(seconds(folder, "dvc", "status"), seconds(folder, "dvc", "repro")) for _ in range(REPEATS)]
     ratios = [repro / status for status, repro in pairs]
-    found["repro_of_status"] = [round(each, 2) for each in (np.median(ratios), min(ratios), max(ratios))]
+    found["repro_of_status"] = spread(ratios)
     print(
         f"dvc repro without work: {np.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) times dvc status, ",
         end="",

@@ -74,8 +74,10 @@ def measure(photographs: Path, images: int) -> dict[str, dict[str, float]]:
 
 def main() -> None:
     photographs = Path(sys.argv[1]).absolute()
-    sizes = [int(each) for each in sys.argv[2:]] or SIZES
-    record("scale", {str(n): measure(photographs, n) for n in sizes})
+    found: dict[str, dict] = {}
+    for n in map(int, sys.argv[2:] or SIZES):
+        found[str(n)] = measure(photographs, n)
+        record("scale", found)
 
 
 if __name__ == "__main__":
