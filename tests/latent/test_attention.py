@@ -144,7 +144,7 @@ def under_of(share: float, sets: int = 100, seed: int = 0) -> attention.Under:
     on = rng.uniform(0.05, 0.2, (sets, 2))
     on[0, 0] = share
     rest = rng.uniform(0.4, 0.6, (sets, 2)) * (1 - on)
-    return attention.Under(np.stack([1 - on - rest, on, rest], -1), pixels)
+    return attention.Under(np.stack([1 - on - rest, on, rest], -1), pixels, np.ones((4, 2, 3)))
 
 
 def test_a_share_is_marked_if_random_clusters_do_not_show_it():
@@ -158,6 +158,30 @@ def test_a_share_is_marked_if_random_clusters_do_not_show_it():
         assert (row["p_value"] <= 0.05) == (not row["low"] <= share <= row["high"]) == marked
 
 
+def test_the_interval_of_a_share_holds_the_share_of_all_images_in_19_of_20_clusters(rng):
+    """Images vary in how much attention they get and in where it is; the more they get, the more is on the first."""
+    strength = rng.gamma(2, 1, (600, 40))
+    first = strength * rng.beta(2 + strength, 6)
+    truth = (lambda s: (s * (2 + s) / (8 + s)).mean() / s.mean())(rng.gamma(2, 1, 10**6))
+    parts = np.stack([first, strength - first], -1)
+    moments = sum(
+        np.stack([attention.moments_of(each, np.arange(2), 2) for each in images], 1)
+        for images in parts.transpose(1, 0, 2)
+    )
+    sums = parts.sum(1)
+    under = attention.Under(sums[None], np.ones((1, 600, 2)), moments)
+    table = attention.attention_profile(under, ["first", "second"]).query("feature == 'first'")
+    assert table["inside"].mean() == pytest.approx(truth, abs=0.005)
+    assert table["inside_low"].between(0, table["inside"]).all()
+    assert 0.92 <= ((table["inside_low"] <= truth) & (truth <= table["inside_high"])).mean() <= 0.98
+
+
+def test_one_image_gives_no_interval():
+    under = attention.Under(*np.ones((2, 1, 1, 2)), attention.moments_of(np.ones(2), np.arange(2), 2)[:, None])
+    table = attention.attention_profile(under, ["a", "b"])
+    assert table[["inside_low", "inside_high"]].isna().all(axis=None)
+
+
 def test_random_clusters_are_seldom_marked():
     marked = 0
     for seed in range(100):
@@ -169,7 +193,9 @@ def test_random_clusters_are_seldom_marked():
 @pytest.mark.filterwarnings("error")
 def test_under_an_attention_on_ignored_pixels_nothing_lies(rng):
     nothing = np.zeros((5, 2, 3))
-    assert attention.attention_profile(attention.Under(nothing, nothing), ["unlabelled", "bus", "dog"]).empty
+    assert attention.attention_profile(
+        attention.Under(nothing, nothing, np.zeros((4, 2, 3))), ["unlabelled", "bus", "dog"]
+    ).empty
     maps, positions = rng.normal(size=(2, 8, 8)), np.full((2, 8, 8), 255, np.uint8)
     positive, pixels = attention.by_category(maps, positions, 3)
     assert positive.tolist() == pixels.tolist() == [0, 0, 0]
@@ -186,7 +212,7 @@ def profiled(labels: np.ndarray) -> pd.DataFrame:
 def test_attention_follows_the_profiles_with_their_names_and_sizes(tmp_path):
     profiles = profiled(np.array([0] * 8 + [1] * 6 + [-1] * 26))
     shares = np.random.default_rng(0).random((2, 10, 2, 5)) + 0.1
-    table = attention.attention_rows(attention.Under(*shares), profiles, TAXONOMY)
+    table = attention.attention_rows(attention.Under(*shares, np.ones((4, 2, 5))), profiles, TAXONOMY)
     pd.testing.assert_frame_equal(table[: len(profiles)], profiles, check_dtype=False)
     rows = table[len(profiles) :]
     assert set(rows["kind"]) == {"attention"}

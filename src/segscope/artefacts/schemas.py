@@ -222,6 +222,8 @@ CLUSTER_PROFILES = pa.schema(
         "kind": pa.string(),  # fact, metadata, performance, stability, attention
         "feature": pa.string(),
         "inside": pa.float32(),
+        "inside_low": pa.float32(),  # of attention, its 95 % interval
+        "inside_high": pa.float32(),
         "rest": pa.float32(),
         "lift": pa.float32(),
         "recall": pa.float32(),

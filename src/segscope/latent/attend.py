@@ -26,7 +26,7 @@ def attend(attention: Attention, source: Source, records: Records) -> tuple[pd.D
     with tqdm(total=len(wanted), desc="attention", unit="image", disable=None) as bar:
         for n, (table, own) in in_turn(partial(_attend, attention, source), tasks):
             tables.append(table)
-            under = Under(under.attention + own.attention, under.pixels + own.pixels)
+            under = Under(*(before + more for before, more in zip(under, own, strict=True)))
             bar.update(n)
     table = pd.concat(tables, ignore_index=True)
     return table.sort_values(["cluster", "score"], ascending=[True, False], ignore_index=True), under

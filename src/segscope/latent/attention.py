@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from scipy.special import expit, logit
+from scipy.stats import t
 
 from segscope.evaluation.bootstrap import Bootstrap
 from segscope.latent.space import LatentSpace, covered
@@ -43,11 +44,13 @@ class Points(NamedTuple):
 class Under(NamedTuple):
     """What lies under the attention: the sum of its positive part and the pixels, float64 S × C × K each.
 
-    The first set is of the clusters, the others are of as large ones of shuffled groups.
+    The first set is of the clusters, the others are of as large ones of shuffled groups. moments: float64 4 × C × K, of
+    the first set's images, a's positive part on a category and b's on all: the sums of a², ab, b² and 1.
     """
 
     attention: np.ndarray
     pixels: np.ndarray
+    moments: np.ndarray
 
 
 def cluster_directions(vectors: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -103,7 +106,8 @@ class Attention:
         batches: image_id int64[B], mask of category ids uint8 B × H × W, the space's layers' activations, of images in
         any order, some of them these.
         """
-        under = Under(*np.zeros((2, *self.directions.shape[:2], len(self.taxonomy.category_names))))
+        names, (sets, clusters, _) = self.taxonomy.category_names, self.directions.shape
+        under = Under(*(np.zeros((n, clusters, len(names))) for n in (sets, sets, 4)))
         rows = []
         for image_ids, masks, outputs in batches:
             for b, image_id in enumerate(image_ids.tolist()):
@@ -115,13 +119,15 @@ class Attention:
                     )
                     rows.append({"cluster": c, "image_id": image_id, "score": heat.sum(), "attention": heat.ravel()})
                 if image_id in self.clusters:
-                    clusters = self.clusters[image_id]
-                    s = np.flatnonzero(clusters >= 0)
+                    cluster = self.clusters[image_id]
+                    s = np.flatnonzero(cluster >= 0)
                     positions = self.taxonomy.position_of_id[masks[b]]
-                    found = many_by_category(self.space, self.directions[s, clusters[s]], layers, positions)
-                    here = s[:, None], clusters[s][:, None], found.categories
+                    found = many_by_category(self.space, self.directions[s, cluster[s]], layers, positions)
+                    here = s[:, None], cluster[s][:, None], found.categories
                     under.attention[here] += found.attention
                     under.pixels[here] += found.pixels
+                    if cluster[0] >= 0:
+                        under.moments[:, cluster[0]] += moments_of(found.attention[0], found.categories, len(names))
         return pd.DataFrame(rows, columns=["cluster", "image_id", "score", "attention"]), under
 
 
@@ -195,6 +201,13 @@ def many_by_category(
     return Shared(categories, attention, pixels.sum(0))
 
 
+def moments_of(attention: np.ndarray, categories: np.ndarray, n_categories: int) -> np.ndarray:
+    """Of one image what it adds to `Under.moments`, float64 4 × K; attention: float[P], of these category positions."""
+    part = np.bincount(categories, attention, n_categories)
+    whole = part.sum()
+    return np.stack([part**2, part * whole, np.full(n_categories, whole**2), np.ones(n_categories)])
+
+
 def by_category(maps: np.ndarray, positions: np.ndarray, n_categories: int) -> tuple[np.ndarray, np.ndarray]:
     """The maps' positive part, summed, and the number of pixels, by category position: float64[C] each.
 
@@ -209,8 +222,9 @@ def attention_profile(under: Under, names: Sequence[str]) -> pd.DataFrame:
     """What lies under the clusters' attention, as profile rows: the share of positive attention on each category.
 
     names: K, the first unlabelled. Of the categories with 1 % of the pixels or more: inside, the share of attention;
-    rest, the share of pixels; lift, their ratio; low, high: the range of shuffled clusters with that share of pixels;
-    p_value: of all sets, the share in which any cluster and category is as far out as this one.
+    inside_low, inside_high: its 95 % interval over images; rest, the share of pixels; lift, their ratio; low, high: the
+    range of shuffled clusters with that share of pixels; p_value: of all sets, the share in which any cluster and
+    category is as far out as this one.
 
     How far out a share is: the difference of its log odds from those of the share of pixels, standardised over the
     sets. In 95 % of the sets no share is outside its range, which is where the p-value is 0.05 or less (the step-down's
@@ -218,7 +232,8 @@ def attention_profile(under: Under, names: Sequence[str]) -> pd.DataFrame:
     """
     pixels_of = under.pixels.sum((0, 1))
     common = np.flatnonzero(pixels_of >= max(WIDESPREAD * pixels_of.sum(), 1))
-    share, area = (_shares(sums)[..., common] for sums in under)
+    share, area = (_shares(sums)[..., common] for sums in (under.attention, under.pixels))
+    low, high = _share_interval(share[0], under.attention[0].sum(-1, keepdims=True), under.moments[..., common])
     excess = _log_odds(share) - _log_odds(area)
     centre, deviation = excess.mean(0), excess.std(0)
     far = np.divide(np.abs(excess - centre), deviation, out=np.zeros_like(excess), where=deviation > 0)
@@ -226,6 +241,8 @@ def attention_profile(under: Under, names: Sequence[str]) -> pd.DataFrame:
     reach = np.quantile(farthest, 1 - FAMILY_ERROR, method="lower") * deviation
     columns = {
         "inside": share[0],
+        "inside_low": low,
+        "inside_high": high,
         "rest": area[0],
         "lift": np.divide(share[0], area[0], out=np.full(area[0].shape, np.nan), where=area[0] > 0),
         "low": expit(_log_odds(area[0]) + centre - reach),
@@ -242,6 +259,19 @@ def _shares(sums: np.ndarray) -> np.ndarray:
     """Each category's share, along the last axis; 0 of nothing."""
     total = sums.sum(-1, keepdims=True)
     return np.divide(sums, total, out=np.zeros_like(sums), where=total > 0)
+
+
+def _share_interval(share: np.ndarray, total: np.ndarray, moments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """95 % intervals of shares, C × K, over images drawn anew; NaN where there is one image, or a share of 0 or 1.
+
+    A ratio's linearised variance (Cochran 1977, Sampling Techniques, chapter 6), on the log odds so that they stay
+    shares. total: of attention, C × 1. moments: as `Under` has them.
+    """
+    squares, products, wholes, n = moments
+    with np.errstate(divide="ignore", invalid="ignore"):
+        variance = (squares - 2 * share * products + share**2 * wholes) / total**2 * n / (n - 1)
+        reach = t.ppf(0.975, n - 1) * np.sqrt(np.maximum(variance, 0)) / (share * (1 - share))
+        return expit(logit(share) - reach), expit(logit(share) + reach)
 
 
 def _log_odds(share: np.ndarray) -> np.ndarray:

@@ -235,7 +235,7 @@ def profile_clusters(
     profiles = pd.concat(tables, ignore_index=True)
     profiles["p_value"] = profiles.groupby("kind")["p_value"].transform(corrected)
     names = {cluster: name_of(rows, of_groups) for cluster, rows in profiles.groupby("cluster")}
-    return profiles.assign(name=profiles["cluster"].map(names))
+    return profiles.assign(name=profiles["cluster"].map(names)).reindex(columns=CLUSTER_PROFILES.names)
 
 
 def stability_row(jaccard: np.ndarray) -> pd.DataFrame:

@@ -170,6 +170,7 @@ def _cluster(findings: Findings, cluster: int, at: Mapping[int, int]) -> dict[st
     # Of a model without probabilities no loss is known, neither of the cluster nor of the rest.
     measured = (profile["kind"] == "performance") & profile[["inside", "rest"]].notna().any(axis=1)
     told = ["feature", "inside", "rest", "recall", "low", "high", "p_value"]
+    under = [*told, "inside_low", "inside_high"]
     return {
         "cluster": cluster,
         "name": profile["name"].iloc[0],
@@ -178,7 +179,7 @@ def _cluster(findings: Findings, cluster: int, at: Mapping[int, int]) -> dict[st
         "stability": stability["inside"].iloc[0] if len(stability) else None,
         "facts": enriched(profile)[told].head(_LIKELY_FACTS).to_dict("records"),
         "performance": profile.loc[measured, told].to_dict("records"),
-        "attention": profile.loc[profile["kind"] == "attention", told].nlargest(8, "inside").to_dict("records"),
+        "attention": profile.loc[profile["kind"] == "attention", under].nlargest(8, "inside").to_dict("records"),
         "images": [at[i] for i in (maps["image_id"] if len(maps) else _surest(findings, cluster)).tolist() if i in at],
     }
 

@@ -248,7 +248,9 @@ function attentionFeatures() {
 }
 function attentionBar(cluster) {
   const names = attentionFeatures();
-  const words = cluster.attention.map((row) => `${row.feature} ${percent(row.inside)}`).join(", ");
+  const interval = (row) =>
+    row.inside_low === null ? "" : ` (${percent(row.inside_low)} to ${percent(row.inside_high)})`;
+  const words = cluster.attention.map((row) => `${row.feature} ${percent(row.inside)}${interval(row)}`).join(", ");
   return h(
     "div.share",
     { role: "img", "aria-label": `Attention: ${words}`, title: words },
