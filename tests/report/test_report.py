@@ -120,7 +120,7 @@ def findings(tmp_path) -> Findings:
     predictions["mask"] = [encode_png(np.ones((SIDE, SIDE), np.uint8))] * 2
     predictions["loss_map"] = [encode_png(np.full((SIDE // 2, SIDE // 2), 64, np.uint8))] * 2
     profile = {"cluster": 0, "name": HOSTILE, "size": 2, "groups": 2, "inside": 1.0, "rest": 0.5, "lift": 2.0}
-    profile |= {"recall": 0.4, "low": 0.1, "high": 0.2, "p_value": 0.001}
+    profile |= {"inside_low": 0.8, "inside_high": 1.0, "recall": 0.4, "low": 0.1, "high": 0.2, "p_value": 0.001}
     profiles = pd.DataFrame([profile | {"kind": k, "feature": HOSTILE} for k in ("fact", "performance", "attention")])
     issue = {"image_id": 1, "split": "val", "annotation_id": 7, "kind": "mislabeled", "score": 0.9, "labelled": HOSTILE}
     issue |= {"object_id": 0, "suggested": "background", "evidence": f"background 90% under {HOSTILE}"}
