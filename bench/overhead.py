@@ -29,11 +29,8 @@ def main() -> None:
     folder, found = Path(sys.argv[1]).absolute(), {}
     pairs = [(seconds(folder, "dvc", "status"), seconds(folder, "dvc", "repro")) for _ in range(REPEATS)]
     ratios = [repro / status for status, repro in pairs]
-    found["repro_of_status"] = spread(ratios)
-    print(
-        f"dvc repro without work: {np.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) times dvc status, ",
-        end="",
-    )
+    found["repro_of_status"] = of = spread(ratios)
+    print(f"dvc repro without work: {of['median']} ({of['low']} to {of['high']}) times dvc status, ", end="")
     print(f"{np.median(pairs, 0)[1]:.1f} s")
     for stage in STAGES:
         script = f"stages/{stage}.py"

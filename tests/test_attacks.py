@@ -77,13 +77,8 @@ OWN = pd.DataFrame({"category_id": [1], "name": ["car"], "supercategory": ["vehi
 def read(path): return read_corrections(path, "here", pd.DataFrame(SIZE), OWN)
 """
 ARCHIVE = """
-from segscope.errors import SegscopeError
 from segscope.sources.web import unpack
-def read(path):
-    try:
-        unpack(path, ["a.json"], path.parent / "annotations")
-    except ValueError as error:
-        raise SegscopeError(str(error))
+def read(path): unpack(path, ["a.json"], path.parent / "annotations", path)
 """
 LABEL = "from segscope.sources.label_files import read_text as read"
 
@@ -207,16 +202,20 @@ def many_scans(path: Path) -> None:
     path.write_bytes(data[:-2] + 101 * last + data[-2:])
 
 
-def jpeg_with(parts: bytes) -> Callable[[Path], None]:
-    """A JPEG with more before its picture."""
-    buffer = io.BytesIO()
-    Image.new("RGB", (64, 64)).save(buffer, "JPEG")
-    data = buffer.getvalue()
-    return lambda path: path.write_bytes(data[:2] + parts + data[2:]) and None
+def jpeg_with(part: bytes, times: int) -> Callable[[Path], None]:
+    """A JPEG with more before its picture: the part, so many times."""
+
+    def make(path: Path) -> None:
+        buffer = io.BytesIO()
+        Image.new("RGB", (64, 64)).save(buffer, "JPEG")
+        data = buffer.getvalue()
+        path.write_bytes(data[:2] + part * times + data[2:])
+
+    return make
 
 
-def segments(mark: int, content: bytes, many: int) -> bytes:
-    return (b"\xff" + bytes([mark]) + struct.pack(">H", len(content) + 2) + content) * many
+def segment(mark: int, content: bytes) -> bytes:
+    return b"\xff" + bytes([mark]) + struct.pack(">H", len(content) + 2) + content
 
 
 TURNED = b"Exif\0\0II*\0" + struct.pack("<IHHHIII", 8, 1, 0x112, 3, 1, 6, 0)
@@ -340,9 +339,9 @@ ATTACKS: dict[str, dict[str, tuple[Callable[[Path], None], str, str, str]]] = {
         "a picture of one column": (thin_png, "a.png", IMAGE, "a side more than 131072"),
         "a tile of 2 GB": (large_tile, "a.tif", IMAGE, "a tile of it has more than 67 million"),
         "a picture of many scans": (many_scans, "a.jpg", IMAGE, "more than 100 scans"),
-        "a JPEG of EXIF data": (jpeg_with(segments(0xE1, TURNED, 10**5)), "a.jpg", IMAGE, "more than 10000 segments"),
-        "a JPEG of tables": (jpeg_with(segments(0xDB, b"\0" + b"\1" * 64, 10**5)), "a.jpg", IMAGE, "10000 segments"),
-        "a JPEG of filling": (jpeg_with(b"\xff" * 2 * 10**7), "a.jpg", IMAGE, "filling between"),
+        "a JPEG of EXIF data": (jpeg_with(segment(0xE1, TURNED), 10**5), "a.jpg", IMAGE, "more than 10000 segments"),
+        "a JPEG of tables": (jpeg_with(segment(0xDB, b"\0" + b"\1" * 64), 10**5), "a.jpg", IMAGE, "10000 segments"),
+        "a JPEG of filling": (jpeg_with(b"\xff", 2 * 10**7), "a.jpg", IMAGE, "filling between"),
         "a JPEG 2000 of blocks": (small_precincts, "a.jpg", IMAGE, "none of the formats that are read"),
         "a PNG of chunks": (many_chunks, "a.png", IMAGE, "cannot be decoded"),
         "a pipe": (os.mkfifo, "a.jpg", IMAGE, "it is no file"),

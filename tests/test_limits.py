@@ -118,13 +118,6 @@ def archive(folder: Path) -> bytes:
     return (folder / "a.zip").read_bytes()
 
 
-def unpacked(path: Path) -> None:
-    try:
-        unpack(path, ["a.json"], path.parent / "annotations")
-    except ValueError as error:
-        raise SegscopeError(str(error)) from error
-
-
 # A valid content, and its reader.
 READERS: dict[str, tuple[Callable[[Path], bytes], Callable[[bytes, Path], object]]] = {
     "png": (lambda _: picture("PNG"), of_file(open_image)),
@@ -148,7 +141,7 @@ READERS: dict[str, tuple[Callable[[Path], bytes], Callable[[bytes, Path], object
     ),
     "card": (lambda _: b"---\nclasses: [background, person]\nimage_size: 64\n---\ntext\n", of_file(read_facts)),
     "model": (keras_model, of_file(read_model, "a.keras")),
-    "archive": (archive, of_file(unpacked, "a.zip")),
+    "archive": (archive, of_file(lambda path: unpack(path, ["a.json"], path.parent / "annotations", "a"), "a.zip")),
     "table": (table, lambda content, _: parse_table(content, "t", SCHEMA)),
 }
 

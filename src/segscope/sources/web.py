@@ -173,13 +173,12 @@ class CocoWeb:
         try:
             with _session() as session:
                 self._fetch_archive(session, url, archive, sha256)
-            unpack(archive, [f"instances_{split}{self.year}.json" for split in ("train", "val")], folder)
+            names = [f"instances_{split}{self.year}.json" for split in ("train", "val")]
+            unpack(archive, names, folder, _public(url))
             archive.unlink()
         except _FetchError as error:
             kept = "; what came so far is kept, run again to go on" if _size(archive) else ""
             raise SegscopeError(f"{_public(url)} could not be fetched: {error}{kept}") from error
-        except ValueError as error:
-            raise SegscopeError(f"{_public(url)} is not COCO's annotations archive: {error}") from error
         except OSError as error:
             raise SegscopeError(f"{self.cache} cannot be written: {error.strerror}") from error
 
@@ -398,11 +397,13 @@ def _md5_of(headers: Mapping[str, str]) -> str | None:
     return tag[1] if tag else None
 
 
-def unpack(archive: Path, names: Sequence[str], folder: Path) -> None:
+def unpack(archive: Path, names: Sequence[str], folder: Path, called: str) -> None:
     """Make a folder of these files of a ZIP archive's folder `annotations`.
 
-    Raises ValueError saying why they cannot be had, and OSError where they cannot be written; then there is no folder.
+    called: how errors name the archive. Raises SegscopeError if they cannot be had, and OSError where they cannot be
+    written; then there is no folder.
     """
+    wrong = f"{called} is not COCO's annotations archive"
     try:
         with zipfile.ZipFile(archive) as opened, atomic_folder(folder) as temporary:
             for name in names:
@@ -411,10 +412,10 @@ def unpack(archive: Path, names: Sequence[str], folder: Path) -> None:
                     while chunk := source.read(CHUNK):
                         target.write(chunk)
                         if target.tell() > MAX_ANNOTATION_BYTES:
-                            raise ValueError(f"{name} in it is larger than {MAX_ANNOTATION_BYTES} bytes")
+                            raise SegscopeError(f"{wrong}: {name} in it is larger than {MAX_ANNOTATION_BYTES} bytes")
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, KeyError, EOFError, RuntimeError) as error:
         # RuntimeError: it is encrypted, or packed by a method that Python does not know.
-        raise ValueError(str(error)) from error
+        raise SegscopeError(f"{wrong}: {error}") from error
 
 
 def _append(session: requests.Session, url: str, archive: Path) -> bool:
