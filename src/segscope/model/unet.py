@@ -72,7 +72,7 @@ def torch_encoder(image_size: int, arrays: Mapping[str, np.ndarray], enlarge: in
     for i, (convolution, norm) in enumerate(zip(convolutions, norms, strict=True)):
         convolution.set_weights([arrays[f"conv_{i:02d}"]])
         norm.set_weights(list(arrays[f"bn_{i:02d}"]))
-    return encoder
+    return _folded(encoder)
 
 
 def keras_encoder(image_size: int, weights: str | Path | None, enlarge: int = 1) -> keras.Model:
@@ -94,7 +94,40 @@ def keras_encoder(image_size: int, weights: str | Path | None, enlarge: int = 1)
         )
     if not weights:
         draw_kernels(base.variables, 0)
-    return keras.Model(inputs, base.output, name="encoder")
+    return _folded(keras.Model(inputs, base.output, name="encoder"))
+
+
+def _folded(encoder: keras.Model) -> keras.Model:
+    """The same function, in which convolutions do what the normalisations after them did: in little over half the time.
+
+    Nothing in a frozen encoder has to be learned. The layer that the latent space begins with keeps its own.
+    """
+    norms = {id(layer.input): layer for layer in encoder.layers if isinstance(layer, layers.BatchNormalization)}
+    del norms[id(encoder.get_layer(BOTTLENECK).output)]
+    folded = {layer.name for layer in norms.values()}
+
+    def copy(layer: layers.Layer) -> layers.Layer:
+        if layer.name in folded:
+            return layers.Identity(name=layer.name)
+        return layer.__class__.from_config(
+            layer.get_config() | ({"use_bias": True} if id(layer.output) in norms else {})
+        )
+
+    model = keras.models.clone_model(encoder, None, copy, lambda layer, given, **_: layer(given))
+    for layer in encoder.layers:
+        if layer.name not in folded:
+            norm = norms.get(id(layer.output))
+            model.get_layer(layer.name).set_weights(_with_norm(layer, norm) if norm else layer.get_weights())
+    return model
+
+
+def _with_norm(convolution: layers.Layer, norm: layers.BatchNormalization) -> list[np.ndarray]:
+    """Kernel and bias of a convolution that does what both do."""
+    (kernel,), (gamma, beta, mean, variance) = convolution.get_weights(), np.float64(norm.get_weights())
+    scale = gamma / np.sqrt(variance + norm.epsilon)
+    # A depthwise kernel has its channels before a multiplier, which is 1.
+    of_channel = scale[:, None] if isinstance(convolution, layers.DepthwiseConv2D) else scale
+    return [kernel * of_channel, beta - mean * scale]
 
 
 def draw_kernels(variables: Sequence[keras.Variable], seed: int) -> None:
