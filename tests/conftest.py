@@ -14,7 +14,8 @@ import pytest
 from filelock import FileLock
 from hypothesis import settings
 from PIL import Image
-from project import commit, copy_of, new_project, run
+from project import ENVIRONMENT, commit, copy_of, new_project, run
+from watched_params import params_read, watched_environment
 
 from segscope.artefacts.files import sha256_of
 from segscope.labels.conversion import Job, decode_instances
@@ -73,11 +74,17 @@ def made_once(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureR
 
 
 @pytest.fixture(scope="session")
-def finished(made_once) -> Path:
-    """A finished and committed run of a tiny configuration. said.txt: what it said."""
+def finished(made_once, tmp_path_factory) -> Path:
+    """A finished and committed run of a tiny configuration.
+
+    said.txt: what it said. read.json: which params each stage read.
+    """
 
     def fill(folder: Path) -> None:
-        (folder / "said.txt").write_text(run(new_project(folder), "dvc", "repro"))
+        watched = tmp_path_factory.mktemp("watched")
+        path = watched_environment(watched, ENVIRONMENT["PATH"])
+        (folder / "said.txt").write_text(run(new_project(folder), "env", f"PATH={path}", "dvc", "repro"))
+        (folder / "read.json").write_text(json.dumps(params_read(watched)))
         commit(folder, "a finished run")
 
     return made_once("finished", fill)
@@ -85,14 +92,14 @@ def finished(made_once) -> Path:
 
 @pytest.fixture(scope="session")
 def varied(made_once, finished) -> Path:
-    """It, and the experiment `other`: another variant, trained twice, train judged.
+    """It, and the experiment `other`: another variant, trained twice, for two epochs, train judged.
 
     said_of_other.txt: what that said.
     """
 
     def fill(folder: Path) -> None:
         copy_of(finished, folder)
-        changes = ("variant=supercategory", "labels.folds=2", "train.seeds=[0,5]")
+        changes = ("variant=supercategory", "labels.folds=2", "train.seeds=[0,5]", "train.epochs=2")
         said = run(folder, "dvc", "exp", "run", "--name", "other", *(f"-S{change}" for change in changes))
         (folder / "said_of_other.txt").write_text(said)
 

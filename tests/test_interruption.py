@@ -20,7 +20,7 @@ from segscope.sources.sample import draw_sample
 
 ROOT = Path(__file__).parent.parent
 STAGES = ("download", "masks")
-KILLS = 12
+KILLS = 8
 # A server of processes that have the libraries loaded: kills shall meet the work, not the imports.
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(

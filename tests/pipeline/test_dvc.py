@@ -1,16 +1,12 @@
 """What a DVC user takes for granted: nothing stale is called up to date, nothing that did not change runs again,
-equal inputs give equal bytes, and an experiment runs its own code."""
+and an experiment runs its own code. That equal inputs give equal bytes: test_again.py."""
 
 import json
-import shutil
-import subprocess
-import sys
-import time
 
 import pytest
 import yaml
 from dvc.repo import Repo
-from project import ENVIRONMENT, STAGES, copy_of, metrics, run, set_params
+from project import STAGES, copy_of, metrics, run, set_params
 
 
 def stale(project) -> list[str]:
@@ -62,49 +58,10 @@ def test_only_the_variant_that_is_run_matters(project):
     assert stale(project) == ["train", "predict", "embed", "cluster", "report"]
 
 
-@pytest.fixture(scope="module")
-def again(finished, tmp_path_factory):
-    """The finished run in another folder, its outputs made anew, each stage watched for the params that it reads.
-
-    The training is killed after its first epoch, and goes on.
-    """
-    folder = copy_of(finished, tmp_path_factory.mktemp("another place") / "again")
-    for stage in yaml.safe_load((folder / "dvc.yaml").read_text())["stages"].values():
-        for out in map(folder.joinpath, stage["outs"]):
-            shutil.rmtree(out) if out.is_dir() else out.unlink()
-    (folder / "watch.py").write_text(WATCH)
-    run(folder, sys.executable, "watch.py", "download", "masks")
-    kill_after_an_epoch(folder)
-    said = run(folder, sys.executable, "watch.py", *STAGES[2:])
-    assert "going on after epoch 1" in said
-    read = {stage: set((folder / f"{stage}.read").read_text().split()) for stage in STAGES}
-    for file in ("watch.py", *(f"{stage}.read" for stage in STAGES)):
-        (folder / file).unlink()
-    return folder, read
-
-
-def kill_after_an_epoch(folder) -> None:
-    state = folder / "artifacts" / "checkpoint" / "state.json"
-    command = (sys.executable, "stages/train.py")
-    with subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, stdout=subprocess.DEVNULL) as process:
-        while not state.exists():
-            assert process.poll() is None
-            time.sleep(0.01)
-        process.kill()
-
-
-def test_equal_inputs_give_equal_bytes(again):
-    """dvc.lock holds a sum of every output, and the metrics files are in git. The training was killed on the way."""
-    folder, _ = again
-    assert not (folder / "artifacts" / "checkpoint").exists()
-    assert json.loads(run(folder, "dvc", "status", "--json")) == {}
-    assert run(folder, "git", "status", "--porcelain") == ""
-
-
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_reads_the_params_that_it_declares_and_no_other(again, stage):
-    folder, read = again
-    declared = yaml.safe_load((folder / "dvc.yaml").read_text())["stages"][stage]["params"]
+def test_a_stage_reads_the_params_that_it_declares_and_no_other(finished, stage):
+    read = set(json.loads((finished / "read.json").read_text())[stage])
+    declared = yaml.safe_load((finished / "dvc.yaml").read_text())["stages"][stage]["params"]
     declared = {"variants" if name.startswith("variants.") else name for name in declared}
 
     def covers(a: str, b: str) -> bool:
@@ -112,8 +69,8 @@ def test_a_stage_reads_the_params_that_it_declares_and_no_other(again, stage):
 
     # compute says where a stage's tasks run, download warns of classes that the data lack: no output depends on these.
     checked = {"compute.engine", *({"variant", "variants"} if stage == "download" else ())}
-    assert {name for name in read[stage] - checked if not any(covers(d, name) for d in declared)} == set()
-    unread = {d for d in declared if not any(covers(d, name) for name in read[stage])}
+    assert {name for name in read - checked if not any(covers(d, name) for d in declared)} == set()
+    unread = {d for d in declared if not any(covers(d, name) for name in read)}
     of_directories = ("root", "format", "splits", "val_share", "annotations", "images")
     of_the_web = ("annotations_url", "images_url", "archive_sha256")
     unread -= {f"data.{key}" for key in of_directories + of_the_web}
@@ -132,45 +89,3 @@ def test_metrics_are_few(finished):
         return sum(values(value) if isinstance(value, dict) else 1 for value in document.values())
 
     assert sum(values(metrics(finished, stage)) for stage in STAGES) <= 60
-
-
-WATCH = """
-import runpy, sys
-from pydantic import BaseModel
-from segscope import params_file
-
-seen, loaded = set(), []
-paths = {}
-
-def watch(group, prefix):
-    paths[id(group)] = prefix
-    for name in type(group).model_fields:
-        value = object.__getattribute__(group, name)
-        if isinstance(value, BaseModel):
-            watch(value, f"{prefix}{name}.")
-
-def get(self, name):
-    value = object.__getattribute__(self, name)
-    prefix = paths.get(id(self))
-    if prefix is not None and name in type(self).model_fields and not isinstance(value, BaseModel):
-        seen.add(prefix + name)
-    if prefix is not None and name in ("model_dump", "model_copy", "__dict__"):
-        seen.update(prefix + field for field in type(self).model_fields)
-    return value
-
-BaseModel.__getattribute__ = get
-load = params_file.load_params
-
-def load_and_watch(*arguments):
-    found = load(*arguments)
-    watch(found, "")
-    loaded.append(found)
-    seen.clear()
-    return found
-
-params_file.load_params = load_and_watch
-for stage in sys.argv[1:]:
-    runpy.run_path(f"stages/{stage}.py", run_name="__main__")
-    with open(f"{stage}.read", "w") as file:
-        print(*sorted(seen), file=file)
-"""

@@ -50,9 +50,9 @@ def test_an_experiment_is_compared_applied_branched_and_removed(experimented):
 def test_a_variant_that_was_run_before_is_restored_and_not_run(experimented):
     """Flipped by hand in params.yaml, there and back."""
     project = experimented
-    there, back = ("supercategory", 2, [0, 5]), ("category", 1, [0])
-    for variant, folds, seeds in (back, there):
-        set_params(project, variant=variant, labels={"folds": folds}, train={"seeds": seeds})
+    there, back = ("supercategory", 2, [0, 5], 2), ("category", 1, [0], 8)
+    for variant, folds, seeds, epochs in (back, there):
+        set_params(project, variant=variant, labels={"folds": folds}, train={"seeds": seeds, "epochs": epochs})
         said = run(project, "dvc", "repro")
         for stage in STAGES[2:]:
             assert f"Stage '{stage}' is cached - skipping run, checking out outputs" in said
@@ -85,7 +85,7 @@ def test_classes_of_ones_own(project):
     """With the command of the README, cut short. What is kept apart are two of the classes."""
     section = (ROOT / "README.md").read_text().split("## Your classes")[1].split("\n## ")[0]
     (command,) = re.findall(r"^    (dvc exp run (?:.*\\\n)*.*)", section, re.MULTILINE)
-    run(project, "sh", "-c", f"{command} -S train.epochs=1 -S cluster.stability_runs=0 -S cluster.explained=0")
+    run(project, "sh", "-c", f"{command} -S train.epochs=1 embed")
     classes = yaml.safe_load((project / "params.yaml").read_text())["variants"]["wheels"]
     assert metrics(project, "predict")["val"]["iou"].keys() <= classes.keys() == {"bicycle", "car", "large"}
     found = {row.measure for row in Run(folder=project).measures("embed").table.itertuples() if row.split == "val"}
