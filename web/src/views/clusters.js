@@ -382,6 +382,8 @@ function attention(cluster) {
         {},
         h("b", {}, percent(row.inside)),
         ` · ${percent(row.rest)}`,
+        row.inside_low !== null &&
+          h("small.below", {}, `95 % interval: ${percent(row.inside_low)} to ${percent(row.inside_high)}`),
         row.low !== null && h("small.below", {}, `random clusters: ${percent(row.low)} to ${percent(row.high)}`),
       ),
     ];
