@@ -123,7 +123,8 @@ def _folded(encoder: keras.Model) -> keras.Model:
 
 def _with_norm(convolution: layers.Layer, norm: layers.BatchNormalization) -> list[np.ndarray]:
     """Kernel and bias of a convolution that does what both do."""
-    (kernel,), (gamma, beta, mean, variance) = convolution.get_weights(), np.float64(norm.get_weights())
+    (kernel,) = convolution.get_weights()
+    gamma, beta, mean, variance = (each.astype(np.float64) for each in norm.get_weights())
     scale = gamma / np.sqrt(variance + norm.epsilon)
     # A depthwise kernel has its channels before a multiplier, which is 1.
     of_channel = scale[:, None] if isinstance(convolution, layers.DepthwiseConv2D) else scale
