@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from segscope.cli import main
+from segscope.model.saving import save_model
 from segscope.model.training import build_model
 from segscope.params import Train
 
@@ -18,7 +19,7 @@ def unet(tmp_path_factory):
     path = tmp_path_factory.mktemp("unet") / "model.keras"
     keras.utils.set_random_seed(0)
     model = build_model("none", None, SIZE, 3, Train())
-    model.save(path)
+    save_model(model, path)
     path.with_suffix(".md").write_text(f"---\nclasses: [background, person, car]\nimage_size: {SIZE}\n---\n")
     image = np.random.default_rng(0).uniform(0, 255, (2, SIZE, SIZE, 3)).astype(np.float32)
     return path, image, model.predict(image, verbose=0)

@@ -37,6 +37,7 @@ def test_a_saved_model_computes_what_it_did_and_may_be_replaced(tmp_path):
     image = np.random.default_rng(0).uniform(0, 255, (1, SIZE, SIZE, 3)).astype(np.float32)
     loaded = load_model(path, 3, SIZE)
     assert np.array_equal(loaded.predict(image, verbose=0), model.predict(image, verbose=0))
+    assert {type(layer).__module__.partition(".")[0] for layer in loaded.layers} == {"keras"}
     assert [file.name for file in tmp_path.iterdir()] == ["model.keras"]
 
 

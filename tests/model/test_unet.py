@@ -7,6 +7,7 @@ import h5py
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras.src.legacy.saving import legacy_h5_format
 
 from segscope.errors import SegscopeError
@@ -113,6 +114,29 @@ def test_starting_weights_are_a_function_of_the_seed_alone(seed):
     widths = [np.sqrt(2 / np.prod(each.shape[:-2]) / sum(each.shape[-2:])) for each in drawn]  # Glorot and Bengio's
     assert np.allclose([each.std() for each in drawn], widths, rtol=0.1)
     assert len({each.tobytes() for each in drawn}) == len(drawn)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+def test_the_fused_normalisation_computes_and_learns_what_kerass_does(dtype):
+    rng = np.random.default_rng(0)
+    x = tf.constant(rng.normal(3, 2, (4, 6, 5, 7)), tf.float32)
+    weights = [rng.uniform(0.5, 2, 7).astype(np.float32) for _ in range(4)]
+    found = []
+    for kind in (network.FusedNormalization, keras.layers.BatchNormalization):
+        layer = kind(momentum=0.9, dtype=dtype)
+        layer.build(x.shape)
+        layer.set_weights(weights)
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            trained = layer(x, training=True)
+            loss = tf.reduce_sum(tf.cast(trained, tf.float32) ** 3)
+        gradients = tape.gradient(loss, [x, layer.gamma.value, layer.beta.value])
+        found.append([trained, *gradients, *layer.get_weights(), layer(x, training=False)])
+    tolerance = 2e-5 if dtype == "float32" else 2e-2
+    for fused, own in zip(*found, strict=True):
+        assert fused.dtype == own.dtype
+        fused, own = np.asarray(fused, np.float32), np.asarray(own, np.float32)
+        assert np.abs(fused - own).max() <= tolerance * np.abs(own).max()
 
 
 def test_an_unknown_layer_is_an_error():

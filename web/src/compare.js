@@ -1,7 +1,7 @@
 // The comparison: is B better, in what, and on which images?
 
 import { listen, load, texts, unpack } from "./data.js";
-import { button, copyButton, h, icon, isElsewhere, link, replace, say, segments, setStyle } from "./dom.js";
+import { button, copyButton, h, icon, isElsewhere, link, replace, say, segments, setStyle, slider } from "./dom.js";
 import { difference } from "./charts.js";
 import { save } from "./exports.js";
 import { brandMark } from "./brand.js";
@@ -480,23 +480,10 @@ function layerControls(redraw) {
       layer = value;
       redraw();
     }),
-    h(
-      "label.soft",
-      {},
-      "Opacity ",
-      h("input", {
-        type: "range",
-        min: 0,
-        max: 1,
-        step: 0.05,
-        value: opacity,
-        id: "opacity",
-        oninput: (event) => {
-          opacity = Number(event.target.value);
-          for (const each of document.querySelectorAll(".triple canvas.l")) setStyle(each, { opacity });
-        },
-      }),
-    ),
+    slider("label.soft", "Opacity", opacity, (value) => {
+      opacity = value;
+      for (const each of document.querySelectorAll(".triple canvas.l")) setStyle(each, { opacity });
+    }),
     layer === "errors"
       ? h(
           "div.key",

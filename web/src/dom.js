@@ -192,3 +192,21 @@ async function copy(text) {
     if (!copied) throw new Error("no clipboard");
   }
 }
+
+/** A value of 0 to 1 with its name. @param {string} tag of the label, as `h` has it @param {string} name
+ * @param {number} value @param {(value: number) => void} changed */
+export const slider = (tag, name, value, changed) =>
+  h(
+    tag,
+    {},
+    `${name} `,
+    h("input", {
+      type: "range",
+      min: 0,
+      max: 1,
+      step: 0.05,
+      value,
+      id: name.toLowerCase(),
+      oninput: (event) => changed(Number(event.target.value)),
+    }),
+  );

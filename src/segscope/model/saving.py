@@ -11,6 +11,7 @@ import keras
 from segscope.artefacts.files import atomic_path
 from segscope.errors import SegscopeError, made_by, reading
 from segscope.model.bounds import check_keras_file, try_keras_file
+from segscope.model.unet import FusedNormalization
 
 
 def save_model(model: keras.Model, path: Path) -> None:
@@ -36,12 +37,13 @@ def _remove_times(path: Path) -> None:
 
 
 def in_float32(model: keras.Model) -> keras.Model:
-    """The same model, computing in 32 bits: what reads it needs no support for 16 bits."""
+    """The same model of Keras's own layers, computing in 32 bits: what reads it needs neither segscope nor 16 bits."""
 
     def as_float32(layer: keras.layers.Layer) -> keras.layers.Layer:
         if not isinstance(layer, keras.layers.Layer):  # an operation, which has no weights
             return layer
-        return layer.__class__.from_config(layer.get_config() | {"dtype": "float32"})
+        kind = keras.layers.BatchNormalization if isinstance(layer, FusedNormalization) else layer.__class__
+        return kind.from_config(layer.get_config() | {"dtype": "float32"})
 
     # A clone of the layers alone: of a compiled model, Keras would clone the loss, too. Unnamed, it would be numbered.
     layers = keras.Model(model.input, model.output, name=model.name)

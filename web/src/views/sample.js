@@ -1,7 +1,7 @@
 // What went wrong here? One image under its layers, its scores among all, what is suspect, what is like it.
 
 import { base, clusterName, fileOf, isVal, levelOf, pathOf, run, sourceIdOf } from "../data.js";
-import { button, copyButton, h, icon, isElsewhere, link, replace, segments } from "../dom.js";
+import { button, copyButton, h, icon, isElsewhere, link, replace, segments, slider } from "../dom.js";
 import { clusterColor } from "../color.js";
 import { imageButton } from "../grid.js";
 import { boxOver, layer, layersOf, nearest, photograph } from "../images.js";
@@ -232,20 +232,7 @@ export function mount(root) {
           ),
         ),
       ),
-      h(
-        "label.soft.right",
-        {},
-        "Opacity ",
-        h("input", {
-          type: "range",
-          min: 0,
-          max: 1,
-          step: 0.05,
-          value: state.opacity,
-          id: "opacity",
-          oninput: (event) => setState({ opacity: Number(event.target.value) }),
-        }),
-      ),
+      slider("label.soft.right", "Opacity", state.opacity, (opacity) => setState({ opacity })),
     );
   }
   function drawLike() {
