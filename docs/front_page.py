@@ -1,6 +1,6 @@
 """The README's pictures: of the sample's report, of one of photographs (docs/photographs.py), and of a comparison.
 
-python docs/front_page.py SAMPLE PHOTOGRAPHS COMPARISON OUT --query 'cluster == 2' --image 1
+python docs/front_page.py SAMPLE PHOTOGRAPHS OUT --query 'cluster == 2' --image 1 --comparison exports/comparison
 """
 
 from __future__ import annotations
@@ -22,19 +22,18 @@ def main() -> None:
     from browser import chromium, shown
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ("sample", "photographs", "comparison", "out"):
+    for name in ("sample", "photographs", "out", "--comparison"):
         parser.add_argument(name, type=Path)
     parser.add_argument("--query", required=True, help="what is selected on the map")
     parser.add_argument("--image", required=True, help="id of the photograph to show")
     options = parser.parse_args()
-    pictures = {  # report, address, height of the window; 0: the whole page
+    pictures: dict[str, tuple[Path, str, int]] = {  # report, address, height of the window; 0: the whole page
         "population": (options.sample, "#overview", 1100),
         "map": (options.sample, f"#explore?query={quote(options.query)}", 900),
         "clusters": (options.sample, "#clusters", 1100),
         "suspects": (options.sample, "#review", 900),
         "sample": (options.photographs, f"#image/{options.image}?layout=side", 900),
-        "compare": (options.comparison, "#metrics", 0),
-    }
+    } | ({"compare": (options.comparison, "#metrics", 0)} if options.comparison else {})
     with chromium() as browser:
         for name, (report, address, height) in pictures.items():
             with shown(browser, report, WIDTH, address) as page:

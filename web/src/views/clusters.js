@@ -372,6 +372,7 @@ function performance(cluster) {
 
 function attention(cluster) {
   if (run.unseen) return h("div", {}, h("h3.eyebrow", {}, "Under the attention"), h("p.soft", {}, run.unseen));
+  const span = (low, high) => `${Math.round(100 * low)} to ${percent(high)}`;
   const rows = cluster.attention.map((row) => {
     const clear = row.p_value !== null && row.p_value <= 0.05;
     return [
@@ -382,9 +383,8 @@ function attention(cluster) {
         {},
         h("b", {}, percent(row.inside)),
         ` · ${percent(row.rest)}`,
-        row.inside_low !== null &&
-          h("small.below", {}, `95 % interval: ${percent(row.inside_low)} to ${percent(row.inside_high)}`),
-        row.low !== null && h("small.below", {}, `random clusters: ${percent(row.low)} to ${percent(row.high)}`),
+        row.inside_low !== null && h("small.below", {}, `95 %: ${span(row.inside_low, row.inside_high)}`),
+        row.low !== null && h("small.below", {}, `random: ${span(row.low, row.high)}`),
       ),
     ];
   });
@@ -393,6 +393,10 @@ function attention(cluster) {
     {},
     h("h3.eyebrow", {}, "Under the attention: attention · all pixels"),
     h("div.pair", {}, rows),
-    h("p.soft", {}, "Bold: more or less than random clusters of its size would show."),
+    h(
+      "p.soft",
+      {},
+      "95 %: interval over its images. Random: what random clusters of its size would show; bold: more or less than that.",
+    ),
   );
 }
