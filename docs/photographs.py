@@ -13,7 +13,7 @@ from pathlib import Path
 
 from PIL import Image
 
-CATEGORIES = {"person": 1, "cat": 17}
+CATEGORIES = {"person": (1, "person"), "car": (3, "vehicle"), "cat": (17, "animal")}  # as COCO has them
 # Where each is, its licence, and what is labelled in it: x, y, x, y ... in pixels.
 PHOTOGRAPHS: dict[str, dict[str, tuple[str, str, dict[str, list[int]]]]] = {
     "train": {
@@ -92,13 +92,10 @@ def write(folder: Path) -> None:
             images.append({"id": len(images) + 1, "file_name": name, "width": width, "height": height})
             for category, outline in outlines.items():
                 annotation = {"id": len(annotations) + 1, "image_id": len(images), "iscrowd": 0}
-                annotation |= {"category_id": CATEGORIES[category], "segmentation": [outline]}
+                annotation |= {"category_id": CATEGORIES[category][0], "segmentation": [outline]}
                 annotations.append(annotation)
             print(f"{split}/{name}: {package}, {licence}")
-        categories = [
-            {"id": number, "name": name, "supercategory": {"cat": "animal"}.get(name, name)}
-            for name, number in CATEGORIES.items()
-        ]
+        categories = [{"id": n, "name": name, "supercategory": of} for name, (n, of) in CATEGORIES.items()]
         document = {"images": images, "annotations": annotations, "categories": categories}
         (folder / "annotations" / f"instances_{split}.json").write_text(json.dumps(document))
 

@@ -29,6 +29,8 @@ def _train(found: Measures) -> Iterator[str]:
         yield f"the model of epoch {found.value('epoch'):.0f}, of {found.value('epochs'):.0f}"
     if found.find("objective", "val"):
         yield f"objective {found.value('objective', 'train'):.3f}, of val {found.value('objective', 'val'):.3f}"
+    else:
+        yield "nothing was trained; the model is the user's"
 
 
 def _predict(found: Measures) -> Iterator[str]:

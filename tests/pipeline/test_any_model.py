@@ -17,6 +17,7 @@ from segscope.errors import SegscopeError
 from segscope.labels.masks import compose_mask
 from segscope.latent.space import load_latent_space
 from segscope.model.card import read_card, read_facts
+from segscope.outcome import outcome
 from segscope.params_file import parse_params
 from segscope.report.compare import Side, compare_sides, run_of
 from segscope.report.findings import how_made
@@ -110,6 +111,7 @@ def test_a_users_network_goes_through_all_stages(adopted, capsys):
     assert adopted.table("unpredicted").empty
     assert read_card(adopted.path("model_card")) == (["background", "person", "car"], SIZE)
     assert how_made(read_facts(adopted.path("model_card"))).startswith("none here: the user's network")
+    assert outcome("train", adopted.measures("train")) == "train: nothing was trained; the model is the user's"
     assert main(["layers", str(adopted.path("model"))]) == 0
     shown = capsys.readouterr().out.splitlines()
     assert [line for line in shown if "default" in line] == [
