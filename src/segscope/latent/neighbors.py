@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from sklearn.neighbors import NearestNeighbors
 
-EXACT_BELOW = 20_000
+EXACT_BELOW = 50_000  # up to there it takes less than to compile the approximate search
 RECALL_QUERIES = 1000
 
 
