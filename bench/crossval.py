@@ -2,6 +2,7 @@
 
     python bench/crossval.py run NAME [KEY=VALUE ...]   # of params.yaml: data.root=FOLDER variant=supercategory
     python bench/crossval.py compare NAME NAME ...      # each against the first, paired over the same images
+    python bench/crossval.py compare --together NAME …  # of images that show every class of the first alone
 
 `data.root` is what the environment variable COCO_MINI names if nothing else is said. All images of both splits are
 dealt into five folds, near copies into the same one. Each fold is judged once for each of `train.seeds`, by a model
@@ -148,9 +149,14 @@ def read_trainings(name: str) -> list[pd.DataFrame]:
     ]
 
 
+def pixels_of(table: pd.DataFrame, classes: Sequence[str]) -> np.ndarray:
+    """Each image's pixels by prediction and label, N × K × K, background first."""
+    return np.stack(table["confusion"]).reshape(len(table), len(classes) + 1, -1)
+
+
 def metrics(table: pd.DataFrame, classes: Sequence[str]) -> dict[str, Ratio]:
     """IoU of all pixels, and mean IoU over the images that show the class, of each class."""
-    matrix = np.stack(table["confusion"]).reshape(len(table), len(classes) + 1, -1)
+    matrix = pixels_of(table, classes)
     tp, fp, fn = (part.astype(float) for part in outcomes(matrix))
     shown, each, found = tp + fn > 0, iou(tp, fp, fn), {}
     for k, name in enumerate(classes, start=1):
@@ -159,10 +165,17 @@ def metrics(table: pd.DataFrame, classes: Sequence[str]) -> dict[str, Ratio]:
     return found
 
 
-def compare(names: list[str]) -> None:
+def compare(names: list[str], together: bool = False) -> None:
+    """Print the metrics of recipes, and how they differ from the first's in the classes that both have.
+
+    Of the images that all of them have judged; together: and that show every class of the first.
+    """
     trainings = {name: read_trainings(name) for name in names}
-    # Of runs of which not all folds are done, the images that all of them have judged.
     ids = set.intersection(*(set(table["image_id"]) for tables in trainings.values() for table in tables))
+    if together:
+        first = trainings[names[0]][0]
+        labelled = pixels_of(first, first.attrs["classes"]).sum(1)[:, 1:]
+        ids &= set(first["image_id"][(labelled > 0).all(1)])
     found, rows = {}, []
     for name, tables in trainings.items():
         tables = [table[table["image_id"].isin(ids)] for table in tables]
@@ -174,13 +187,13 @@ def compare(names: list[str]) -> None:
         for metric in drawn[0]:
             low, high = interval(np.mean([each[metric] for each in drawn], axis=0))
             value = np.mean([each[metric].value() for each in found[name]])
-            difference = against[metric]
+            difference = against.get(metric)
             rows.append(
                 {"recipe": name, "trainings": len(tables), "minutes": f"{minutes:.1f}", "metric": metric}
                 | {"value": f"{value:.3f} ({low:.3f} to {high:.3f})"}
                 | (
                     {"against first": f"{difference.difference:.3f} ({difference.low:.3f} to {difference.high:.3f})"}
-                    if name != names[0]
+                    if name != names[0] and difference
                     else {}
                 )
             )
@@ -196,11 +209,12 @@ def main() -> None:
     trained.add_argument("changes", nargs="*", metavar="KEY=VALUE")
     compared = commands.add_parser("compare", help="compare kept results")
     compared.add_argument("names", nargs="+", metavar="NAME")
+    compared.add_argument("--together", action="store_true", help="images that show every class of the first alone")
     options = parser.parse_args()
     if options.command == "run":
         run(options.name, options.changes)
     else:
-        compare(options.names)
+        compare(options.names, options.together)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,15 @@
 """train: fit the U-Net of the chosen variant on a frozen encoder."""
 
+import numpy as np
 import pandas as pd
 
 from segscope import stage
 from segscope.artefacts.files import atomic_folder, atomic_path, write_json
+from segscope.artefacts.records import Records
 from segscope.artefacts.tables import write_rows
 from segscope.latent.groups import named_groups, near_copies
 from segscope.model.card import write_card
-from segscope.model.dataset import shards
+from segscope.model.dataset import open_records, shards
 from segscope.model.encoder import read_encoder
 from segscope.model.folds import fold_model, fold_sizes, repeat_model
 from segscope.model.history import best_metrics
@@ -15,7 +17,6 @@ from segscope.model.inference import layer_means
 from segscope.model.saving import save_model
 from segscope.model.taking import take
 from segscope.model.training import (
-    Training,
     build_encoder,
     count_parameters,
     fold_trainings,
@@ -31,14 +32,21 @@ from segscope.run import Run
 
 
 def main(run: Run) -> None:
-    data, options = run.params.data, run.params.train.applied()
     files = {split: shards(run.path("dataset"), split) for split in ("train", "val")}
+    if run.params.model.source == "train":
+        learn(run, files)
+    else:
+        size = run.params.data.image_size
+        records = [open_records(of_split, size) for of_split in files.values()]
+        take(run, build_encoder(*read_encoder(run.path("weights")), size), records[0])
+        run.write("groups", find_groups(run, records))
+
+
+def learn(run: Run, files: dict[str, list[str]]) -> None:
+    """Train the model, and those of other seeds and of folds. files: TFRecord files of each split."""
+    data, options = run.params.data, run.params.train.applied()
     training = prepare_training(files, data.image_size, run.taxonomy, options)
-    if run.params.model.source != "train":
-        take(run, build_encoder(*read_encoder(run.path("weights")), data.image_size), files["train"])
-    run.write("groups", find_groups(run, training))
-    if run.params.model.source != "train":
-        return
+    run.write("groups", find_groups(run, [training.train.records, training.val.records]))
     groups = run.table("groups").set_index("image_id")["group"]
     learned, encoder = hold_out(training, groups), read_encoder(run.path("weights"))
     model, history, checkpoint = train(learned, encoder, run.path("checkpoint"), run.path("training"))
@@ -64,13 +72,15 @@ def main(run: Run) -> None:
         each.remove()
 
 
-def find_groups(run: Run, training: Training) -> pd.DataFrame:
-    """Which images belong together: as the user says, or near copies as the encoder sees them."""
+def find_groups(run: Run, records: list[Records]) -> pd.DataFrame:
+    """Which images belong together: as the user says, or near copies as the encoder sees them.
+
+    records: of each split.
+    """
     named = run.table("named_groups")
     if len(named):
-        return named_groups(training.image_ids, named)
+        return named_groups(np.sort(np.concatenate([each.image_id for each in records])), named)
     encoder = build_encoder(*read_encoder(run.path("weights")), run.params.data.image_size)
-    records = [training.train.records, training.val.records]
     return near_copies(*layer_means(encoder, LIKENESS, records, "near copies"))
 
 

@@ -26,15 +26,16 @@ from segscope.run import Run
 SIZE = 64
 
 
-def run_in(folder: Path, **model: object) -> Run:
+def run_in(folder: Path, classes: tuple[str, ...] = ("person", "car"), **model: object) -> Run:
     data = {"image_size": SIZE, "sample_images": {"train": 24, "val": 16}, "exclude": str(folder / "exclude.yaml")}
     document = {
         "data": data | {"cache_dir": str(folder / "cache")},
         "model": {"encoder_weights": "none"} | model,
         "embed": {"dimensions": 8},
         "cluster": {"min_cluster_size": 4, "stability_runs": 1, "explained": 2},
+        "variants": {"category": {name: [name] for name in classes}},
     }
-    return Run(parse_params(yaml.safe_dump(document), "params.yaml"), folder)
+    return Run(parse_params(yaml.safe_dump(document, sort_keys=False), "params.yaml"), folder)
 
 
 @pytest.fixture(scope="module")
@@ -48,10 +49,10 @@ def masked(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def begun(masked, tmp_path_factory) -> Callable:
-    def begin(**model: object) -> Run:
+    def begin(classes: tuple[str, ...] = ("person", "car"), **model: object) -> Run:
         folder = tmp_path_factory.mktemp("run") / "project"
         shutil.copytree(masked, folder)
-        run = run_in(folder, **model)
+        run = run_in(folder, classes, **model)
         index = run.table("index")  # of absolute paths, here
         run.write("index", index.assign(path=index["path"].str.replace(str(masked), str(folder))))
         return run
@@ -82,6 +83,16 @@ def adopted(begun, tmp_path_factory) -> Run:
     file = saved(tmp_path_factory.mktemp("user") / "user.keras", network(100, 100, 5, "softmax"))
     run = begun(source="keras", path=str(file), outputs={"person": [1, 2], "car": [4]}, preprocessing="zero_one")
     return fully(run, "train", "predict", "embed", "cluster", "report")
+
+
+def test_a_users_network_need_not_have_learned_what_train_shows(begun, tmp_path):
+    """Nothing is learned from train: a class that it lacks is no error, and unknown is how well it is found."""
+    file = saved(tmp_path / "user.keras", network(64, 64, 3, "softmax"))
+    run = begun(("person", "zebra"), source="keras", path=str(file), outputs={"person": [1], "zebra": [2]})
+    fully(run, "train", "predict")
+    found = run.measures("predict")
+    assert np.isnan(found.value("iou.zebra", "val"))
+    assert found.value("iou.person", "val") >= 0
 
 
 @pytest.fixture(scope="module")

@@ -99,11 +99,17 @@ class Examples:
         return replace(self, records=self.records[which], pixels=self.pixels[which])
 
 
-def open_examples(files: Sequence[str], image_size: int, class_of_id: np.ndarray, n_classes: int) -> Examples:
-    """All examples of TFRecord files. Raises SegscopeError if there are none, and as `index_records` does."""
+def open_records(files: Sequence[str], image_size: int) -> Records:
+    """All records of TFRecord files. Raises SegscopeError if there are none, and as `index_records` does."""
     records = index_records(files, image_size)
     if not len(records):
         raise SegscopeError(f"{files[0]} and its like hold no image; run `dvc repro masks`")
+    return records
+
+
+def open_examples(files: Sequence[str], image_size: int, class_of_id: np.ndarray, n_classes: int) -> Examples:
+    """All examples of TFRecord files. Raises SegscopeError as `open_records` does."""
+    records = open_records(files, image_size)
     return Examples(records, image_size, class_of_id, _count_pixels(records, image_size, class_of_id, n_classes))
 
 

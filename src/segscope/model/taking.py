@@ -12,7 +12,7 @@ import pandas as pd
 
 from segscope.artefacts.files import atomic_folder, atomic_path, sha256_of, write_json
 from segscope.artefacts.measures import Measure, measure_table
-from segscope.artefacts.records import index_records
+from segscope.artefacts.records import Records
 from segscope.artefacts.schemas import ROWS
 from segscope.artefacts.tables import write_rows
 from segscope.errors import SegscopeError
@@ -28,9 +28,9 @@ from segscope.run import Run
 _LOOKED_AT = 8  # pictures by which it is known what a network gives
 
 
-def take(run: Run, encoder: keras.Model, files: Sequence[str]) -> None:
+def take(run: Run, encoder: keras.Model, records: Records) -> None:
     """Write what a training would: model, card, measures, a history and other models of none. Arguments as below."""
-    model, said = take_model(run.params.model, run.taxonomy.class_names, encoder, files)
+    model, said = take_model(run.params.model, run.taxonomy.class_names, encoder, records)
     save_model(model, run.path("model"))
     parameters = count_parameters(model)
     with atomic_path(run.path("model_card")) as temporary:
@@ -44,11 +44,11 @@ def take(run: Run, encoder: keras.Model, files: Sequence[str]) -> None:
 
 
 def take_model(
-    options: Model, classes: Sequence[str], encoder: keras.Model, files: Sequence[str]
+    options: Model, classes: Sequence[str], encoder: keras.Model, records: Records
 ) -> tuple[keras.Model, dict[str, Any]]:
     """The network that the later stages look into, and what its card says of where it is from.
 
-    classes: K, background first. files: TFRecord files of train. Raises SegscopeError if there is no such model, or it
+    classes: K, background first. records: of train. Raises SegscopeError if there is no such model, or it
     does not fit the params.
     """
     path = Path(options.path)
@@ -61,7 +61,7 @@ def take_model(
     network = read_network(path)
     said |= {"sha256": sha256_of(path), "preprocessing": options.preprocessing, "input": list(network.input_shape[1:3])}
     size = encoder.input_shape[1]
-    examples = read_records(index_records(files, size)[:_LOOKED_AT], size).as_numpy_iterator()
+    examples = read_records(records[:_LOOKED_AT], size).as_numpy_iterator()
     pictures = np.stack([picture for _, picture, _ in examples]).astype(np.float32)
     try:
         model = adopt(network, classes, options.outputs, options.preprocessing, pictures)

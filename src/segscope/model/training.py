@@ -59,11 +59,6 @@ class Training:
         return {"train": len(self.train.image_ids), "val": len(self.val.image_ids)}
 
     @property
-    def image_ids(self) -> np.ndarray:
-        """Of both splits, int64[N], in ascending order."""
-        return np.sort(np.concatenate([self.train.image_ids, self.val.image_ids]))
-
-    @property
     def steps_per_epoch(self) -> int:
         """The number of batches that hold every example once."""
         return ceil(self.images["train"] / self.options.batch_size)
