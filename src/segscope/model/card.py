@@ -17,6 +17,7 @@ from segscope.limits import MAX_YAML_BYTES, read_within
 from segscope.yaml_text import parse_yaml
 
 _FENCE = "---\n"
+_KERAS: dict[str, object] = {"library_name": "keras", "pipeline_tag": "image-segmentation"}
 
 
 def write_card(
@@ -34,32 +35,14 @@ def write_card(
     what the model learned from. metrics: the best epoch and its numbers of each split, as `history.best_metrics` has
     them.
     """
-    facts = {
-        "library_name": "keras",
-        "pipeline_tag": "image-segmentation",
-        "classes": ["background", *classes],
-        "image_size": image_size,
-        "parameters": dict(parameters),
-        "data": dict(data),
-        "training": dict(training),
-        "metrics": {split: _rounded(metrics[split]) for split in ("train", "val")},
-    }
-    held = "\n".join(f"| {name} | {', '.join(categories)} |" for name, categories in classes.items())
     rows = "\n".join(
         f"| {key} | {metrics['train'].get(key, float('nan')):.3f} | {value:.3f} |"
         for key, value in metrics["val"].items()
     )
-    text = f"""# Semantic segmentation: {", ".join(classes)}
-
-MobileNetV2 and a {training["decoder"]} decoder with skip connections. Input: RGB, float32, 0 to 255,
+    network = f"""MobileNetV2 and a {training["decoder"]} decoder with skip connections. Input: RGB, float32, 0 to 255,
 {image_size} × {image_size} pixels, resized by an anti-aliased filter. Output: logits of the classes, in the
-order of `classes` above.
-
-| class | COCO categories and super-categories |
-| --- | --- |
-{held}
-
-Learned from {data["train"]} images, judged by {data["val"]} others. Epoch {metrics["epoch"]} was kept:
+order of `classes` above."""
+    worth = f"""Learned from {data["train"]} images, judged by {data["val"]} others. Epoch {metrics["epoch"]} was kept:
 
 | metric | train, during the epoch | val |
 | --- | --- | --- |
@@ -73,8 +56,12 @@ intervals, are in `artifacts/measures.parquet`.
 Made for looking into what such a model perceives and where it fails. Small objects are below its resolution. It has not
 been judged on anything but the images above: measure before relying on it.
 """
-    front = yaml.safe_dump(facts, sort_keys=False, allow_unicode=True)
-    path.write_text(f"{_FENCE}{front}{_FENCE}\n{text}", encoding="utf-8")
+    facts = {
+        "data": dict(data),
+        "training": dict(training),
+        "metrics": {split: _rounded(metrics[split]) for split in ("train", "val")},
+    }
+    _write(path, _KERAS | _model_facts(classes, image_size, parameters) | facts, classes, network, worth)
 
 
 def write_taken_card(
@@ -85,28 +72,45 @@ def write_taken_card(
     said: Mapping[str, object],
 ) -> None:
     """Write the card of a model that was not trained here. said: of `take_model`; the rest as of `write_card`."""
-    held = "\n".join(f"| {name} | {', '.join(categories)} |" for name, categories in classes.items())
-    facts = {"classes": ["background", *classes], "image_size": image_size, "parameters": dict(parameters)} | dict(said)
+    facts = _model_facts(classes, image_size, parameters) | dict(said)
     if said["source"] == "keras":
-        facts = {"library_name": "keras", "pipeline_tag": "image-segmentation"} | facts
-        what = f"""The user's network {said["path"]}, with layers of our own around it. Input: RGB, float32, 0 to 255,
+        facts = _KERAS | facts
+        network = f"""\
+The user's network {said["path"]}, with layers of our own around it. Input: RGB, float32, 0 to 255,
 {image_size} × {image_size} pixels. Output: logarithms of the classes' probabilities, in the order of
 `classes` above."""
     else:
-        what = f"""What another model predicted, in {said["path"]}. The network in model.keras is the pretrained encoder
+        network = f"""\
+What another model predicted, in {said["path"]}. The network in model.keras is the pretrained encoder
 alone, which the latent space is of: it labels no pixels."""
+    worth = """\
+It was not trained here. Nothing is known of the images that it learned from: if those of val are among them, its
+metrics there flatter it. They are in `artifacts/measures.parquet`.
+"""
+    _write(path, facts, classes, network, worth)
+
+
+def _model_facts(
+    classes: Mapping[str, Sequence[str]], image_size: int, parameters: Mapping[str, int]
+) -> dict[str, object]:
+    return {"classes": ["background", *classes], "image_size": image_size, "parameters": dict(parameters)}
+
+
+def _write(
+    path: Path, facts: Mapping[str, object], classes: Mapping[str, Sequence[str]], network: str, worth: str
+) -> None:
+    """Write a card. network: what it is, and what goes in and comes out. worth: where it is from, and how good."""
+    front = yaml.safe_dump(dict(facts), sort_keys=False, allow_unicode=True)
+    held = "\n".join(f"| {name} | {', '.join(categories)} |" for name, categories in classes.items())
     text = f"""# Semantic segmentation: {", ".join(classes)}
 
-{what}
+{network}
 
 | class | COCO categories and super-categories |
 | --- | --- |
 {held}
 
-It was not trained here. Nothing is known of the images that it learned from: if those of val are among them, its
-metrics there flatter it. They are in `artifacts/measures.parquet`.
-"""
-    front = yaml.safe_dump(facts, sort_keys=False, allow_unicode=True)
+{worth}"""
     path.write_text(f"{_FENCE}{front}{_FENCE}\n{text}", encoding="utf-8")
 
 
