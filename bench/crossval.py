@@ -33,14 +33,13 @@ from segscope.evaluation.counts import confusion, iou, outcomes
 from segscope.evaluation.difference import differences
 from segscope.evaluation.metrics import Ratio, resampled
 from segscope.evaluation.per_image import image_table, pixel_counts
-from segscope.latent.groups import near_copies
+from segscope.latent.groups import find_groups
 from segscope.model.dataset import shards, split_records
 from segscope.model.encoder import read_encoder
 from segscope.model.folds import fold_of
 from segscope.model.history import best_metrics
-from segscope.model.inference import layer_means, predict_records
-from segscope.model.training import build_encoder, hold_out, prepare_training, train
-from segscope.model.unet import LIKENESS
+from segscope.model.inference import predict_records
+from segscope.model.training import hold_out, prepare_training, train
 from segscope.params import Params
 from segscope.params_file import parse_params
 from segscope.run import Run
@@ -66,15 +65,6 @@ def read_params(changes: list[str]) -> Params:
     if not document["data"]["root"]:
         sys.exit("set COCO_MINI to the photographs' directory, or data.root")
     return parse_params(yaml.safe_dump(document), "params.yaml, as changed,")
-
-
-def find_groups(project: Run) -> pd.Series:
-    """The group of each image of both splits, by image_id, as the train stage finds it."""
-    size, folder = project.params.data.image_size, project.path("dataset")
-    splits = [split_records(folder, size, "train", "val")]
-    encoder = build_encoder(*read_encoder(project.path("weights")), size)
-    found = near_copies(*layer_means(encoder, LIKENESS, splits, "near copies"))
-    return found.set_index("image_id")["group"]
 
 
 def deal(project: Run, groups: pd.Series, folder: Path) -> list[str]:
@@ -125,7 +115,8 @@ def run(name: str, changes: list[str]) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         data = params.data.model_dump()
         project = Run(params, write_project(Path(scratch) / "project", data.pop("root"), **data))
-        groups = find_groups(project)
+        records = split_records(project.path("dataset"), params.data.image_size, "train", "val")
+        groups = find_groups(project, [records]).set_index("image_id")["group"]
         files = deal(project, groups, Path(scratch))
         for seed in params.train.seeds:
             for test in range(FOLDS):

@@ -30,16 +30,15 @@ from segscope.model.inference import Batch, batches_of, layer_batches
 from segscope.model.unet import BOTTLENECK, activations
 from segscope.run import Run
 
-DECODER = ("up_1_relu", "up_2_relu", "up_3_relu", "up_4_relu")
+DECODER = ("up_1_relu", "up_2_relu", "up_3_relu")
 CHOICES = {
     "bottleneck": (BOTTLENECK,),
     "decoder's first": DECODER[:1],
     "decoder's second": DECODER[1:2],
-    "decoder's third": DECODER[2:3],
-    "decoder's last": DECODER[3:],
+    "decoder's last": DECODER[2:],
     "decoder": DECODER,
     "bottleneck, first two": (BOTTLENECK, *DECODER[:2]),
-    "bottleneck, last two": (BOTTLENECK, *DECODER[2:]),
+    "bottleneck, last two": (BOTTLENECK, *DECODER[1:]),
     "bottleneck, decoder": (BOTTLENECK, *DECODER),
 }
 DIMENSIONS = (8, 16, 32, 64)

@@ -1,19 +1,14 @@
 """train: fit the U-Net of the chosen variant on a frozen encoder."""
 
-import numpy as np
-import pandas as pd
-
 from segscope import stage
 from segscope.artefacts.files import atomic_folder, atomic_path, write_json
-from segscope.artefacts.records import Records
 from segscope.artefacts.tables import write_rows
-from segscope.latent.groups import named_groups, near_copies
+from segscope.latent.groups import find_groups
 from segscope.model.card import write_card
 from segscope.model.dataset import open_records, shards
 from segscope.model.encoder import read_encoder
 from segscope.model.folds import fold_model, fold_sizes, repeat_model
 from segscope.model.history import best_metrics
-from segscope.model.inference import layer_means
 from segscope.model.saving import save_model
 from segscope.model.taking import take
 from segscope.model.training import (
@@ -27,7 +22,6 @@ from segscope.model.training import (
     train_others,
     training_measures,
 )
-from segscope.model.unet import LIKENESS
 from segscope.run import Run
 
 
@@ -70,18 +64,6 @@ def learn(run: Run, files: dict[str, list[str]]) -> None:
     run.write_measures("train", training_measures(training, model, history))
     for each in checkpoints:
         each.remove()
-
-
-def find_groups(run: Run, records: list[Records]) -> pd.DataFrame:
-    """Which images belong together: as the user says, or near copies as the encoder sees them.
-
-    records: of each split.
-    """
-    named = run.table("named_groups")
-    if len(named):
-        return named_groups(np.sort(np.concatenate([each.image_id for each in records])), named)
-    encoder = build_encoder(*read_encoder(run.path("weights")), run.params.data.image_size)
-    return near_copies(*layer_means(encoder, LIKENESS, records, "near copies"))
 
 
 if __name__ == "__main__":

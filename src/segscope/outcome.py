@@ -45,7 +45,8 @@ def _embed(found: Measures) -> Iterator[str]:
 
 
 def _cluster(found: Measures) -> Iterator[str]:
-    yield f"{found.value('clusters'):.0f} clusters, {found.value('unclustered'):.0%} of the images in none"
+    none = f"{found.value('unclustered'):.0%} of the images in none, near copies being one"
+    yield f"{found.value('clusters'):.0f} clusters, {none}"
 
 
 def _report(found: Measures) -> Iterator[str]:

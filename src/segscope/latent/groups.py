@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from segscope.artefacts.records import Records
 from segscope.latent.neighbors import nearest
 from segscope.latent.space import fit_latent_space
+from segscope.model.encoder import read_encoder
+from segscope.model.inference import layer_means
+from segscope.model.training import build_encoder
+from segscope.model.unet import LIKENESS
+from segscope.run import Run
 
 # Of the distance of random pairs. Chosen on crops of photographs, and on photographs that are all different:
 # docs/statistics.md.
@@ -16,6 +24,18 @@ NEAR = 0.4
 DIMENSIONS = 128
 NEIGHBORS = 15
 PAIRS = 20_000
+
+
+def find_groups(run: Run, records: Sequence[Records]) -> pd.DataFrame:
+    """Which images belong together, as rows of groups.parquet: as the user says, or near copies, as the encoder sees.
+
+    records: of the run's images, in parts.
+    """
+    named = run.table("named_groups")
+    if len(named):
+        return named_groups(np.concatenate([part.image_id for part in records]), named)
+    encoder = build_encoder(*read_encoder(run.path("weights")), run.params.data.image_size)
+    return near_copies(*layer_means(encoder, LIKENESS, records, "near copies"))
 
 
 def near_copies(image_ids: np.ndarray, features: np.ndarray, seed: int = 0) -> pd.DataFrame:

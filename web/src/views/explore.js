@@ -255,7 +255,7 @@ function filterWords(name, filter) {
 /** What the map shows, in words. */
 function mapLabel() {
   const none = measure("unclustered", "");
-  return `Map of ${n} images in ${run.clusters.length} clusters${none ? `, ${percent(none.value)} of them in none` : ""}. ${alike()} The legend and the list of images hold the same for the keyboard.`;
+  return `Map of ${n} images in ${run.clusters.length} clusters${none ? `, ${percent(none.value)} of them in none, near copies being one` : ""}. ${alike()} The legend and the list of images hold the same for the keyboard.`;
 }
 
 /** How far near images are of one kind. */
