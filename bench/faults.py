@@ -36,6 +36,7 @@ from project import STAGES, new_project, run_scripts  # noqa: E402
 
 TIMES = {"damaged": 1, "killed": 20, "full": 5}
 LOG = "artifacts/training/"  # is written while a model learns, and says no more than that
+PARTIAL = ".partial"  # what becomes an artefact when it is whole
 # A server of processes that have the libraries loaded: kills shall meet the work, not the imports.
 CONTEXT = multiprocessing.get_context("forkserver")
 LOADED = ["segscope.model.training", "segscope.suspects.find", "segscope.latent.projection", "segscope.latent.support"]
@@ -87,6 +88,11 @@ def copied(project: Path, folder: Path) -> Path:
 
 def outputs(stage: str) -> list[str]:
     return [out for out, maker in faults.makers().items() if maker == stage] + [f"metrics/{stage}.json"]
+
+
+def is_scratch(path: str) -> bool:
+    """Whether nobody takes a file for an artefact; the next run removes it."""
+    return path.startswith(LOG) or any(part.startswith(".") and PARTIAL in part for part in Path(path).parts)
 
 
 def differing(project: Path, expected: dict[str, str]) -> list[str]:
@@ -146,7 +152,7 @@ def killed(project: Path, scratch: Path, stage: str, times: int) -> Iterator[str
         alive = process.exitcode is None
         end(process)
         found = faults.made(folder)
-        half = [path for path in found if found[path] != expected.get(path) and not path.startswith(LOG)]
+        half = [path for path in found if found[path] != expected.get(path) and not is_scratch(path)]
         status, _ = complete(folder, stage)
         other = differing(folder, expected)
         where = f"{stage}, killed after {moment:.1f} of {seconds:.1f} s"

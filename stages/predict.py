@@ -57,7 +57,7 @@ def main(run: Run) -> None:
         rows += of_split(name, [*each.measures(groups), *confusion_measures(confused[name])])
         rows += of_split(name, object_measures(objects, each.image_ids, taxonomy, Bootstrap(each.groups(groups))))
         rows += of_split(name, suspect_measures(suspects, still_planted(*planted), name) if name in judged else [])
-    if "copies" in tasks:
+    if tasks.get("copies"):
         more = look(tasks["copies"], [Measurer], "copies")[Measurer].evaluation()
         groups = pd.concat([groups, copies.set_index("image_id")["other_id"].map(groups)])
         rows += of_split("val_with_copies", val.joined(more).measures(groups))

@@ -28,8 +28,8 @@ PATIENCE = 240  # seconds for all of a process, on a machine that does much else
 IMAGE = "from segscope.artefacts.images import open_image as read"
 OUTLINE = """
 import json
-from segscope.artefacts.segmentation import segmentation_rle
-def read(path): return segmentation_rle(json.load(open(path)), 480, 640)
+from segscope.artefacts.segmentation import read_segmentation
+def read(path): return read_segmentation(json.load(open(path)), 480, 640)
 """
 WEIGHTS = (
     "from pathlib import Path; from segscope.model.weights import read_torch_state as of; read = lambda p: of(Path(p))"

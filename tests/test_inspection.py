@@ -281,3 +281,10 @@ def test_quoted_text_comes_back_from_an_override(text, tmp_path):
     (tmp_path / "params.yaml").write_text("key: x\n")
     apply_overrides(os.fspath(tmp_path / "params.yaml"), [f"key={quoted(text)}"])
     assert YAML(typ="safe").load((tmp_path / "params.yaml").read_text()) == {"key": text}
+
+
+@pytest.mark.parametrize("name", ["anno\ntations", os.fsdecode(b"anno\xfctations")])
+def test_a_folder_whose_name_no_param_can_hold_is_an_error(small_coco, capsys, name):
+    (small_coco / "annotations").rename(small_coco / name)
+    assert main(["inspect", str(small_coco)]) == 1
+    assert capsys.readouterr().err.startswith("error: ")

@@ -20,11 +20,11 @@ from conftest import coco_document, square
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from segmentations import segmentation_rle
 from torch_files import MAGIC, Storage, Tensor, torch_file
 
 from segscope.artefacts.images import open_image
 from segscope.artefacts.rle import encode_rle
-from segscope.artefacts.segmentation import segmentation_rle
 from segscope.artefacts.tables import parse_table, write_parquet
 from segscope.errors import SegscopeError
 from segscope.labels.exclusion import read_exclusion

@@ -191,6 +191,15 @@ def test_every_wrong_key_is_reported_at_once():
     )
 
 
+@pytest.mark.parametrize(
+    "path", ["/labels/a_{split}.json", "../a_{split}.json", "a/../../b_{split}.json", "{split}/.."]
+)
+def test_labels_and_pictures_lie_below_the_root(document, path):
+    document["data"]["annotations"] = path
+    with pytest.raises(SegscopeError, match=r"data\.annotations: .*a path below data\.root"):
+        parse(document)
+
+
 def test_a_variant_must_be_declared(document):
     document["variant"] = "animals"
     message = r"variant: 'animals' is not declared; choices: category, supercategory; .* by -S '\+variants\.NAME="

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from pydantic import ValidationError
 
 from segscope.artefacts.images import image_size, opened, orientation
 from segscope.artefacts.segmentation import decode_segmentation
@@ -87,8 +88,13 @@ def data_of(folder: Path, layout: Layout) -> Data:
     """The params of a layout."""
     names = dict(zip(SPLITS, layout.splits, strict=True)) if layout.splits else None
     given = {"splits": names} if names else {"val_share": VAL_SHARE}
-    paths = {"annotations": layout.annotations, "images": layout.images}
-    return Data.model_validate({"source": "directory", "root": str(folder), "format": layout.format} | given | paths)
+    paths = {"root": str(folder), "annotations": layout.annotations, "images": layout.images}
+    try:
+        return Data.model_validate({"source": "directory", "format": layout.format} | given | paths)
+    except ValidationError as error:
+        named = paths | (names or {})
+        wrong = [repr(named.get(str(each["loc"][-1]))) for each in error.errors(include_url=False)]
+        raise SegscopeError(f"{folder}: {', '.join(wrong)} can be no value of a param: rename it") from error
 
 
 # What would come of it.

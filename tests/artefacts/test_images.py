@@ -18,6 +18,7 @@ from segscope.artefacts.images import (
     to_rgb,
 )
 from segscope.errors import SegscopeError
+from segscope.limits import MAX_IMAGE_BYTES
 
 WIDTH, HEIGHT = 40, 30
 PIXELS = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
@@ -156,3 +157,11 @@ def test_a_pipe_is_no_image(tmp_path):
     os.mkfifo(tmp_path / "photo.jpg")
     with pytest.raises(SegscopeError, match="it is no file"):
         open_image(tmp_path / "photo.jpg")
+
+
+def test_a_jpeg_is_not_read_beyond_what_a_picture_may_be(tmp_path):
+    with (tmp_path / "a.jpg").open("wb") as file:
+        file.write(b"\xff\xd8")
+        file.truncate(2**40)  # of which the disk holds two bytes
+    with pytest.raises(SegscopeError, match=f"more than {MAX_IMAGE_BYTES} bytes"):
+        open_image(tmp_path / "a.jpg")

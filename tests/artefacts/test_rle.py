@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from segmentations import segmentation_rle
 
 from segscope.artefacts.rle import bbox, decode_rle, encode_rle, rle_runs, without_empty_runs
-from segscope.artefacts.segmentation import segmentation_rle
 
 
 @settings(max_examples=200)

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools import mask as rle_api
 from pycocotools.coco import COCO
+from segmentations import segmentation_rle
 
 from segscope.artefacts.rle import decode_rle, encode_rle
-from segscope.artefacts.segmentation import KINDS, read_segmentation, segmentation_rle
+from segscope.artefacts.segmentation import KINDS, read_segmentation
 from segscope.errors import SegscopeError
 
 IMAGE = {"id": 1, "file_name": "a.jpg", "width": 40, "height": 30}
@@ -168,3 +169,8 @@ def test_an_outline_that_costs_gigabytes_is_refused(points):
     there_and_back = [[-100_000, 0], [100_000, 1]] * points
     with pytest.raises(SegscopeError, match="its outline is too long"):
         segmentation_rle([np.ravel(there_and_back).tolist()], 10, 10)
+
+
+def test_a_coordinate_of_hundreds_of_digits_is_too_large():
+    with pytest.raises(SegscopeError, match="its coordinates are too large"):
+        read_segmentation([[10**400, 1, 5, 1, 5, 5]], 30, 40)

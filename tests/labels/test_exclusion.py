@@ -1,11 +1,12 @@
 import pandas as pd
 import pyarrow as pa
 import pytest
+from exclusions import exclusion_yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from segscope.errors import SegscopeError
-from segscope.labels.exclusion import Exclusion, apply_exclusion, exclusion_yaml, read_exclusion
+from segscope.labels.exclusion import Exclusion, apply_exclusion, read_exclusion
 from segscope.params import Data
 from segscope.taxonomy import IGNORE
 

@@ -144,3 +144,10 @@ def test_other_seeds_are_the_same_training(tmp_path):
     assert [part.options.seeds for part in repeats(training)] == [[5], [6]]
     assert all(part.train is training.train and part.options.seed != 4 for part in repeats(training))
     assert repeats(training_of(write_pictures(tmp_path))) == []
+
+
+def test_a_fold_that_leaves_no_class_to_learn_is_an_error(tmp_path):
+    training = training_of(write_pictures(tmp_path))
+    groups = pd.Series(0, index=training.train.image_ids)
+    with pytest.raises(SegscopeError, match=r"labels\.folds: what is left to learn from shows no class"):
+        fold_trainings(training, groups, 2)

@@ -12,6 +12,7 @@ from networks import network, saved
 from PIL import Image
 
 from segscope.artefacts.images import decode_png
+from segscope.artefacts.records import shard_name
 from segscope.cli import main
 from segscope.errors import SegscopeError
 from segscope.labels.masks import compose_mask
@@ -89,6 +90,9 @@ def test_a_users_network_need_not_have_learned_what_train_shows(begun, tmp_path)
     """Nothing is learned from train: a class that it lacks is no error, and unknown is how well it is found."""
     file = saved(tmp_path / "user.keras", network(64, 64, 3, "softmax"))
     run = begun(("person", "zebra"), source="keras", path=str(file), outputs={"person": [1], "zebra": [2]})
+    # Nor does a copy that was left out, and could not be read, keep predict from its end.
+    run.write("copies", run.table("index")[:1].assign(image_id=99_999, other_id=1))
+    (run.path("dataset") / shard_name("copies", 0, 1)).touch()
     fully(run, "train", "predict")
     found = run.measures("predict")
     assert np.isnan(found.value("iou.zebra", "val"))

@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from exclusions import exclusion_yaml
 from PIL import Image
 from project import ROOT, STAGES, call, commit, measures, metrics, new_project, run, run_scripts, set_params
 from scipy.spatial import procrustes
 
 from segscope.cli import main
 from segscope.insights.insights import KINDS
-from segscope.labels.exclusion import exclusion_yaml
 from segscope.model.card import read_card
 from segscope.model.folds import fold_of
 

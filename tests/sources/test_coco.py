@@ -3,9 +3,12 @@ import json
 
 import pytest
 from conftest import CATEGORIES, coco_document, square
+from hypothesis import given
+from hypothesis import strategies as st
 
 from segscope.errors import SegscopeError
 from segscope.sources.coco import CocoSplit, parse_coco, read_coco
+from segscope.sources.ids import free_ids
 
 IMAGE = {"id": 1, "file_name": "a.jpg", "width": 40, "height": 30}
 OTHER = {"id": 2, "file_name": "b.jpg", "width": 40, "height": 30}
@@ -147,7 +150,8 @@ def test_numbers_that_are_too_large_are_ids_like_other_text():
     images = [IMAGE | {"id": 2**70}, OTHER | {"id": 2**63 - 1}]
     split = parse(coco_document(images, [ANNOTATION | {"image_id": 2**70}]))
     assert sorted(split.images["source_id"]) == sorted([str(2**70), str(2**63 - 1)])
-    assert split.images["image_id"].max() == 2**63 - 1
+    # Float64 and JavaScript hold each of them, and of the other split's, exactly.
+    assert split.images["image_id"].abs().max() < 2**46
     assert len(split.annotations) == 1
 
 
@@ -225,3 +229,25 @@ def test_a_crowd_is_one_however_it_is_spelt(spelt):
 @pytest.mark.parametrize("spelt", [0, False, "0", 0.0, "false", "0.0", None, "", float("nan")])
 def test_no_crowd_is_none_however_it_is_spelt(spelt):
     assert parse(coco_document([IMAGE], [ANNOTATION | {"iscrowd": spelt}])).annotations["iscrowd"].tolist() == [False]
+
+
+def test_a_row_of_which_a_field_is_wrong_and_another_no_text_is_listed():
+    rows = json.dumps([OTHER, {"id": {"$oid": "1"}, "file_name": "x"}]).encode().replace(b'"x"', b'"\xfc.jpg"')
+    document = json.dumps(coco_document([], [])).encode().replace(b'"images": []', b'"images": ' + rows)
+    split = parse_coco(document, "test.json")
+    assert split.images["file_name"].tolist() == ["b.jpg"]
+    assert split.skipped["reason"].tolist() == ["malformed"]
+
+
+def test_an_annotation_without_id_gets_one_also_beside_the_largest():
+    rows = [ANNOTATION | {"id": own} for own in (2**46 - 1, None, 1)]
+    split = parse(coco_document([IMAGE], rows))
+    assert sorted(split.annotations["annotation_id"]) == [1, 2, 2**46 - 1]
+
+
+@given(st.lists(st.integers(-5, 40) | st.just(2**46 - 1)), st.integers(0, 9))
+def test_free_ids_are_free(taken, n):
+    found = free_ids(taken, n).tolist()
+    assert len(set(found)) == n
+    assert not set(found) & set(taken)
+    assert all(0 < i < 2**46 for i in found)

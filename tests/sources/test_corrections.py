@@ -257,3 +257,16 @@ def test_strange_values_are_read_or_an_error(tmp_path_factory, valid, changes):
         parent, key = (of := places(document))[which % len(of)]
         parent[key] = deepcopy(value)
     read_or_refused(tmp_path_factory.getbasetemp(), json.dumps(document).encode())
+
+
+def test_two_edits_of_one_annotation_are_an_error(read):
+    edits = [{"id": 5, "image_id": 1, "category_id": 7}, {"id": 5, "image_id": 1, "removed": True}]
+    with pytest.raises(SegscopeError, match="annotation 5 of image 1 is edited twice"):
+        read(coco([{"id": 1, "file_name": "train/a.jpg"}], edits, SOURCE))
+
+
+@pytest.mark.parametrize("text", [b'{"annotations": [{"image_id": "b\xfc"}]}', b'[{"data": {}}, 5]'])
+def test_a_file_that_is_no_text_or_no_export_is_an_error(text, tmp_path):
+    (tmp_path / "c.json").write_bytes(text)
+    with pytest.raises(SegscopeError, match=r"c\.json"):
+        read_corrections(tmp_path / "c.json", SOURCE, INDEX, CATEGORIES)

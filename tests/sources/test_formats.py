@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from segmentations import segmentation_rle
 
 from segscope.artefacts.rle import decode_rle
-from segscope.artefacts.segmentation import segmentation_rle
 from segscope.errors import SegscopeError
 from segscope.params import Data
 from segscope.sources import label_files
@@ -250,6 +250,15 @@ def test_of_a_panoptic_file_what_cannot_be_meant_is_listed(panoptic):
         "unknown_category",
     ]
     assert not shown(found, "a.jpg")["cat", 4].any()  # left out, and listed, by the next stage
+
+
+def test_a_segment_numbered_0_does_not_take_the_number_of_what_is_ignored(panoptic):
+    def change(document: dict) -> None:
+        document["annotations"][0]["segments_info"].append({"id": 0, "category_id": 1})
+
+    found = changed(panoptic, change)
+    assert not found.annotations.duplicated(["image_id", "annotation_id"]).any()
+    assert (shown(found, "a.jpg")[IGNORE, -1] == np.equal(MASK, 255)).all()
 
 
 def test_a_file_of_instances_is_no_panoptic_one(panoptic):

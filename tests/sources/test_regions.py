@@ -1,9 +1,12 @@
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from pycocotools import mask as rle_api
 
+from segscope.errors import SegscopeError
+from segscope.sources import regions
 from segscope.sources.regions import components, encode_regions
 
 
@@ -26,3 +29,10 @@ def test_each_number_is_encoded_as_pycocotools_encodes_its_mask(numbers):
     assert encoded == {
         int(n): rle_api.encode(np.asfortranarray(numbers == n, np.uint8))["counts"].decode() for n in np.unique(numbers)
     }
+
+
+def test_a_map_of_more_values_than_regions_may_be_is_refused_before_they_are_looked_for(monkeypatch):
+    monkeypatch.setattr(regions, "MAX_REGIONS", 5)
+    monkeypatch.setattr(regions.ndimage, "find_objects", None)
+    with pytest.raises(SegscopeError, match="more than 5 regions"):
+        components(np.arange(12).reshape(3, 4))

@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from segmentations import segmentation_rle
 
 from segscope.artefacts.files import sha256_of
 from segscope.artefacts.rle import bbox, decode_rle
-from segscope.artefacts.segmentation import segmentation_rle
 from segscope.labels.metadata import photography
 from segscope.sources.coco import read_coco
 from segscope.sources.sample import FAULT_SHARE, FAULTS, GROUP_SHARES, draw_sample

@@ -185,3 +185,16 @@ def test_a_damaged_table_is_read_or_an_error(tmp_path_factory, valid, kind, star
     path.write_bytes(text[:start] + put + text[start + length :])
     with contextlib.suppress(SegscopeError):
         read_user_table(path, INDEX)
+
+
+def test_a_separator_at_the_end_of_each_row_moves_no_column(read):
+    table, _ = read("file_name,night\ntrain/a.jpg,1,\nb.jpg,0,\n")
+    assert table["user.night"].tolist()[:2] == [1, 0]
+    with pytest.raises(SegscopeError, match="more values than the first line has names"):
+        read("file_name,night\ntrain/a.jpg,1,rain\n")
+
+
+def test_files_that_are_all_called_alike_are_told_apart_by_their_folders():
+    paths = [f"data/{n}/rgb.png" for n in range(3000)]
+    assert by_file_name(["7/rgb.png", "/elsewhere/2999/rgb.png", "rgb.pn"], paths) == [[7], [2999], []]
+    assert len(*by_file_name(["rgb.png"], paths)) == 3000

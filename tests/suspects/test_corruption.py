@@ -148,3 +148,38 @@ def test_a_file_that_cannot_be_written_back_is_an_error(root, tmp_path, change, 
     with pytest.raises(SegscopeError, match=message):
         corrupt(root, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_annotations_may_lie_among_the_images(root, tmp_path):
+    for split, name in FILES.items():
+        (root / name).rename(root / split / "labels.json")
+    files = {split: f"{split}/labels.json" for split in FILES}
+    truth = corrupt_directory(root, tmp_path / "out", files, ["train", "val"], VARIANT, VARIANTS, 0.75, 0)
+    for split, name in files.items():
+        assert (tmp_path / "out" / name).read_bytes() != (root / name).read_bytes()
+        assert len(list((tmp_path / "out" / split).glob("*.jpg"))) == 16
+    assert len(truth) == 24
+
+
+@pytest.mark.parametrize("name", ["../labels/{split}.json", "{split}/../../x.json"])
+def test_nothing_outside_of_the_copy_is_written(root, tmp_path, name):
+    files = {}
+    for split, own in FILES.items():
+        files[split] = name.format(split=split)
+        (root / files[split]).parent.mkdir(exist_ok=True)
+        (root / files[split]).write_bytes((root / own).read_bytes())
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.json")}
+    with pytest.raises(SegscopeError, match="must lie below it"):
+        corrupt_directory(root, tmp_path / "out", files, ["train", "val"], VARIANT, VARIANTS, 0.75, 0)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.json")} == before
+
+
+def test_images_of_unknown_size_are_left_as_they_are(root, tmp_path):
+    for name in FILES.values():
+        document = json.loads((root / name).read_text())
+        for image in document["images"][::2]:
+            del image["width"], image["height"]
+        (root / name).write_text(json.dumps(document))
+    truth = corrupt(root, tmp_path / "out")
+    assert len(truth)
+    assert (truth["image_id"] % 2 == 0).all()

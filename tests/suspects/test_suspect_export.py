@@ -7,6 +7,7 @@ from conftest import instances_of, square
 from pycocotools.coco import COCO
 
 from segscope.artefacts.images import encode_png
+from segscope.artefacts.rle import decode_rle
 from segscope.artefacts.segmentation import decode_segmentation
 from segscope.sources.corrections import read_corrections
 from segscope.sources.label_studio import decode_brush
@@ -162,3 +163,19 @@ def test_what_is_exported_and_comes_back_as_it_is_changes_nothing(run, tmp_path,
     assert rows[["annotation_id", "category_id", "iscrowd"]].values.tolist() == [[7, 3, False], [9, 1, True]]
     assert [decode_segmentation(text, 40, 80)[0] for text in rows["segmentation"]] == run[2]["rle"].tolist()
     assert "1 annotations are still called 'proposed: '…, and left out" in notes[-1]
+
+
+def test_a_proposed_region_of_a_long_image_is_where_the_models_square_is_scaled_to_it():
+    predicted = np.zeros((4, 4), bool)
+    predicted[1, 2] = True  # of a square of 400 pixels that begins above the image: rows 100 to 199, columns 200 to 299
+    index = pd.DataFrame({"image_id": [1], "path": ["a.jpg"], "width": [400], "height": [8]})
+    issue = {"image_id": 1, "annotation_id": np.nan, "kind": "missing", "score": 0.6, "labelled": "background"}
+    issue |= {"suggested": "person", "evidence": "", "bbox": [210.0, 0.0, 1000.0, 8.0]}
+    predictions = pd.DataFrame({"image_id": [1], "mask": [encode_png(predicted.astype(np.uint8))]})
+    none = instances_of([], 8, 400).assign(image_id=[])
+    known = KNOWN[:0]
+    labels = labels_to_review(pd.DataFrame([issue]), index, none, known, predictions, TAXONOMY)
+    (row,) = labels.itertuples()
+    mask = decode_rle(row.rle, 8, 400)
+    assert mask[2:4, 210:300].all()
+    assert mask.sum() == 2 * 90

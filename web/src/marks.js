@@ -160,11 +160,13 @@ function fromJson(text, suspects) {
 /** Of the corrections those that are a suspect's suggestion, or remove it; others are not a review's. */
 function fromCorrections({ info, annotations }, suspects) {
   sameSource(info?.segscope_source);
-  const own = new Map(annotations.map((each) => [each.id, each]));
+  // Ids of annotations may be unique in their image only.
+  const own = new Map(annotations.map((each) => [`${each.image_id ?? ""}/${each.id}`, each]));
   return suspects
     .map((suspect) => {
-      const found = own.get(suspect.annotation_id);
-      if (!found || (found.image_id !== undefined && found.image_id !== suspect.image_id)) return null;
+      const { image_id: image, annotation_id: id } = suspect;
+      const found = own.get(`${image}/${id}`) ?? own.get(`/${id}`);
+      if (!found) return null;
       if (found.removed === true) return [nameOf(suspect), "N"];
       return found.category_id === categoryFor(suspect)?.id ? [nameOf(suspect), "C"] : null;
     })

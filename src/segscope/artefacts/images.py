@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from segscope.errors import SegscopeError, reason
-from segscope.limits import MAX_IMAGE_PIXELS, MAX_IMAGE_SCANS, MAX_IMAGE_SEGMENTS, MAX_IMAGE_SIDE
+from segscope.limits import MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS, MAX_IMAGE_SCANS, MAX_IMAGE_SEGMENTS, MAX_IMAGE_SIDE
 
 EXIF_ORIENTATION = 0x0112
 TIFF_TILE_WIDTH, TIFF_TILE_HEIGHT = 322, 323
@@ -102,8 +102,13 @@ def _jpeg(path: Path | str | BinaryIO) -> bytes:
     with nullcontext(path) if not isinstance(path, str | Path) else open(path, "rb") as file:
         file.seek(0)
         start = file.read(2)
-        content = start + file.read() if start == b"\xff\xd8" else b""
+        content = b""
+        if start == b"\xff\xd8":
+            file.seek(0)
+            content = file.read(MAX_IMAGE_BYTES + 1)
         file.seek(0)
+    if len(content) > MAX_IMAGE_BYTES:
+        raise SegscopeError(f"it has more than {MAX_IMAGE_BYTES} bytes")
     return content
 
 

@@ -39,11 +39,6 @@ KINDS = {
 }
 
 
-def segmentation_rle(segmentation: object, height: int, width: int) -> str:
-    """`read_segmentation`'s `counts` alone."""
-    return read_segmentation(segmentation, height, width)[0]
-
-
 def decode_segmentation(text: bytes, height: int, width: int) -> tuple[str, str | None]:
     """`read_segmentation` of the JSON that an annotation file has. Raises SegscopeError also if it is none."""
     try:
@@ -78,9 +73,11 @@ def read_segmentation(segmentation: object, height: int, width: int) -> tuple[st
         raise SegscopeError("it is neither polygons nor RLE")
     if all(isinstance(each, dict) for each in segmentation):
         counts = [{"size": [height, width], "counts": _rle(each, height, width)[0]} for each in segmentation]
-        return _union(counts), "RLE in a list"
+        return union(counts), "RLE in a list"
     try:
         polygons, form = _polygons(segmentation)
+    except OverflowError as error:  # a whole number of hundreds of digits
+        raise SegscopeError("its coordinates are too large") from error
     except (TypeError, ValueError, KeyError) as error:
         raise SegscopeError(f"its coordinates are not numbers: {error}") from error
     if len(polygons) == 1 and _are_runs(polygons[0], height, width):
@@ -99,10 +96,10 @@ def read_segmentation(segmentation: object, height: int, width: int) -> tuple[st
         form = "fractions of width and height"
     if sum(map(_perimeter, polygons)) > MAX_OUTLINE:
         raise SegscopeError("its outline is too long")
-    return _union(rle_api.frPyObjects(polygons, height, width)), form
+    return union(rle_api.frPyObjects(polygons, height, width)), form
 
 
-def _union(rles: list[dict[str, Any]]) -> str:
+def union(rles: list[dict[str, Any]]) -> str:
     """The code of what any of the RLEs covers."""
     while len(rles) > 8:  # of n at once pycocotools takes time as n²: each is merged with all that were before
         rles = [rle_api.merge(rles[i : i + 8]) for i in range(0, len(rles), 8)]

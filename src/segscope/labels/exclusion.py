@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from segscope.artefacts.skipped import skip, skipped_table
@@ -69,16 +68,6 @@ def read_exclusion(path: Path | str, source: str) -> Exclusion:
         )
     annotations = {image_id: frozenset(ids) for image_id, ids in (document.annotations or {}).items()}
     return Exclusion(frozenset(document.images or ()), annotations)
-
-
-def exclusion_yaml(source: str, images: Sequence[int], annotations: Mapping[int, Sequence[int]]) -> str:
-    """The text of such a file."""
-    document = {
-        "source": source,
-        "images": list(images),
-        "annotations": {i: list(ids) for i, ids in annotations.items()},
-    }
-    return yaml.safe_dump(document, sort_keys=True, default_flow_style=None)
 
 
 def apply_exclusion(

@@ -91,7 +91,13 @@ def hold_out(training: Training, groups: pd.Series) -> Training:
     held = fold_of(groups.loc[ids].to_numpy(), HOLDOUT_PARTS) < share * HOLDOUT_PARTS
     if held.all() or not held.any():
         raise SegscopeError(f"train.holdout: {share} of these {len(ids)} images leaves none on one side; choose 0")
-    return replace(training, train=training.train[~held], held=training.train[held])
+    return _require_classes(replace(training, train=training.train[~held], held=training.train[held]), "train.holdout")
+
+
+def _require_classes(training: Training, key: str) -> Training:
+    if not training.train.pixels[:, 1:].any():
+        raise SegscopeError(f"{key}: what is left to learn from shows no class, for its images are of few groups")
+    return training
 
 
 def repeats(training: Training) -> list[Training]:
@@ -107,7 +113,7 @@ def fold_trainings(training: Training, groups: pd.Series, folds: int) -> list[Tr
     ids = training.train.image_ids
     fold = fold_of(groups.loc[ids].to_numpy(), folds)
     return [
-        hold_out(replace(training, train=training.train[fold != number]), groups)
+        hold_out(_require_classes(replace(training, train=training.train[fold != number]), "labels.folds"), groups)
         for number in range(folds if folds > 1 else 0)
     ]
 

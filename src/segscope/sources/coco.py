@@ -20,7 +20,7 @@ from segscope.errors import SegscopeError
 from segscope.limits import MAX_ANNOTATION_BYTES, read_within
 from segscope.params import shown
 from segscope.sources.categories import clean, some
-from segscope.sources.ids import id_number, id_numbers, id_text, whole
+from segscope.sources.ids import free_ids, id_number, id_numbers, id_text, whole
 from segscope.sources.json_text import decode
 
 _Id = int | float | str | None
@@ -153,7 +153,10 @@ def _malformed(row: str, raw: msgspec.Raw, error: Exception) -> str:
     field = field.removesuffix("`")
     if not field:
         return f"{row}: {what}"
-    return f"{row}.{field}: {what}: {shown(msgspec.json.decode(raw)[field])}"
+    try:
+        return f"{row}.{field}: {what}: {shown(msgspec.json.decode(raw)[field])}"
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # another of its fields is wrong, too
+        return f"{row}.{field}: {what}"
 
 
 def _no_id(row: str, field: str, value: object) -> dict[str, Any]:
@@ -279,9 +282,11 @@ def _annotations(
     anew = table["annotation_id"].isna() | table.duplicated(["image_id", "annotation_id"])
     if not anew.any():
         return table.astype({"annotation_id": np.int64}), []
-    first = max(0, int(table["annotation_id"].fillna(0).max())) + 1
-    table.loc[anew, "annotation_id"] = np.arange(first, first + anew.sum())
-    note = f"{path}: {anew.sum()} annotations have no id, or one that another of their image has: numbered from {first}"
+    fresh = free_ids(table["annotation_id"].dropna().tolist(), int(anew.sum()))
+    table.loc[anew, "annotation_id"] = fresh
+    note = (
+        f"{path}: {anew.sum()} annotations have no id, or one that another of their image has: numbered from {fresh[0]}"
+    )
     return table.astype({"annotation_id": np.int64}), [note]
 
 

@@ -74,7 +74,7 @@ def read_corrections(
         split, edits, sources = _parse(text, path)
     except SegscopeError as error:
         raise SegscopeError(f"data.corrections: {error}") from error
-    except (msgspec.ValidationError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SegscopeError(f"{where} is neither COCO nor Label Studio's export: {error}") from error
     if sources - {source}:
         raise SegscopeError(
@@ -106,6 +106,9 @@ def read_corrections(
             f"{where}: of image {min(mixed)} some annotations have an outline and some have none: give all of the "
             "image's labels, or only what is changed or removed"
         )
+    if (twice := edited.duplicated(["image_id", "annotation_id"])).any():
+        image, annotation = edited.loc[twice, ["image_id", "annotation_id"]].iloc[0]
+        raise SegscopeError(f"{where}: annotation {annotation} of image {image} is edited twice: which edit holds?")
     new = rows[ANNOTATION_COLUMNS].astype({"image_id": "int64", "category_id": "int64"})
     new["segmentation"] = new["segmentation"].map(bytes)
     return sorted(whole), new.reset_index(drop=True), edited.reset_index(drop=True).astype(_EDIT), notes

@@ -83,11 +83,13 @@ def leave_out_copies(images: pd.DataFrame, duplicates: pd.DataFrame) -> tuple[pd
     """
     across = duplicates[duplicates["split"] != duplicates["other_split"]]
     across = across.sort_values(["distance", "other_id"], kind="stable").drop_duplicates("image_id")
-    nearest = images["image_id"].map(across.set_index("image_id")["other_id"])
-    others = images.set_index("image_id")[["split", "file_name"]].reindex(nearest)
-    detail = ("a copy of " + others["file_name"] + " of " + others["split"]).set_axis(images.index)
-    stay, skipped = leave_out(images, nearest.notna(), "copy_in_earlier_split", detail)
-    copies = images[nearest.notna()].assign(other_id=nearest.dropna().astype("int64"))
+    nearest = images["image_id"].map(across.set_index("image_id")["other_id"].astype("Int64"))
+    out = nearest.notna().to_numpy()
+    ids = nearest[out].to_numpy(np.int64)
+    others = images.set_index("image_id").loc[ids, ["split", "file_name"]]
+    detail = ("a copy of " + others["file_name"] + " of " + others["split"]).set_axis(images.index[out])
+    stay, skipped = leave_out(images, pd.Series(out, images.index), "copy_in_earlier_split", detail)
+    copies = images[out].assign(other_id=ids)
     return stay, copies, skipped
 
 
@@ -137,18 +139,22 @@ def candidates(hashes: np.ndarray, splits: np.ndarray) -> pd.DataFrame:
 
 
 def _nearest(hashes: np.ndarray, splits: np.ndarray, start: int) -> pd.DataFrame:
-    tables = [_empty()]
+    best = _empty()
     block = hashes[start : start + BLOCK[0]]
-    for first, mirrored, window in product(range(0, len(hashes), BLOCK[1]), (0, 1), range(len(WINDOWS))):
-        whole = block[:, 1 - mirrored, None]
-        bits = np.bitwise_count(whole ^ hashes[first : first + BLOCK[1], 1 + window])
-        row, column = np.divmod(np.flatnonzero(bits <= BITS), bits.shape[1])
-        if len(row):
-            found = {"whole": row + start, "other": column + first, "window": window, "mirrored": bool(mirrored)}
-            tables.append(pd.DataFrame(found | {"bits": bits[row, column]}))
-    table = pd.concat(tables).query("whole != other").sort_values(["whole", "bits", "other", "mirrored", "window"])
-    table = table.drop_duplicates(["whole", "other"])
-    return table.groupby(["whole", splits[table["other"]]]).head(NEAREST)
+    for first in range(0, len(hashes), BLOCK[1]):
+        tables = [best]
+        for mirrored, window in product((0, 1), range(len(WINDOWS))):
+            whole = block[:, 1 - mirrored, None]
+            bits = np.bitwise_count(whole ^ hashes[first : first + BLOCK[1], 1 + window])
+            row, column = np.divmod(np.flatnonzero(bits <= BITS), bits.shape[1])
+            if len(row):
+                found = {"whole": row + start, "other": column + first, "window": window, "mirrored": bool(mirrored)}
+                tables.append(pd.DataFrame(found | {"bits": bits[row, column]}))
+        # At once, for of frames of one camera all are like all others.
+        table = pd.concat(tables).query("whole != other").sort_values(["whole", "bits", "other", "mirrored", "window"])
+        table = table.drop_duplicates(["whole", "other"])
+        best = table.groupby(["whole", splits[table["other"]]]).head(NEAREST)
+    return best
 
 
 def _empty() -> pd.DataFrame:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-HASH_DIGITS = 46  # bits: raised by a power of ten for each split, an id still is one that JavaScript holds exactly
+ID_BITS = 46  # raised by a power of ten for each split, an id still is one that JavaScript and float64 hold exactly
 _WHOLE = re.compile(r"([+-]?[0-9]{1,18})(\.0*)?")
 
 
@@ -25,10 +25,10 @@ def id_text(value: object) -> str | None:
 
 
 def id_number(text: str) -> int:
-    """The number of an id's text: itself where it is a whole number of 64 bits, else the head of its SHA-256."""
-    if re.fullmatch(r"-?[0-9]{1,19}", text) and -(2**63) <= (number := int(text)) < 2**63:
+    """The number of an id's text: itself where it is a whole number of ID_BITS, else the head of its SHA-256."""
+    if re.fullmatch(r"-?[0-9]{1,15}", text) and abs(number := int(text)) < 2**ID_BITS:
         return number
-    return int(hashlib.sha256(text.encode()).hexdigest(), 16) >> (256 - HASH_DIGITS)
+    return int(hashlib.sha256(text.encode()).hexdigest(), 16) >> (256 - ID_BITS)
 
 
 def own_id(text: str) -> int | str:
@@ -38,13 +38,18 @@ def own_id(text: str) -> int | str:
 
 def id_numbers(values: Sequence[object]) -> pd.Series:
     """The numbers of ids, Int64: equal ids of whatever spelling get equal numbers; NA where a value is no id."""
-    if all(type(value) is int for value in values):
-        try:
-            return pd.Series(np.array(values, np.int64), dtype="Int64")
-        except OverflowError:
-            pass
+    if all(type(value) is int and abs(value) < 2**ID_BITS for value in values):
+        return pd.Series(np.array(values, np.int64), dtype="Int64")
     number = {text: id_number(text) for text in {id_text(value) for value in values} if text is not None}
     return pd.Series([number.get(id_text(value)) for value in values], dtype="Int64")  # type: ignore[arg-type]
+
+
+def free_ids(taken: Sequence[int], n: int) -> np.ndarray:
+    """n ids that are not taken, int64: those after all that are, or, where these would be too large, the first free."""
+    first = max([0, *taken]) + 1
+    if first + n <= 2**ID_BITS:
+        return np.arange(first, first + n)
+    return np.setdiff1d(np.arange(1, len(taken) + n + 1), np.asarray(taken))[:n]
 
 
 def whole(value: object) -> int | None:

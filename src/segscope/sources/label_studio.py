@@ -97,6 +97,8 @@ def read_label_studio(tasks: Sequence[Mapping[str, Any]], path: Path) -> tuple[L
     """
     found, sources, names = Labelled(path), set[str](), dict[str, int]()
     for number, task in enumerate(tasks):
+        if not isinstance(task, dict):
+            raise SegscopeError(f"{path}: task {number} is no object, as Label Studio exports it")
         where = f"{path}: task {task.get('id', number)}"
         try:
             done = [each for each in task.get("annotations", []) if not each.get("was_cancelled")]

@@ -42,9 +42,10 @@ def as_coco(found: Labelled, group: str | None = None) -> CocoSplit:
     document = {"images": found.images, "annotations": found.annotations, "categories": found.categories}
     split = parse_coco(msgspec.json.encode(document), found.path, group)
     # A region, not an object, below all that is.
+    lowest = split.annotations["annotation_id"].min() if len(split.annotations) else 1
     ignored = pd.DataFrame(
         {
-            "annotation_id": 0,
+            "annotation_id": min(0, lowest - 1),
             "image_id": id_numbers([image_id for image_id, _ in found.ignored]),
             "category_id": IGNORE,
             "iscrowd": True,

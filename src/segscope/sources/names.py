@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -44,35 +44,27 @@ def by_file_name(names: Iterable[str | None], paths: Sequence[str]) -> list[list
     A relative name means the paths that end with it; an absolute one, of another machine maybe, those that have most
     folders at the end in common with it, and the file's own name at least.
     """
-    called: dict[str, list[int]] = defaultdict(list)
-    parts = [_parts(path) for path in paths]
-    for place, of in enumerate(parts):
-        called[of[-1]].append(place)
-    return [_meant(name, called, parts) for name in names]
+    names = list(names)
+    longest = max((len(_parts(name)) for name in names if name), default=0)
+    ending: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for place, of in enumerate(map(_parts, paths)):
+        for n in range(1, min(len(of), longest) + 1):
+            ending[tuple(of[-n:])].append(place)
+    return [_meant(name, ending) for name in names]
 
 
-def _meant(name: str | None, called: dict[str, list[int]], parts: Sequence[Sequence[str]]) -> list[int]:
-    if not name or not (wanted := _parts(name)):
+def _meant(name: str | None, ending: Mapping[tuple[str, ...], list[int]]) -> list[int]:
+    wanted = tuple(_parts(name)) if name else ()
+    if not name or not wanted:
         return []
-    common = {place: _common(wanted, parts[place]) for place in called.get(wanted[-1], [])}
     absolute = name.startswith(("/", "\\")) or name[1:2] == ":"
-    least = max(common.values(), default=0) if absolute else len(wanted)
-    return [place for place, n in common.items() if n >= least]
+    ends = [wanted[n:] for n in (range(len(wanted)) if absolute else [0])]
+    return next((ending[end] for end in ends if end in ending), [])
 
 
 def _parts(name: str) -> list[str]:
     parts = unicodedata.normalize("NFC", name).replace("\\", "/").split("/")
     return [part for part in parts if part not in ("", ".")]
-
-
-def _common(a: Sequence[str], b: Sequence[str]) -> int:
-    """How many parts, from the end on, two paths have in common."""
-    n = 0
-    for x, y in zip(reversed(a), reversed(b), strict=False):
-        if x != y:
-            break
-        n += 1
-    return n
 
 
 def _said(path: Path, found: list[Path]) -> str:

@@ -15,6 +15,7 @@ from joblib import delayed
 from pycocotools import mask as rle_api
 
 from segscope.artefacts.parallel import workers
+from segscope.artefacts.segmentation import union
 from segscope.artefacts.skipped import skip
 from segscope.errors import SegscopeError
 from segscope.limits import MAX_ANNOTATION_BYTES, read_within
@@ -134,8 +135,9 @@ def _segments(row: dict[str, Any], read: Read) -> tuple[list[dict[str, Any]], di
         }
         for each, number in zip(segments, listed, strict=True)
     ]
-    rest = [{"size": size, "counts": counts} for number, counts in read.regions.items() if number not in listed]
-    ignored = {"size": size, "counts": rle_api.merge(rest)["counts"].decode("ascii")} if rest else None
+    own = set(listed)
+    rest = [{"size": size, "counts": counts.encode()} for number, counts in read.regions.items() if number not in own]
+    ignored = {"size": size, "counts": union(rest)} if rest else None
     return annotations, ignored
 
 

@@ -22,6 +22,8 @@ def components(values: np.ndarray) -> tuple[np.ndarray, list[int]]:
     flat = values.ravel()
     kinds = np.unique(flat[np.append(True, flat[1:] != flat[:-1])])  # sorts values of runs, not of pixels
     kinds = kinds[kinds > 0]
+    if len(kinds) > MAX_REGIONS:
+        raise SegscopeError(f"it has more than {MAX_REGIONS} regions")
     # `find_objects` wants small numbers: ranks, 0 of value 0.
     ranks = np.searchsorted(kinds, values, "right").astype(np.int32)
     boxes = ndimage.find_objects(ranks)

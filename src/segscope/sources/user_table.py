@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from io import BytesIO
 from pathlib import Path
 
@@ -77,9 +78,16 @@ def _read(path: Path, where: str) -> pd.DataFrame:
         _require_bounded(
             content.count(b"\n") + content.count(b"\r"), head[0].count(separator) + 1 if head else 0, where
         )
-        return pd.read_csv(BytesIO(content), sep=separator, dtype=str, encoding="utf-8-sig", skipinitialspace=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            # A separator at the end of each row would else make names of the first column.
+            return pd.read_csv(
+                BytesIO(content), sep=separator, dtype=str, encoding="utf-8-sig", skipinitialspace=True, index_col=False
+            )
     except pd.errors.EmptyDataError as error:
         raise SegscopeError(f"{where} is empty: it needs a line of column names at least") from error
+    except pd.errors.ParserWarning as error:
+        raise SegscopeError(f"{where}: its rows have more values than the first line has names") from error
     except (ValueError, pd.errors.ParserError, pa.ArrowException, OSError) as error:
         raise SegscopeError(f"{where} is neither CSV in UTF-8 nor Parquet: {error}") from error
 

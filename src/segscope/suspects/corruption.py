@@ -85,7 +85,8 @@ def corrupt_split(
 
 def _candidates(coco: CocoSplit) -> pd.DataFrame:
     """The annotations that are large enough and no crowds, with rle, height, width and bbox."""
-    table = coco.annotations[~coco.annotations["iscrowd"]].merge(coco.images[["image_id", "height", "width"]])
+    sized = coco.images.loc[coco.images["height"] > 0, ["image_id", "height", "width"]]
+    table = coco.annotations[~coco.annotations["iscrowd"]].merge(sized)
     rows = []
     for row in table.to_dict("records"):
         try:
@@ -137,6 +138,9 @@ def corrupt_directory(
     """
     if out.exists():
         raise SegscopeError(f"{out} exists already: choose another folder, or remove it")
+    files = [Path(os.path.normpath(name)) for name in (*annotations.values(), *images)]
+    if any(file.is_absolute() or ".." in file.parts for file in files):
+        raise SegscopeError(f"{root}: annotations and images must lie below it to be copied")
     truths = []
     try:
         for number, (split, name) in enumerate(annotations.items()):
@@ -154,8 +158,14 @@ def corrupt_directory(
             source = dict(zip(coco.categories["category_id"], coco.categories["source_id"], strict=True))
             _write_annotations(root / name, out / name, changes, source)
             truths.append(truth.assign(split=split))
+        made = {out / name for name in annotations.values()}  # may lie among the images
         for folder in images:
-            shutil.copytree(root / folder, out / folder, copy_function=_link)
+            shutil.copytree(
+                root / folder,
+                out / folder,
+                copy_function=lambda source, target: None if Path(target) in made else _link(source, target),
+                dirs_exist_ok=True,
+            )
         table = pd.concat(truths, ignore_index=True)
         if table.empty:
             raise SegscopeError(f"{root}: no annotation is large enough to plant a fault in")
@@ -198,7 +208,8 @@ def _write_annotations(
             rows.append(row)
     if made != len(changes):
         raise SegscopeError(
-            f"{source}: faults are planted only where the ids of images and annotations are whole numbers"
+            f"{source}: faults are planted only where the ids of images and annotations are whole numbers, of at most "
+            "13 digits"
         )
     document["annotations"] = rows
     target.parent.mkdir(parents=True, exist_ok=True)

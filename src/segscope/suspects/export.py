@@ -16,9 +16,9 @@ from segscope.artefacts.files import atomic_path
 from segscope.artefacts.images import decode_png
 from segscope.artefacts.rle import decode_rle, encode_rle
 from segscope.artefacts.tables import write_csv
-from segscope.labels.masks import compose_mask, resize_mask
+from segscope.labels.masks import compose_mask, nearest
 from segscope.sources.corrections import PROPOSED
-from segscope.sources.ids import own_id
+from segscope.sources.ids import free_ids, own_id
 from segscope.sources.label_studio import encode_brush, region_id
 from segscope.taxonomy import IGNORE, Taxonomy
 
@@ -92,9 +92,8 @@ def as_coco(labels: pd.DataFrame, index: pd.DataFrame, categories: pd.DataFrame,
     suspect is in its annotation's `segscope`. Annotations of one id, which may be unique in their image only, but for
     the first get ids after all others, and so does what is proposed.
     """
-    ids = labels["annotation_id"].where(~labels["annotation_id"].duplicated())
-    free = int(ids.max()) + 1 if ids.notna().any() else 1
-    ids = ids.where(ids.notna(), free + ids.isna().cumsum() - 1).astype("int64")
+    ids = labels["annotation_id"].where(~labels["annotation_id"].duplicated()).astype("Int64")
+    ids[ids.isna()] = free_ids(ids.dropna().tolist(), int(ids.isna().sum()))
     number, listed = _numbered(categories, labels["name"])
     names = relative_names(index)
     images = index[index["image_id"].isin(labels["image_id"])]
@@ -155,12 +154,11 @@ def relative_names(index: pd.DataFrame) -> dict[int, str]:
 def _region(mask: np.ndarray, box: Sequence[float], height: int, width: int) -> np.ndarray:
     """A mask at the model's resolution scaled to height × width, inside a box only."""
     side = max(height, width)
-    scaled = resize_mask(mask, side)
-    rows, columns = (np.arange(n) * side // n for n in (height, width))
+    rows, columns = (nearest(len(mask), side)[np.arange(n) * side // n] for n in (height, width))
     region = np.zeros((height, width), bool)
     left, top, wide, tall = box
     window = slice(int(top), int(np.ceil(top + tall))), slice(int(left), int(np.ceil(left + wide)))
-    region[window] = scaled[np.ix_(rows, columns)][window]
+    region[window] = mask[np.ix_(rows[window[0]], columns[window[1]])]
     return region
 
 
