@@ -26,6 +26,11 @@ settings.load_profile("untimed")
 ROOT = Path(__file__).parent.parent
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than there are cores: some tests wait for others' processes."""
+    return (os.cpu_count() or 1) + 1
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes longest comes first, so that the test processes end together."""
 
