@@ -47,7 +47,7 @@ def learn(run: Run, files: dict[str, list[str]]) -> None:
     write_rows(run.path("training") / "history.json", history)
     save_model(model, run.path("model"))
     of_model = run.taxonomy.classes, data.image_size, count_parameters(model)
-    facts = options.model_dump(), {"source": data.source, **training.images}, best_metrics(history)
+    facts = options.model_dump(), {"source": data.source, **learned.images}, best_metrics(history)
     with atomic_path(run.path("model_card")) as temporary:
         write_card(temporary, *of_model, *facts)
     with atomic_folder(run.path("repeat_models")) as folder:

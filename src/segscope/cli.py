@@ -374,6 +374,8 @@ def _export_labels(options: argparse.Namespace) -> int:
             write_export(out, as_coco(labels, index, run.categories, run.params.data.origin))
         else:
             config = out.with_suffix(".xml")
+            if config == out:
+                raise SegscopeError(f"{out} is where the labelling interface goes: name another file for the tasks")
             refuse_existing(config, options.overwrite, (".xml",))
             write_export(out, as_label_studio(labels, index, run.params.data.origin))
             write_export(config, labelling_config(labels_of_tasks(labels, run.taxonomy)))

@@ -26,7 +26,8 @@ export function address() {
   if (state.layers.join() !== DEFAULTS.layers.join()) parts.set("layers", state.layers.join("."));
   if (state.suspect !== DEFAULTS.suspect) parts.set("suspect", String(state.suspect));
   for (const [name, { low, high, values }] of Object.entries(state.filters)) {
-    parts.append("f", values ? `${name}=${values.join("|")}` : `${name}=${low ?? ""}..${high ?? ""}`);
+    const told = values ? values.map(encodeURIComponent).join("|") : `${low ?? ""}..${high ?? ""}`;
+    parts.append("f", `${encodeURIComponent(name)}=${told}`);
   }
   if (state.query && state.count) parts.set("query", state.query);
   else if (state.selected && state.count <= MOST)
@@ -47,6 +48,14 @@ const pathNow = () =>
 let written = "";
 let place = "";
 
+/** Selections that no address holds, for Back and Forward. @type {Uint8Array[]} */
+const large = [];
+function largeNow() {
+  if (!state.selected || state.count <= MOST || (state.query && state.count)) return null;
+  if (large.at(-1) !== state.selected) large.push(state.selected);
+  return { large: large.length - 1 };
+}
+
 /** Write the state into the address; another view or image is a step of its own for Back. */
 export function writeAddress() {
   if (pathNow() !== place) write();
@@ -59,11 +68,11 @@ export function writeAddress() {
 let waiting = false;
 function write() {
   waiting = false;
-  const hash = address();
-  if (hash === written) return;
+  const [hash, kept] = [address(), largeNow()];
+  if (hash === written && kept?.large === history.state?.large) return;
   const here = pathNow();
-  if (here !== place && written) history.pushState(null, "", hash);
-  else history.replaceState(null, "", hash);
+  if (here !== place && written) history.pushState(kept, "", hash);
+  else history.replaceState(kept, "", hash);
   [written, place] = [hash, here];
 }
 
@@ -87,12 +96,15 @@ export async function readAddress(views) {
   if (parts.has("suspect")) patch.suspect = Number(parts.get("suspect")) || 0;
   if (!metaOf(patch.color)) patch.color = DEFAULTS.color;
   for (const text of parts.getAll("f")) {
-    const at = text.lastIndexOf("=");
-    const meta = metaOf(text.slice(0, at));
+    const at = text.indexOf("=");
+    const meta = metaOf(decoded(text.slice(0, at)));
     if (!meta) continue;
     const [low, high] = text.slice(at + 1).split("..");
     if (meta.kind === "name") {
-      const values = text.slice(at + 1).split("|");
+      const values = text
+        .slice(at + 1)
+        .split("|")
+        .map(decoded);
       patch.filters[meta.name] = { values: meta.name === "cluster" ? values.map(Number) : values };
     } else patch.filters[meta.name] = { ...(low && { low: Number(low) }), ...(high && { high: Number(high) }) };
   }
@@ -105,7 +117,9 @@ export async function readAddress(views) {
   if (image !== undefined) Object.assign(patch, { view: "image", image });
   else if (views.includes(view)) Object.assign(patch, { view, sub });
   setState(patch);
-  if (parts.has("query")) await selectBy(String(parts.get("query"))).catch(() => select([], ""));
+  const before = large[history.state?.large ?? -1];
+  if (before) select(rowsOf(before), "images selected before");
+  else if (parts.has("query")) await selectBy(String(parts.get("query"))).catch(() => select([], ""));
   else {
     const ids = (parts.get("ids") ?? "").split("_").map((id) => placeOf.get(id));
     select(

@@ -22,12 +22,13 @@ export function categories(column) {
       Number(none(a)) - Number(none(b)) || (column.name === "cluster" ? a - b : counts.get(b) - counts.get(a) || a - b),
   );
   const bySize = sorted.filter((value) => !none(value)).sort((a, b) => counts.get(b) - counts.get(a) || a - b);
+  const ranks = new Map(bySize.slice(0, CATEGORIES).map((value, k) => [value, k]));
   return sorted.map((value) => {
-    const rank = bySize.indexOf(value);
+    const rank = ranks.get(value) ?? -1;
     return {
       value,
       name: nameOf(column, value),
-      color: rank >= 0 && rank < CATEGORIES ? `--c${rank}` : "--c-none",
+      color: rank >= 0 ? `--c${rank}` : "--c-none",
       count: counts.get(value),
     };
   });

@@ -16,7 +16,8 @@ export const placeOf = new Map();
 const columns = new Map();
 
 /**
- * @typedef {{name: string, label: string, kind: "number" | "truth" | "name", group: string, file: string | null}} Meta
+ * @typedef {{name: string, label: string, kind: "number" | "truth" | "name", group: string,
+ *   sample: boolean, file: string | null}} Meta
  * @typedef {Meta & {values: any, levels?: string[]}} Column
  */
 

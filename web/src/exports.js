@@ -1,7 +1,7 @@
 // What the page hands out: ids, tables, queries, charts.
 
-import { base, column, pathOf, run, sourceIdOf, valueOf } from "./data.js";
-import { quoted } from "./query.js";
+import { base, column, metaOf, pathOf, run, sourceIdOf, valueOf } from "./data.js";
+import { parse, quoted } from "./query.js";
 
 /** Save text as a file. @param {string} text @param {string} name */
 export function save(text, name, type = "text/plain") {
@@ -42,9 +42,11 @@ export async function csvText(rows) {
   return csvOf([["image_id", "path", "source_id", ...columns.map((of) => of.name)], ...lines]);
 }
 
-/** A query for pandas that selects them. */
+/** A query for pandas that selects them in samples.parquet: theirs, where that has all its columns, else their ids. */
 export const queryText = (rows, query) =>
-  query || `${quoted("image_id")} in [${rows.map((i) => base.image_id[i]).join(", ")}]`;
+  query && parse(query).names.every((name) => metaOf(name)?.sample)
+    ? query
+    : `${quoted("image_id")} in [${rows.map((i) => base.image_id[i]).join(", ")}]`;
 
 /** A chart as a file of its own: what style sheets say of it is written into it. @param {SVGElement} chart */
 function standalone(chart) {

@@ -11,7 +11,8 @@ export function short(value) {
   if (!known(value)) return "–";
   if (typeof value !== "number") return String(value);
   if (Number.isInteger(value)) return String(value).replace("-", MINUS);
-  const text = Math.abs(value) >= 1000 ? value.toFixed(0) : String(Number(value.toPrecision(3)));
+  // With a decimal: of a year, 2013.7 is not 2014.
+  const text = Math.abs(value) >= 1000 ? value.toFixed(1) : String(Number(value.toPrecision(3)));
   return text.replace("-", MINUS);
 }
 

@@ -188,6 +188,7 @@ function listenToKeys(search) {
     if (going) {
       going = false;
       if (GO[event.key]) setState({ view: GO[event.key], sub: "" });
+      event.preventDefault(); // in Review the same letter would mark a label
       return;
     }
     if (event.key === "/") search.focus();

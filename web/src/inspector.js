@@ -104,13 +104,7 @@ function suspectsOf({ shown, all }, i) {
   return [
     h("h2", {}, "Suspect labels ", h("small.soft", {}, String(own.length))),
     own.map((each) => {
-      const k = shown.findIndex(
-        (other) =>
-          other.image_id === base.image_id[i] &&
-          other.kind === each.kind &&
-          other.score === each.score &&
-          other.annotation_id === each.annotation_id,
-      );
+      const k = shown.findIndex((other) => other.row === each.row);
       return h(
         "div.sus",
         {},

@@ -39,7 +39,8 @@ export function makeLegend(onpoint) {
     }
     const filter = state.filters[of.name];
     const key = (value) => (of.levels ? of.levels[value] : value);
-    const items = categories.map(({ value, name, color }, k) => {
+    const long = categories.length > LEGEND + 2 && !whole;
+    const items = (long ? categories.slice(0, LEGEND) : categories).map(({ value, name, color }, k) => {
       const counter = h("span.ct.num");
       counters.set(value, counter);
       const off = filter?.values && !filter.values.includes(key(value));
@@ -69,12 +70,11 @@ export function makeLegend(onpoint) {
         ),
       );
     });
-    const long = items.length > LEGEND + 2 && !whole;
     return [
       heading,
-      h("ul.leg", { id: "legend" }, long ? items.slice(0, LEGEND) : items),
+      h("ul.leg", { id: "legend" }, items),
       long
-        ? link(`${items.length - LEGEND} more`, () => {
+        ? link(`${categories.length - LEGEND} more`, () => {
             whole = true;
             draw(colorOf);
           })

@@ -19,9 +19,17 @@ export const nameOf = (suspect) =>
 
 export function openMarks() {
   key = `segscope.marks.${run.id}`;
+  refresh();
+  window.addEventListener("storage", (event) => event.key === key && refresh());
+}
+
+/** Take over what the browser keeps: another tab of this report may have marked something. */
+function refresh() {
+  if (!kept) return; // here are marks that it does not keep
   try {
-    for (const [suspect, mark] of Object.entries(JSON.parse(localStorage.getItem(key) ?? "{}")))
-      marks.set(suspect, mark);
+    const stored = Object.entries(JSON.parse(localStorage.getItem(key) ?? "{}"));
+    marks.clear();
+    for (const [suspect, mark] of stored) marks.set(suspect, mark);
   } catch {
     kept = false;
   }
@@ -42,6 +50,7 @@ export const markOf = (suspect) => marks.get(nameOf(suspect)) ?? null;
 /** @param {any} suspect @param {Mark} mark */
 export function setMark(suspect, mark) {
   const name = nameOf(suspect);
+  refresh();
   history.push({ suspect: name, mark, before: marks.get(name) ?? null });
   marks.set(name, mark);
   keep();
@@ -51,6 +60,7 @@ export function setMark(suspect, mark) {
 export function undo() {
   const last = history.pop();
   if (!last) return null;
+  refresh();
   if (last.before) marks.set(last.suspect, last.before);
   else marks.delete(last.suspect);
   keep();
@@ -179,11 +189,8 @@ function sameSource(source) {
 }
 
 function fromYaml(text, suspects) {
-  const source = text
-    .match(/^source: (.*)$/m)?.[1]
-    .trim()
-    .replace(/^["']|["']$/g, "");
-  sameSource(source);
+  const source = text.match(/^source: (.*)$/m)?.[1].trim();
+  sameSource(source?.startsWith('"') ? JSON.parse(source) : source?.replace(/^'|'$/g, ""));
   const numbers = (list) =>
     (list ?? "")
       .split(",")

@@ -1,8 +1,16 @@
 // Conditions on columns as pandas' DataFrame.query has them: read, asked of an image, and written.
 
 const TOKEN =
-  /\s*(?:(\d+\.?\d*(?:e[-+]?\d+)?|\.\d+(?:e[-+]?\d+)?)|"([^"]*)"|'([^']*)'|`([^`]+)`|([A-Za-z_][\w.]*)|(==|!=|<=|>=|[<>()[\],+\-*/&|~]))/iy;
+  /\s*(?:(\d+\.?\d*(?:e[-+]?\d+)?|\.\d+(?:e[-+]?\d+)?)|"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'|`([^`]+)`|([A-Za-z_][\w.]*)|(==|!=|<=|>=|[<>()[\],+\-*/&|~]))/iy;
 const WORDS = new Set(["and", "or", "not", "in", "True", "False"]);
+
+const ESCAPES = { n: "\n", r: "\r", t: "\t", b: "\b", f: "\f" };
+
+/** The text that Python, or JSON, writes so between quotes. */
+const unescaped = (text) =>
+  text.replace(/\\(?:x([\da-f]{2})|u([\da-f]{4})|U([\da-f]{8})|(.))/gis, (_, x, u, long, letter) =>
+    letter === undefined ? String.fromCodePoint(parseInt(x ?? u ?? long, 16)) : (ESCAPES[letter] ?? letter),
+  );
 
 function tokens(text) {
   const found = [];
@@ -14,7 +22,8 @@ function tokens(text) {
     if (!match) throw new Error(`“${trimmed.slice(at)}” is not understood`);
     const [, number, double, single, quoted, word, sign] = match;
     if (number !== undefined) found.push({ kind: "value", value: Number(number) });
-    else if (double !== undefined || single !== undefined) found.push({ kind: "value", value: double ?? single });
+    else if (double !== undefined || single !== undefined)
+      found.push({ kind: "value", value: unescaped(double ?? single) });
     else if (quoted !== undefined) found.push({ kind: "name", value: quoted });
     else if (word === "True" || word === "False") found.push({ kind: "value", value: word === "True" });
     else if (word !== undefined) found.push({ kind: WORDS.has(word) ? "sign" : "name", value: word });
@@ -32,6 +41,16 @@ const COMPARE = {
   ">=": (a, b) => a >= b,
 };
 const plain = (value) => (typeof value === "boolean" ? Number(value) : value);
+
+const DAY = /^\d{4}-\d\d-\d\d/;
+/** A date beside a number is the year, and the part of it: the page has columns of dates so. */
+const beside = (value, other) => (typeof other === "number" && DAY.test(value) ? yearOf(value) : value);
+function yearOf(text) {
+  const time = Date.parse(text.length > 10 ? `${text.replace(" ", "T")}Z` : text);
+  const year = new Date(time).getUTCFullYear();
+  const [start, end] = [year, year + 1].map((each) => Date.UTC(each));
+  return year + (time - start) / (end - start);
+}
 
 /**
  * Read a condition.
@@ -85,7 +104,7 @@ export function parse(text) {
       let left = plain(first(get, i));
       return links.every(([compare, side]) => {
         const right = plain(side(get, i));
-        const holds = compare(left, right);
+        const holds = compare(beside(left, right), beside(right, left));
         left = right;
         return holds;
       });
@@ -148,7 +167,10 @@ export function parse(text) {
 /** A column's name as a query has it. @param {string} name */
 export const quoted = (name) => (/^[A-Za-z_]\w*$/.test(name) && !WORDS.has(name) ? name : `\`${name}\``);
 
-const literal = (value) => (typeof value === "string" ? JSON.stringify(value) : String(Number(value.toPrecision(7))));
+const literal = (value) =>
+  typeof value === "string"
+    ? JSON.stringify(value)
+    : String(Number.isInteger(value) ? value : Number(value.toPrecision(9)));
 
 /**
  * Filters as a query.

@@ -128,7 +128,7 @@ function rangeFilter(name) {
     h("input.num", {
       type: "number",
       step: "any",
-      value: Number(value.toPrecision(3)),
+      value: Number(value.toPrecision(7)),
       "aria-label": `${of.label}, ${end === "low" ? "at least" : "at most"}, typed`,
       data: { typed: end },
       onchange: (event) =>

@@ -6,7 +6,7 @@ import { h, onFailure, replace } from "./dom.js";
 import { makeFrame } from "./frame.js";
 import { openMarks } from "./marks.js";
 import { failed } from "./parts.js";
-import { setState, state, subscribe } from "./store.js";
+import { DEFAULTS, setState, state, subscribe } from "./store.js";
 import * as clusters from "./views/clusters.js";
 import * as confusion from "./views/confusion.js";
 import * as duplicates from "./views/duplicates.js";
@@ -24,6 +24,9 @@ let current = "";
 let view = /** @type {any} */ (null);
 
 function show(changed) {
+  const shown =
+    state.view === "image" ? `image ${base.image_id[state.image]}, ${fileOf(state.image)}` : VIEWS[state.view].title;
+  document.title = `${run.title}: ${run.folder}, ${run.variant}, ${shown}`;
   if (state.view !== current) {
     const left = current;
     view?.unmount?.();
@@ -32,7 +35,6 @@ function show(changed) {
     current = state.view;
     document.documentElement.dataset.page = current;
     const of = state.view === "image" ? sample : VIEWS[state.view];
-    document.title = `${run.title}: ${run.folder}, ${run.variant}, ${state.view === "image" ? `image ${base.image_id[state.image]}, ${fileOf(state.image)}` : of.title}`;
     try {
       view = of.mount(root);
     } catch (error) {
@@ -133,9 +135,14 @@ async function start() {
     document.documentElement.dataset.drawn = String(Number(document.documentElement.dataset.drawn ?? 0) + 1);
     document.documentElement.dataset.ready = "true";
   });
-  await readAddress(Object.keys(VIEWS));
+  const read = () =>
+    readAddress(Object.keys(VIEWS)).catch((error) => {
+      setState({ ...DEFAULTS, filters: {} });
+      tellLost(error);
+    });
+  await read();
   document.addEventListener("click", follow);
-  window.addEventListener("popstate", () => readAddress(Object.keys(VIEWS)));
+  window.addEventListener("popstate", read);
 }
 
 start();

@@ -5,7 +5,6 @@ Letters: N images, H × W pixels, S the size of the network's input, O its outpu
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,9 +13,8 @@ import numpy as np
 from keras import layers
 
 from segscope.errors import SegscopeError
-from segscope.limits import MAX_LAYER_VALUES
 from segscope.model.layers import OWN
-from segscope.model.saving import in_float32, read_model
+from segscope.model.saving import check_sizes, in_float32, read_model
 
 LEAST = 1e-7  # probability, of which there is a logarithm
 SLACK = 1e-2  # of a sum of probabilities: a network may compute in 16 bits
@@ -66,7 +64,7 @@ def adopt(
     image = keras.Input((size, size, 3), name="image")
     x = _prepared(image, network.inputs[0].shape[1:3], preprocessing)
     made = _laid(network, x, {})
-    _check_sizes(keras.Model(image, made))
+    check_sizes(keras.Model(image, made))
     kind = _kind(keras.Model(image, made).predict_on_batch(pictures))
     if kind == "logits":
         made = layers.Softmax(name=f"{OWN}probabilities")(made)
@@ -152,19 +150,6 @@ def _laid(model: keras.Model, tensor: keras.KerasTensor, names: dict[str, int]) 
     given = [tensor] if isinstance(whole.input, list) else tensor
     keras.models.clone_model(whole, input_tensors=given, clone_function=lambda each: each, call_function=call)
     return found[0]
-
-
-def _check_sizes(model: keras.Model) -> None:
-    for operation in model.operations:
-        try:
-            shape = operation.output.shape
-        except (AttributeError, ValueError):
-            continue
-        if None not in shape[1:] and (values := math.prod(shape[1:])) > MAX_LAYER_VALUES:
-            raise SegscopeError(
-                f"layer {operation.name} of the model gives {values / 1e6:.0f} million values of an image, more than "
-                f"{MAX_LAYER_VALUES / 1e6:.0f} (SEGSCOPE_MAX_LAYER_VALUES)"
-            )
 
 
 def _kind(made: np.ndarray) -> str:

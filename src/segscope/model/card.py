@@ -139,6 +139,9 @@ def read_card(path: Path) -> tuple[list[str], int]:
             "the run's model is known by its predictions alone (model.source): there is no network to run"
         )
     try:
-        return [str(name) for name in facts["classes"]], int(facts["image_size"])
-    except (ValueError, KeyError, TypeError) as error:
+        names, size = [str(name) for name in facts["classes"]], int(facts["image_size"])
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise SegscopeError(f"the model card {path} does not say {error}; {made_by('train')}") from error
+    if len(names) > 256:
+        raise SegscopeError(f"the model card {path} names {len(names)} classes, more than the 256 that a mask can hold")
+    return names, size

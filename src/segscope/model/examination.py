@@ -53,7 +53,7 @@ def tasks_of(source: Source, records: Records, images: pd.DataFrame, instances: 
         ids = file.image_id
         rows = [of_image[i] for i in ids.tolist() if i in of_image]
         own = instances.iloc[np.concatenate(rows)] if rows else instances.iloc[:0]
-        tasks.append((source, Part(file, known.loc[ids].reset_index(drop=True), own)))
+        tasks.append((source.of(ids), Part(file, known.loc[ids].reset_index(drop=True), own)))
     return tasks
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import zipfile
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import keras
 
 from segscope.artefacts.files import atomic_path
 from segscope.errors import SegscopeError, made_by, reading
+from segscope.limits import MAX_LAYER_VALUES
 from segscope.model.bounds import check_keras_file, try_keras_file
 from segscope.model.unet import FusedNormalization
 
@@ -62,6 +64,22 @@ def read_model(path: Path, advice: str = made_by("train"), foreign: bool = False
         return keras.models.load_model(path, compile=False)
 
 
+def check_sizes(model: keras.Model) -> None:
+    """Raise SegscopeError if a layer of a network, or of one within it, gives too many values of an image."""
+    for operation in model.operations:
+        if isinstance(operation, keras.Model) and operation is not model:
+            check_sizes(operation)
+        try:
+            shape = operation.output.shape
+        except (AttributeError, ValueError):
+            continue
+        if None not in shape[1:] and (values := math.prod(shape[1:])) > MAX_LAYER_VALUES:
+            raise SegscopeError(
+                f"layer {operation.name} of the model gives {values / 1e6:.0f} million values of an image, more than "
+                f"{MAX_LAYER_VALUES / 1e6:.0f} (SEGSCOPE_MAX_LAYER_VALUES)"
+            )
+
+
 def load_model(path: Path, n_classes: int, image_size: int, foreign: bool = False) -> keras.Model:
     """The trained model. Raises SegscopeError if it cannot be read, or is not of this variant and size.
 
@@ -73,4 +91,6 @@ def load_model(path: Path, n_classes: int, image_size: int, foreign: bool = Fals
             f"model {path} gives {model.output_shape[1:]}, the params ask for {(image_size, image_size, n_classes)}; "
             f"{made_by('train')}"
         )
+    if foreign:
+        check_sizes(model)
     return model

@@ -6,6 +6,7 @@ Letters: N images, S × S pixels of the data.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
@@ -51,6 +52,9 @@ class Source(Protocol):
     def known(self, images: pd.DataFrame) -> pd.DataFrame:
         """The rows of those images of which there is a prediction. images: any table with image_id."""
 
+    def of(self, image_ids: np.ndarray) -> Source:
+        """It, for these images alone: to be sent to where they are looked at. image_ids: int64[n]."""
+
     def layers(self, asked: Sequence[str]) -> tuple[str, ...]:
         """The layers whose activations the latent space is made of; asked: `embed.layers`."""
 
@@ -80,6 +84,9 @@ class Network:
 
     def known(self, images: pd.DataFrame) -> pd.DataFrame:
         return images
+
+    def of(self, image_ids: np.ndarray) -> Network:
+        return self
 
     def layers(self, asked: Sequence[str]) -> tuple[str, ...]:
         return chosen_layers(self.network, asked)
@@ -127,6 +134,14 @@ class Written:
 
     def known(self, images: pd.DataFrame) -> pd.DataFrame:
         return images[images["image_id"].isin(self._files.keys())]
+
+    def of(self, image_ids: np.ndarray) -> Written:
+        part, ids = copy(self), image_ids.tolist()
+        part._ratios, part._paths, part._files = ({i: of[i] for i in ids if i in of} for of in self._of_images())
+        return part
+
+    def _of_images(self) -> tuple[dict, dict, dict]:
+        return self._ratios, self._paths, self._files
 
     def layers(self, asked: Sequence[str]) -> tuple[str, ...]:
         return chosen_layers(self._encoder.network, asked, LIKENESS)

@@ -16,6 +16,7 @@ from segscope.labels.metadata import describe
 from segscope.report.html import write_script
 from segscope.report.pictures import SHEET
 
+EXACT = 2**24  # whole numbers that float32 holds
 CORE = ("split", "cluster", "loss")  # and each IoU: loaded with the page, the others when they are asked for
 _HIDDEN = ("image_id", "x", "y", "slot", "group", "width", "height", "is_colored")
 _GROUPS = {"count": "Contents", "crowd": "Contents", "share": "Share of pixels", "size": "Size of objects"}
@@ -42,11 +43,13 @@ def packed(values: np.ndarray) -> dict[str, Any]:
     return {"type": little.dtype.str[1:], "data": base64.b64encode(zlib.compress(little.tobytes(), 6)).decode()}
 
 
-def write_columns(points: pd.DataFrame, scores: Collection[str], folder: Path) -> list[dict[str, Any]]:
+def write_columns(
+    points: pd.DataFrame, scores: Collection[str], samples: Collection[str], folder: Path
+) -> list[dict[str, Any]]:
     """Write `data/base.js` and `data/columns/N.js`. Returns what the page has to know of each column that it shows.
 
     points: one row an image: image_id, x, y, slot (among the thumbnails), group, width, height and what is shown.
-    scores: the columns that tell how well the model does.
+    scores: the columns that tell how well the model does. samples: those of samples.parquet.
     """
     groups = np.unique(points["group"], return_inverse=True)[1]
     base = {name: packed(points[name].to_numpy()) for name in ("x", "y", "slot", "width", "height")}
@@ -54,7 +57,7 @@ def write_columns(points: pd.DataFrame, scores: Collection[str], folder: Path) -
     columns = []
     for number, name in enumerate(_shown(points, scores)):
         kind, values, levels = _values(name, points[name])
-        own = name in CORE or name in scores
+        own, dated = name in CORE or name in scores, pd.api.types.is_datetime64_any_dtype(points[name])
         content = packed(values) | ({"levels": levels} if levels else {})
         if own:
             base[name] = content
@@ -63,9 +66,10 @@ def write_columns(points: pd.DataFrame, scores: Collection[str], folder: Path) -
         columns.append(
             {
                 "name": name,
-                "label": label_of(name) + (" (year)" * pd.api.types.is_datetime64_any_dtype(points[name])),
+                "label": label_of(name) + " (year)" * dated,
                 "kind": kind,
                 "group": _group(name, scores),
+                "sample": name in samples and not dated,
                 "file": None if own else f"data/columns/{number}",
             }
         )
@@ -80,10 +84,12 @@ def write_rows(points: pd.DataFrame, names: Collection[str], folder: Path) -> No
     of the known values that are less, in hundredths; words: of the columns of names, one text an image.
     """
     kinds = {name: _values(name, points[name]) for name in names}
-    words = {name: np.array(levels)[codes] for name, (_, codes, levels) in kinds.items() if levels}
+    words = {name: np.array(levels, object)[codes] for name, (_, codes, levels) in kinds.items() if levels}
     unknown = np.full(len(points), np.nan, np.float32)
-    numbers = [unknown if name in words else kinds[name][1].astype(np.float32) for name in names]
-    table = np.stack(numbers, axis=1) if numbers else np.empty((len(points), 0), np.float32)
+    numbers = [unknown if name in words else kinds[name][1] for name in names]
+    large = any(np.abs(of).max(initial=0, where=np.isfinite(of)) > EXACT for of in numbers)
+    kind = np.float64 if large else np.float32
+    table = np.stack(numbers, axis=1).astype(kind) if numbers else np.empty((len(points), 0), kind)
     percent = np.stack([_percent(column) for column in table.T], axis=1) if numbers else table.astype(np.uint8)
     order = np.argsort(points["slot"].to_numpy())
     for number, start in enumerate(range(0, len(points), SHEET)):
@@ -159,7 +165,11 @@ def _values(name: str, column: pd.Series) -> tuple[str, np.ndarray, list[str]]:
         return "number", _years(column), []
     if pd.api.types.is_numeric_dtype(column):
         whole = pd.api.types.is_integer_dtype(column) and not column.isna().any()
-        return "number", column.to_numpy() if whole else column.to_numpy(np.float32, na_value=np.nan), []
+        if whole:
+            return "number", column.to_numpy(), []
+        values = column.to_numpy(np.float64, na_value=np.nan)
+        large = np.abs(values).max(initial=0, where=np.isfinite(values)) > EXACT
+        return "number", values if large else values.astype(np.float32), []
     text = column.astype(object).where(column.notna(), "–").astype(str)
     levels = sorted(text.unique())
     return "name", pd.Categorical(text, categories=levels).codes, levels

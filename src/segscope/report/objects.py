@@ -82,7 +82,7 @@ def described(objects: pd.DataFrame, index: pd.DataFrame, taxonomy: Taxonomy) ->
 
 def _became(outcome: str, recall: float, iou: float, probability: float, crowd: bool) -> str:
     if outcome == "extra":
-        return f"probability {probability:.2f}"
+        return "predicted" if pd.isna(probability) else f"probability {probability:.2f}"
     if pd.isna(recall):
         return "not visible at the model's resolution"
     return f"{'crowd, ' if crowd else ''}recall {recall:.0%}, IoU {iou:.2f}"
@@ -100,7 +100,8 @@ def listed(shown: pd.DataFrame, most: int = LISTED) -> pd.DataFrame:
     shown: of `described`. Whatever is asked for shows something, where there is something.
     """
     outcome = shown["outcome"]
-    weight = np.select([outcome == "missed", outcome == "extra"], [shown["area"], shown["probability"]], -shown["iou"])
+    sure = shown["probability"].fillna(shown["area"])  # of which a model may say nothing
+    weight = np.select([outcome == "missed", outcome == "extra"], [shown["area"], sure], -shown["iou"])
     ordered = shown.iloc[np.argsort(-weight, kind="stable")]
     rank = ordered.groupby(_CELL, dropna=False).cumcount().to_numpy()
     return ordered.iloc[np.sort(np.argsort(rank, kind="stable")[:most])]

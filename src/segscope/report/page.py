@@ -39,7 +39,7 @@ def write_report(findings: Findings, folder: Path) -> list[Measure]:
     sizes = Sizes(options.thumbnail, options.photograph, options.quality)
     write_pictures(_jobs(findings, labels, points, objects, suspects, shown), len(points), folder, sizes)
     _write_maps(findings, folder)
-    columns = write_columns(points, findings.scores.columns, folder)
+    columns = write_columns(points, findings.scores.columns, findings.samples.columns, folder)
     data = findings.params.data
     write_rows(points, [column["name"] for column in columns], folder)
     write_names(findings.index, points["image_id"], data.root if data.source == "directory" else "", folder)
@@ -167,6 +167,7 @@ def _suspects(findings: Findings, labels: _Labels, objects: pd.DataFrame, folder
 def _issue(row: Any) -> dict[str, Any]:
     """What is said of a suspect wherever it is named."""
     return {
+        "row": int(row.Index),  # its own name: two of an image may have all else in common
         "annotation_id": None if pd.isna(row.annotation_id) else int(row.annotation_id),
         "object_id": None if pd.isna(row.object_id) else int(row.object_id),
         **{key: getattr(row, key) for key in ("kind", "score", "labelled", "suggested", "evidence")},

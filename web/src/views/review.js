@@ -43,9 +43,11 @@ export function mount(root) {
   let suspects = /** @type {any[]} */ ([]);
   let message = "";
   root.append(h("h1.vh", { tabindex: -1 }, "Review"));
+  let gone = false; // left before its data came
   const stop = { update(_changed) {}, unmount() {} };
   load("data/suspects").then(
     (content) => {
+      if (gone) return;
       suspects = content.shown;
       if (suspects.length) begin(content);
       else {
@@ -294,9 +296,7 @@ export function mount(root) {
     function drawWhy() {
       const suspect = suspects[at()];
       const place = placeOf.get(String(suspect.image_id));
-      const others = all.filter(
-        (each) => each.sample === place && !(each.kind === suspect.kind && each.score === suspect.score),
-      );
+      const others = all.filter((each) => each.sample === place && each.row !== suspect.row);
       const part = (name, value) =>
         value !== null &&
         value !== undefined && [h("span", {}, name), meter(value), h("span.n.num", {}, percent(value))];
@@ -458,7 +458,13 @@ export function mount(root) {
     };
     draw();
   }
-  return { update: (changed) => stop.update(changed), unmount: () => stop.unmount() };
+  return {
+    update: (changed) => stop.update(changed),
+    unmount: () => {
+      gone = true;
+      stop.unmount();
+    },
+  };
 }
 
 /** A suspect in a few words. */
