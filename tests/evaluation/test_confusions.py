@@ -191,3 +191,14 @@ def test_the_table_of_pairs_holds_every_pixel(counts):
     assert by_category.to_numpy() == pytest.approx(np.ones(5))
     row = table[(table["predicted"] == "car") & (table["category"] == "dog")]
     assert row[["pixels", "share_of_category"]].to_numpy().tolist() == [[8, 1]]
+
+
+def test_where_all_is_labelled_a_candidate_is_taken_more_often_than_the_rest_of_the_background():
+    rows = [image(car_car=60, car_bus=40 + i, background_bus=10, background_dog=500 - i, car_dog=3) for i in range(10)]
+    counts, bootstrap = np.stack(rows), Bootstrap(EACH)
+    assert confusions.candidates(counts, CLASS_OF_POSITION, CAR, bootstrap) == [BUS]
+    merges = confusions.find_merges(counts, EACH, TAXONOMY, Known([]))
+    said = confusions.findings(counts, TAXONOMY, EACH, merges)["car"]
+    assert said["unlabelled_taken"] is None
+    assert "unlabelled" not in said["statement"]
+    assert "nan" not in said["statement"]

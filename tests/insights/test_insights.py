@@ -204,7 +204,7 @@ def test_the_claim_is_answered_whatever_the_answer(run):
     assert "the lower the IoU of person? As they are: no, the opposite (" in iou
     rho = spearmanr(samples["count.person"], scores["loss"])[0]
     assert f"rank correlation {rho:+.2f}" in loss
-    assert f"{len(samples)} images" in loss
+    assert f"{len(samples)} groups of images" in loss
 
 
 @pytest.mark.parametrize("held", [False, True])

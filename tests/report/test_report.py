@@ -354,6 +354,14 @@ def test_marks_are_kept_and_become_the_file_that_data_exclude_reads(report, tmp_
         page.reload()
         page.wait_for_selector("#marks-count")
         assert page.inner_text("#marks-count") == "2 excluded, 0 kept, 0 unsure"
+        # A letter that goes to a view marks nothing there.
+        page.keyboard.press("g")
+        page.keyboard.press("e")
+        page.wait_for_selector("#view-explore")
+        page.keyboard.press("g")
+        page.keyboard.press("r")
+        page.wait_for_selector("#marks-count")
+        assert page.inner_text("#marks-count") == "2 excluded, 0 kept, 0 unsure"
         for button, name in (("#export-marks", "exclude.yaml"), ("#export-json", "marks.json")):
             with page.expect_download() as download:
                 page.click(button)
@@ -428,7 +436,7 @@ def test_of_nothing_every_view_says_so(findings, tmp_path, open_report):
         "confusion": "There is no val image with labels",
         "duplicates": "No image is a copy of another.",
         "objects": "Val has no annotation of the model's classes.",
-        "performance": "nothing else moves the scores",
+        "performance": "nothing else is shown to move the scores",
         "overview": "No training is logged",
         "explore": "all 1 shown",
     }

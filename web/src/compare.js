@@ -32,10 +32,13 @@ let layer = "predicted";
 let opacity = 0.6;
 const maps = /** @type {any} */ ({});
 
-const isLower = (metric) => metric === "loss" || metric.startsWith("errors.");
+/** Of parts of a whole one is less because another is more. */
+const isPart = (metric) => metric.startsWith("errors.");
+const isLower = (metric) => metric === "loss";
 /** A row's verdict: only where it is shown by all rows together. */
 function verdict(row) {
   if (!row.changed) return "unclear";
+  if (isPart(row.metric)) return "changed";
   return row.difference > 0 === isLower(row.metric) ? "worse" : "better";
 }
 const words = (metric) => {
@@ -198,7 +201,8 @@ function metrics() {
 
 function metricRow(row, most) {
   const of = verdict(row);
-  const tone = row.difference > 0 === isLower(row.metric) ? "var(--worse)" : "var(--better)";
+  const worse = row.difference > 0 === isLower(row.metric);
+  const tone = isPart(row.metric) ? "var(--accent)" : worse ? "var(--worse)" : "var(--better)";
   const text = row.low === null ? "few images carry it" : `${signed(row.low, 3)} to ${signed(row.high, 3)}`;
   return h(
     "tr",

@@ -27,12 +27,14 @@ export function columnOf(query) {
   return match ? { name: match[1] ?? match[2], sign: match[3], value: Number(match[4]) } : null;
 }
 
-const isWorse = (insight) => insight.inside > insight.rest === (insight.metric === "loss");
+/** Whether the score is higher there: at a given share, where that is what was asked. */
+const isHigher = (insight) => (insight.difference ?? insight.inside - insight.rest) > 0;
+export const isWorse = (insight) => isHigher(insight) === (insight.metric === "loss");
 
 /** What a finding claims, in a line. */
 export function claim(insight) {
-  const higher = insight.inside > insight.rest;
-  return `${capital(scoreLabel(insight.metric))} is ${higher ? "higher" : "lower"} where ${queryWords(insight.query)}`;
+  const held = insight.difference === null ? "" : ", at a given share";
+  return `${capital(scoreLabel(insight.metric))} is ${isHigher(insight) ? "higher" : "lower"} where ${queryWords(insight.query)}${held}`;
 }
 
 export const findings = () => run.insights.filter((each) => each.kind !== "claim");

@@ -43,8 +43,12 @@ const COMPARE = {
 const plain = (value) => (typeof value === "boolean" ? Number(value) : value);
 
 const DAY = /^\d{4}-\d\d-\d\d/;
+/** Columns of parts are float32, what is written beside them is not: 0.7 of one is 0.7 of the other. */
+const asStored = (value, other) =>
+  typeof value === "number" && !Number.isInteger(value) && Math.fround(other) === other ? Math.fround(value) : value;
 /** A date beside a number is the year, and the part of it: the page has columns of dates so. */
-const beside = (value, other) => (typeof other === "number" && DAY.test(value) ? yearOf(value) : value);
+const beside = (value, other) =>
+  typeof other === "number" && DAY.test(value) ? yearOf(value) : asStored(value, other);
 function yearOf(text) {
   const time = Date.parse(text.length > 10 ? `${text.replace(" ", "T")}Z` : text);
   const year = new Date(time).getUTCFullYear();

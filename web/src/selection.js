@@ -88,7 +88,7 @@ export function makePanel() {
         if (isOld()) return { found, looked: columns.length };
         start = performance.now();
       }
-      found.push({ of, ...contrast(of.values, selected, all, group, groupCount, { least: 5, level }) });
+      found.push({ of, ...contrast(of.values, selected, all, group, groupCount, { least: 5, level, careful: true }) });
     }
     return { found, looked: columns.length };
   }

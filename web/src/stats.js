@@ -1,4 +1,4 @@
-// The chosen images against the rest. The unit is the group (near copies count once), as everywhere in segscope.
+// The chosen images against the rest. The unit is the group: of near copies the mean counts once.
 
 /** The value below which a normal variable falls with a probability; Acklam's approximation, to 1e-9. @param {number} p */
 export function normalQuantile(p) {
@@ -21,15 +21,30 @@ export function normalQuantile(p) {
   return (poly(a, q * q) * q) / (poly(b, q * q) * q * q + 1);
 }
 
-/** The same of Student's t, by Cornish and Fisher's expansion. @param {number} p @param {number} df */
+/**
+ * The same of Student's t, with any positive degrees of freedom: Hill 1970, Algorithm 396.
+ * @param {number} p above 1/2 @param {number} df
+ */
 export function tQuantile(p, df) {
-  const z = normalQuantile(p);
-  return (
-    z +
-    (z ** 3 + z) / (4 * df) +
-    (5 * z ** 5 + 16 * z ** 3 + 3 * z) / (96 * df ** 2) +
-    (3 * z ** 7 + 19 * z ** 5 + 17 * z ** 3 - 15 * z) / (384 * df ** 3)
-  );
+  const tails = 2 * (1 - p);
+  const a = 1 / (df - 0.5);
+  const b = 48 / a ** 2;
+  let c = (((20700 * a) / b - 98) * a - 16) * a + 96.36;
+  const d = ((94.5 / (b + c) - 3) / b + 1) * Math.sqrt((a * Math.PI) / 2) * df;
+  let y = (d * tails) ** (2 / df);
+  if (y > 0.05 + a) {
+    const x = normalQuantile(tails / 2);
+    y = x * x;
+    if (df < 5) c += 0.3 * (df - 4.5) * (x + 0.6);
+    c += (((0.05 * d * x - 5) * x - 7) * x - 2) * x + b;
+    y = (((((0.4 * y + 6.3) * y + 36) * y + 94.5) / c - y - 3) / b + 1) * x;
+    y = Math.expm1(a * y ** 2);
+  } else
+    y =
+      ((1 / (((df + 6) / (df * y) - 0.089 * d - 0.822) * (df + 2) * 3) + 0.5 / (df + 4)) * y - 1) *
+        ((df + 1) / (df + 2)) +
+      1 / y;
+  return Math.sqrt(df * y);
 }
 
 /** A mean and the sum of squares about it, value by value; sums are about the first one, so that they stay exact. */
@@ -57,15 +72,15 @@ class Moments {
 /**
  * A column's mean over the chosen images and over the others, with the 95 % interval of their difference (Welch's t over
  * groups: of a group that has images on a side their mean counts once). low and high are NaN where a side has fewer
- * than `least` groups.
+ * than `least` groups. careful: a side by whose few groups nothing seems to vary is taken to vary as both do.
  * @param {ArrayLike<number>} values NaN: unknown
  * @param {Uint8Array} chosen
  * @param {Uint8Array} among the images that count at all
  * @param {ArrayLike<number>} group 0 … groups-1, or -1 of an image that is alone
  * @param {number} groups
- * @param {{least?: number, level?: number}} [options]
+ * @param {{least?: number, level?: number, careful?: boolean}} [options]
  */
-export function contrast(values, chosen, among, group, groups, { least = 10, level = 0.95 } = {}) {
+export function contrast(values, chosen, among, group, groups, { least = 10, level = 0.95, careful = false } = {}) {
   const inside = new Moments();
   const rest = new Moments();
   const sums = [new Float64Array(groups), new Float64Array(groups)];
@@ -87,15 +102,20 @@ export function contrast(values, chosen, among, group, groups, { least = 10, lev
   const means = [inside.mean, rest.mean];
   const difference = means[0] - means[1];
   const errors = [inside, rest].map(({ units, squares }) => squares / (units - 1) / units);
-  const error = errors[0] + errors[1];
+  const units = [inside.units, rest.units];
+  const pooled = (inside.squares + rest.squares) / (units[0] + units[1] - 2);
+  const together = careful ? pooled * (1 / units[0] + 1 / units[1]) : 0;
+  const error = Math.max(errors[0] + errors[1], together);
   const enough = inside.units >= Math.max(2, least) && rest.units >= Math.max(2, least) && error > 0;
-  const df = error ** 2 / (errors[0] ** 2 / (inside.units - 1) + errors[1] ** 2 / (rest.units - 1));
+  const df = careful
+    ? Math.min(...units) - 1
+    : error ** 2 / (errors[0] ** 2 / (inside.units - 1) + errors[1] ** 2 / (rest.units - 1));
   const half = enough ? tQuantile((1 + level) / 2, df) * Math.sqrt(error) : NaN;
-  const spread = Math.sqrt((inside.squares + rest.squares) / (inside.units + rest.units - 2));
+  const spread = Math.sqrt(pooled);
   return {
     inside: means[0],
     rest: means[1],
-    units: [inside.units, rest.units],
+    units,
     difference,
     low: difference - half,
     high: difference + half,

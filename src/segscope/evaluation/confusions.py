@@ -56,24 +56,41 @@ def candidates(counts: np.ndarray, class_of_position: np.ndarray, k: int, bootst
     """The background categories of which clearly more is taken for class k than of unlabelled background is.
 
     Positions, at most MOST_CANDIDATES, those of most pixels first. Clearly: FAR times as much, by the low end of the
-    95 % interval over groups. Of what one group shows there is no interval, and no candidate.
+    95 % interval over groups. Of what one group shows there is no interval, and no candidate. Where all pixels are
+    labelled, a category is compared with the rest of the background.
     """
     found = false_positives(counts, class_of_position, k)
     found = found[(found["position"] > 0) & (class_of_position[found["position"]] == 0)]
-    drawn = _drawn(counts, k, bootstrap)
+    taken, pixels = _sums(counts, k, bootstrap)
+    drawn, background = _shares(taken, pixels), class_of_position == 0
+    unlabelled = counts[:, :, 0].any()
     groups = bootstrap.number(counts[:, k] > 0)
+
+    def usual(position: int) -> np.ndarray:
+        if unlabelled:
+            return drawn[:, 0]
+        rest = background & (np.arange(len(background)) != position)
+        return _shares(taken[:, rest].sum(1), pixels[:, rest].sum(1))
+
     clearly = [
         int(position)
         for position in found["position"]
-        if groups[position] > 1 and interval(drawn[:, position] - FAR * drawn[:, 0])[0] > 0
+        if groups[position] > 1 and interval(drawn[:, position] - FAR * usual(position))[0] > 0
     ]
     return clearly[:MOST_CANDIDATES]
 
 
 def _drawn(counts: np.ndarray, k: int, bootstrap: Bootstrap) -> np.ndarray:
     """The share of each category's pixels that is predicted as class k, in each resample: R × C, NaN of no pixel."""
-    sums = bootstrap.sums(np.concatenate([counts[:, k], counts.sum(1)], 1).astype(float))
-    taken, pixels = np.split(sums, 2, axis=1)
+    return _shares(*_sums(counts, k, bootstrap))
+
+
+def _sums(counts: np.ndarray, k: int, bootstrap: Bootstrap) -> list[np.ndarray]:
+    """Each category's pixels predicted as class k, and all of its pixels, in each resample: R × C both."""
+    return np.split(bootstrap.sums(np.concatenate([counts[:, k], counts.sum(1)], 1).astype(float)), 2, axis=1)
+
+
+def _shares(taken: np.ndarray, pixels: np.ndarray) -> np.ndarray:
     return np.divide(taken, pixels, out=np.full(taken.shape, np.nan), where=pixels > 0)
 
 
@@ -107,7 +124,8 @@ def findings(
 
     counts: int N × K × C. group: int[N], the images' groups. merges: of `find_merges`; of a class that it lacks
     nothing is said. Of the categories only the `most` of most pixels, and those that a merge was tried with; taken
-    (see `false_positives`) with its interval and carriers, and as unlabelled_taken that of unlabelled background.
+    (see `false_positives`) with its interval and carriers, and as unlabelled_taken that of unlabelled background, None
+    where there is none.
     Classes without false positives are left out.
     """
     labels, bootstrap = taxonomy.category_names, Bootstrap(group)
@@ -124,7 +142,8 @@ def findings(
             labels[row.position]: {"share": row.share, **taken.loc[row.position].to_dict()}
             for row in shown.itertuples()
         }
-        found = {"categories": categories, "unlabelled_taken": float(taken.loc[0, "taken"]), "merge": merge}
+        unlabelled = float(taken.loc[0, "taken"]) if counts[:, :, 0].any() else None
+        found = {"categories": categories, "unlabelled_taken": unlabelled, "merge": merge}
         result[name] = found | {"statement": statement(name, found, most)}
     return result
 
@@ -168,16 +187,19 @@ def statement(name: str, found: Mapping[str, Any], most: int) -> str:
     if merge is None:
         return text
     if not merge["tried"]:
-        return f"{text} Of no category of the background clearly more is taken for {name} than of unlabelled pixels."
+        rest = "the rest of it" if found["unlabelled_taken"] is None else "unlabelled pixels"
+        return f"{text} Of no category of the background clearly more is taken for {name} than of {rest}."
     gain, chosen = merge["gain"], merge["categories"]
     known = [f"{categories[each]['taken']:.1%} of {each}" for each in merge["tried"] if each in categories]
-    taken = listed([*known, f"{found['unlabelled_taken']:.1%} of unlabelled pixels"])
+    if found["unlabelled_taken"] is not None:
+        known.append(f"{found['unlabelled_taken']:.1%} of unlabelled pixels")
+    taken = listed(known)
     change = f"{gain['after'] - gain['before']:+.2f} ({gain['low']:+.2f} to {gain['high']:+.2f})"
     text = f"{text} Taken for {name} are {taken}."
     if not chosen:
         return (
             f"{text} By linear classifiers of the model's features, training {listed(merge['tried'])} as {name} would "
-            f"change its IoU by {change}: not recommended."
+            f"change its IoU by {change}: not recommended{', for too little of it is of each' * (gain['low'] > 0)}."
         )
     few = f"; only {gain['carriers']:.0f} images carry this, too few to trust the interval"
     return (

@@ -78,7 +78,9 @@ def differences(a: Sequence[Training], b: Sequence[Training], bootstrap: Bootstr
         moved = drawn[1][name] - drawn[0][name]
         parts = [(float(np.nanvar(moved, ddof=1)), carry - 1), *_of_trainings(x, y)]
         error, freedom = _satterthwaite(parts)
-        p_value = _p_value(float(y.mean() - x.mean()), error, len(x) + len(y) - 2)
+        # The interval's freedom of trainings alone; of sides of unequal spread or number it is less than their sum.
+        of_trainings = min(len(x) + len(y) - 2, _satterthwaite(_of_trainings(x, y))[1])
+        p_value = _p_value(float(y.mean() - x.mean()), error, of_trainings)
         found.append(Difference(name, float(x.mean()), float(y.mean()), error, freedom, p_value))
     return found
 

@@ -33,6 +33,12 @@ def compare(inside: np.ndarray, values: pd.DataFrame, group: np.ndarray) -> pd.D
     error = np.sqrt(((spread[0] - spread[1]) ** 2).sum(0))
     with np.errstate(divide="ignore", invalid="ignore"):
         freedom = sum(variances) ** 2 / (variances[0] ** 2 / (carriers - 1) + variances[1] ** 2 / (other_carriers - 1))
+        # What is rare may by chance be nowhere on a side, which says nothing of how it varies there: as on both.
+        alike = (variances[0] == 0) != (variances[1] == 0)
+        squares = variances[0] * units * (units - 1) + variances[1] * rest_units * (rest_units - 1)
+        pooled = squares / (units + rest_units - 2) * (1 / units + 1 / rest_units)
+        error = np.where(alike, np.maximum(error, np.sqrt(pooled)), error)
+        freedom = np.where(alike, np.minimum(carriers, other_carriers) - 1, freedom)
         reach = t.ppf(0.975, freedom) * error
         p_value = np.maximum(2 * t.sf(np.abs(mean - rest) / error, freedom), SMALLEST_P)
     enough = np.minimum(units, rest_units) >= MIN_COMPARED

@@ -62,18 +62,24 @@ class Heads:
         returned adds LEAST_GAIN or more of IoU to the others, and what they change together `pays`.
         """
         before, full = self._outcomes(own, own), frozenset(candidates)
-        parts = {full: self._outcomes(own, _with(own, full)), frozenset(): before}
-        for position in full:
-            others = full - {position}
-            if others not in parts:
-                parts[others] = self._outcomes(own, _with(own, others))
-        whole = _iou(parts[full].sum(0))
-        kept = frozenset(i for i in full if whole - _iou(parts[full - {i}].sum(0)) >= LEAST_GAIN)
-        if kept not in parts:
-            parts[kept] = self._outcomes(own, _with(own, kept))
+        parts = {frozenset[int](): before}
+
+        def value(members: frozenset[int]) -> float:
+            if members not in parts:
+                parts[members] = self._outcomes(own, _with(own, members))
+            return float(_iou(parts[members].sum(0)))
+
+        kept = full
+        while kept:  # what adds least to the others is left out, until each adds enough
+            adds = {i: value(kept) - value(kept - {i}) for i in sorted(kept)}
+            least = min(adds, key=lambda i: adds[i])
+            if adds[least] >= LEAST_GAIN:
+                break
+            kept -= {least}
         gain = self._gain(before, parts[kept])
         if gain.pays:
             return [i for i in candidates if i in kept], gain
+        value(full)
         return [], self._gain(before, parts[full])
 
     def _gain(self, before: np.ndarray, after: np.ndarray) -> Gain:

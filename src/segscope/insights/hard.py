@@ -29,7 +29,11 @@ def hard_images(samples: pd.DataFrame, scores: pd.DataFrame, left: pd.DataFrame,
     parts = []
     for name, chosen in HARD.items():
         inside = chosen.holds(samples)
-        raw, held = (compare(inside, values, group) for values in (scores, left))
+        # An image without objects is none of large ones.
+        known = samples[[condition.column for condition in chosen.conditions]].notna().all(axis=1).to_numpy(copy=True)
+        if not known.any():
+            known[:] = True
+        raw, held = (compare(inside[known], values[known], group[known]) for values in (scores, left))
         table = raw.assign(name=name, images=scores[inside].notna().sum().to_numpy(), p_value=held["p_value"])
         table["difference"], table["held"] = (each["inside"] - each["rest"] for each in (raw, held))
         parts.append(table.assign(held_low=held["low"], held_high=held["high"]))

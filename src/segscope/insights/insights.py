@@ -318,7 +318,7 @@ def _answer(found: Correlation, claimed: int) -> str:
         verdict = "not shown"
     else:
         verdict = "yes" if np.sign(found.rho) == claimed else "no, the opposite"
-    return f"{verdict} ({_interval(found)}; {found.units} images)"
+    return f"{verdict} ({_interval(found)}; {found.units} groups of images)"
 
 
 def _units(of: _Scored, *columns: np.ndarray) -> np.ndarray:

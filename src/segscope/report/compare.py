@@ -94,10 +94,13 @@ class Side:
 
     @cached_property
     def trainings(self) -> list[pd.DataFrame]:
-        """What each training makes of val; of trainings that make the very same of it, one."""
-        each = [table for run in self.runs for table in (run.predictions, *run.repeats.values())]
+        """What each training makes of val."""
+        return [table for run in self.runs for table in (run.predictions, *run.repeats.values())]
+
+    def distinct(self, ids: np.ndarray) -> list[pd.DataFrame]:
+        """What each training makes of some images; of trainings that make the very same of them, one."""
         distinct: dict[bytes, pd.DataFrame] = {}
-        for table in each:
+        for table in (each.loc[ids] for each in self.trainings):
             counts = np.stack(table["counts"].to_numpy())
             distinct.setdefault(counts.tobytes() + table["loss"].to_numpy(np.float64).tobytes(), table)
         return list(distinct.values())
@@ -210,7 +213,7 @@ def compare_sides(a: Side, b: Side) -> Comparison:
     """Compare two sides by the val images that all their runs judged. Raises SegscopeError if there are none."""
     ids, relabelled = _common_images(a, b)
     shared = yardsticks(a.first.taxonomy, b.first.taxonomy)
-    tables = [[table.loc[ids] for table in side.trainings] for side in (a, b)]
+    tables = [side.distinct(ids) for side in (a, b)]
     taxonomies = a.first.taxonomy, b.first.taxonomy
     found = [
         [comparable(table, own, other, shared) for table in side]
@@ -233,7 +236,7 @@ def compare_sides(a: Side, b: Side) -> Comparison:
         _apart(a, b, same),
         images.sort_values("change", ascending=by_loss, kind="stable", ignore_index=True),
         "loss" if by_loss else "IoU",
-        (len(a.trainings), len(b.trainings)),
+        (len(tables[0]), len(tables[1])),
         (len(a.first.images), len(b.first.images), len(ids)),
         relabelled,
         list(shared),

@@ -34,7 +34,7 @@ def write_comparison(a: Side, b: Side, found: Comparison, folder: Path) -> None:
     same = set(a.first.index[["image_id", "sha256"]].merge(b.first.index)["image_id"])
     change = found.images["change"] * (-1 if found.score == "loss" else 1)
     content = {
-        "sides": {name: _side(side, same) for name, side in (("a", a), ("b", b))},
+        "sides": {name: _side(side, n, same) for name, side, n in zip("ab", (a, b), found.trainings, strict=True)},
         "notes": found.notes,
         "score": found.score,
         "sameQuestion": found.same_question,
@@ -57,15 +57,18 @@ def write_comparison(a: Side, b: Side, found: Comparison, folder: Path) -> None:
     write_assets(folder, "compare_assets/compare.js")
 
 
-def _side(side: Side, same: Collection[int]) -> dict[str, Any]:
-    """What is said of a side, and the points of its map; those of one id that are `same` are the same image in both."""
+def _side(side: Side, trainings: int, same: Collection[int]) -> dict[str, Any]:
+    """What is said of a side of so many trainings, and the points of its map.
+
+    same: ids of images that are the same in both.
+    """
     run = side.first
     points, files = run.points, run.index.set_index("image_id")["path"].to_dict()
     return {
         "name": side.name,
         "shown": run.name,
         "runs": len(side.runs),
-        "trainings": len(side.trainings),
+        "trainings": trainings,
         "variant": run.variant,
         "classes": [{"name": name, "color": class_color(k)} for k, name in enumerate(run.taxonomy.classes, start=1)],
         "images": len(run.images),

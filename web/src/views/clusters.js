@@ -115,7 +115,14 @@ function lede(stable, unstable) {
     ? ` Found again with other seeds, they agree by ${fixed(seeds.value, 2)}, in 80 % of the images by ${fixed(measure("stability.subsamples", "")?.value, 2)} (adjusted Rand index; 1 is the same, 0 chance).`
     : "";
   const none = measure("unclustered", "");
-  return `${plural(stable.length + unstable.length, "group")} of images that look alike to ${run.unseen ? "the pretrained encoder" : "the model"}; ${percent(none?.value)} of the images, near copies being one, belong to none. Each is named by what is over-represented in it and holds for half of it or more; ${unstable.length ? plural(unstable.length, "one is", "are") + " hardly found again and have no name." : "all are found again."}${again}`;
+  return `${plural(stable.length + unstable.length, "group")} of images that look alike to ${run.unseen ? "the pretrained encoder" : "the model"}; ${percent(none?.value)} of the images, near copies being one, belong to none. Each is named by what is over-represented in it and holds for half of it or more; ${foundAgain(stable, unstable)}${again}`;
+}
+
+function foundAgain(stable, unstable) {
+  if (unstable.length) return `${plural(unstable.length, "one is", "are")} hardly found again and have no name.`;
+  return stable.some((each) => each.stability !== null)
+    ? "all are found again."
+    : "whether they are found again was not looked at.";
 }
 
 /** How many of the table's intervals would leave out 0 of random groups. */

@@ -72,7 +72,7 @@ function errorSentence() {
     })
     .filter(Boolean)
     .slice(0, 3);
-  return parts.length ? `Its wrong pixels are mostly ${parts.join(", ")}.` : "";
+  return parts.length ? `The largest part of its wrong pixels is ${parts.join(", ")}.` : "";
 }
 
 // ---- tiles ----
@@ -92,7 +92,7 @@ function tiles() {
     tile("pixel_accuracy", "Pixel accuracy", [0.5, 1]),
     tile("loss", "Loss", null, "lower is better"),
     tile("calibration_error", "Calibration error", null, "lower is better"),
-    tile("separability", `Separability of ${run.sides.map(isolated).join(" and ")}`, [0.5, 1], "0.5 is chance", 10),
+    tile("separability", `Separability of ${run.sides.map(isolated).join(" and ")}`, [0.5, 1], "0.5 is chance", 50),
   ].filter(Boolean);
   return h("div.tiles", {}, made);
 }
@@ -181,7 +181,7 @@ function suspectCard(shown) {
       "p.soft",
       {},
       shown.length
-        ? `${likely} of the ${shown.length} shown are more likely wrong than not.`
+        ? `${likely} of the ${shown.length} shown have a score of 0.5 or more.`
         : "No label is contradicted.",
     ),
     h("div.strip2", {}, shown.slice(0, 4).map(tile)),
@@ -237,10 +237,10 @@ function standsOut() {
   const section = block(
     "ov-found",
     "What stands out",
-    "How metadata relate to the scores. Each interval leaves out 0, corrected for all that was tested.",
+    "How metadata relate to the scores. Chosen by p-values, corrected for all that was asked alike; each interval is by itself.",
     cards.length
       ? h("div.found", { id: "top-insights" }, cards.map(findingCard), cards.length % 3 ? claimsCard() : null)
-      : h("p", { id: "top-insights" }, "Nothing beyond what chance gives."),
+      : h("p", { id: "top-insights" }, "Nothing is shown to move the scores."),
   );
   section.querySelector("header")?.append(h("a.right", { href: "#performance/pf-findings" }, "All findings"));
   return section;

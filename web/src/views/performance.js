@@ -3,7 +3,7 @@
 import { base, classCounts, isVal, measure, metaOf, run } from "../data.js";
 import { h, picker, replace } from "../dom.js";
 import { bars, difference } from "../charts.js";
-import { byColumn, claim, findings, queryWords, scoreLabel } from "../findings.js";
+import { byColumn, claim, findings, isWorse, queryWords, scoreLabel } from "../findings.js";
 import { capital, fixed, percent, short, signed } from "../format.js";
 import { empty, heading, intervalText, saving, selects, whenLoaded } from "../parts.js";
 import { block, cell, rowHead, table } from "../tables.js";
@@ -141,8 +141,7 @@ function findingsBlock() {
     ]),
   );
   const rows = own.map((row) => {
-    const worse = row.inside > row.rest === (row.metric === "loss");
-    const tone = worse ? "var(--worse)" : "var(--better)";
+    const tone = isWorse(row) ? "var(--worse)" : "var(--better)";
     const held = row.difference !== null;
     return h(
       "tr",
@@ -167,7 +166,7 @@ function findingsBlock() {
       cell(
         held
           ? [
-              h("span", { class: worse ? "worse strong" : "better strong" }, signed(row.difference)),
+              h("span", { class: isWorse(row) ? "worse strong" : "better strong" }, signed(row.difference)),
               h("small.below", {}, `${signed(row.low)} to ${signed(row.high)}`),
             ]
           : "–",
@@ -200,7 +199,7 @@ function findingsBlock() {
     "Findings",
     note,
     own.length ? made : "",
-    others ? "" : h("p", {}, "At a given share of its classes, nothing else moves the scores more than chance would."),
+    others ? "" : h("p", {}, "At a given share of its classes, nothing else is shown to move the scores."),
   );
 }
 
