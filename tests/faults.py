@@ -39,8 +39,10 @@ READ = {
 
 
 def inputs(name: str) -> list[str]:
-    """The files of earlier stages that a stage reads, by dvc.yaml."""
+    """The files of earlier stages that a stage reads, by dvc.yaml; with the params as they are."""
     paths = [path for path in STAGES[name]["deps"] if path.startswith(("data/", "artifacts/"))]
+    if name == "embed":
+        paths.remove("data/index.parquet")  # is read with embed.align_to
     return [file for path in paths for file in ([f"{path}/{each}" for each in READ[path]] if path in READ else [path])]
 
 

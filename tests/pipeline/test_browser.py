@@ -271,8 +271,8 @@ def test_the_keyboard_does_it_all(finished, tables, open_report):
             "n_instances * 2 - n_categories / 2 > 6 or loss > 0.5",
             "split == 'train' and is_gray == False",
             r"split == 'tr\x61in'",
-            f"brightness >= {known['brightness'].round(3).median()!r}",
-            f"`share.person` <= {known['share.person'].round(2).median()!r}",
+            f"brightness >= {known['brightness'].round(3).median():g}",
+            f"`share.person` <= {known['share.person'].round(2).median():g}",
         ):
             page.fill("#find", query)
             page.press("#find", "Enter")

@@ -66,7 +66,7 @@ def read_model(path: Path, advice: str = made_by("train"), foreign: bool = False
 
 def check_sizes(model: keras.Model) -> None:
     """Raise SegscopeError if a layer of a network, or of one within it, gives too many values of an image."""
-    for operation in model.operations:
+    for operation in getattr(model, "operations", model.layers):  # a Sequential has none but its layers
         if isinstance(operation, keras.Model) and operation is not model:
             check_sizes(operation)
         try:
