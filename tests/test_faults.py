@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from joblib.externals.loky import get_reusable_executor
 from project import ROOT, STAGES
 
 from segscope.artefacts.files import atomic_folder, write_json
@@ -35,6 +36,8 @@ INPUTS = [(stage, path) for stage in STAGES for path in faults.inputs(stage) if 
 @pytest.fixture(scope="module")
 def own(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the finished run that is put in order after each fault."""
+    # Workers that other tests started have other working folders, where this one's relative paths lead nowhere.
+    get_reusable_executor().shutdown(wait=True)
     folder = tmp_path_factory.mktemp("faults") / "project"
     return Path(copytree(finished, folder, ignore=ignore_patterns(".git", ".dvc", "src")))
 
