@@ -116,12 +116,12 @@ function spy() {
 // ---- metrics ----
 function head() {
   const { a, b } = page.sides;
-  const counts = ["better", "worse", "unclear"].map((of) => [
+  const counts = ["better", "worse", "unclear", "changed"].map((of) => [
     of,
     page.metrics.filter((row) => verdict(row) === of).length,
   ]);
   const summary = page.metrics.some((row) => row.changed)
-    ? `B is shown to be better in ${counts[0][1]}, worse in ${counts[1][1]} of ${page.metrics.length} figures; of ${counts[2][1]} nothing is shown.`
+    ? `B is shown to be better in ${counts[0][1]}, worse in ${counts[1][1]}${counts[3][1] ? `, otherwise divided in ${counts[3][1]}` : ""} of ${page.metrics.length} figures; of ${counts[2][1]} nothing is shown.`
     : `Nothing is shown to have changed in any of ${page.metrics.length} figures.`;
   return h(
     "header",

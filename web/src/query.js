@@ -48,7 +48,7 @@ const asStored = (value, other) =>
   typeof value === "number" && !Number.isInteger(value) && Math.fround(other) === other ? Math.fround(value) : value;
 /** A date beside a number is the year, and the part of it: the page has columns of dates so. */
 const beside = (value, other) =>
-  typeof other === "number" && DAY.test(value) ? yearOf(value) : asStored(value, other);
+  typeof value === "string" && typeof other === "number" && DAY.test(value) ? yearOf(value) : asStored(value, other);
 function yearOf(text) {
   const time = Date.parse(text.length > 10 ? `${text.replace(" ", "T")}Z` : text);
   const year = new Date(time).getUTCFullYear();

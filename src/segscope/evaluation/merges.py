@@ -79,7 +79,6 @@ class Heads:
         gain = self._gain(before, parts[kept])
         if gain.pays:
             return [i for i in candidates if i in kept], gain
-        value(full)
         return [], self._gain(before, parts[full])
 
     def _gain(self, before: np.ndarray, after: np.ndarray) -> Gain:

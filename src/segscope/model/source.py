@@ -53,7 +53,10 @@ class Source(Protocol):
         """The rows of those images of which there is a prediction. images: any table with image_id."""
 
     def of(self, image_ids: np.ndarray) -> Source:
-        """It, for these images alone: to be sent to where they are looked at. image_ids: int64[n]."""
+        """It, for these images alone: to be sent to where they are looked at.
+
+        image_ids: int64[n], of each of which there must be a prediction.
+        """
 
     def layers(self, asked: Sequence[str]) -> tuple[str, ...]:
         """The layers whose activations the latent space is made of; asked: `embed.layers`."""
@@ -137,11 +140,10 @@ class Written:
 
     def of(self, image_ids: np.ndarray) -> Written:
         part, ids = copy(self), image_ids.tolist()
-        part._ratios, part._paths, part._files = ({i: of[i] for i in ids if i in of} for of in self._of_images())
+        part._ratios = {i: self._ratios[i] for i in ids}
+        part._paths = {i: self._paths[i] for i in ids}
+        part._files = {i: self._files[i] for i in ids}
         return part
-
-    def _of_images(self) -> tuple[dict, dict, dict]:
-        return self._ratios, self._paths, self._files
 
     def layers(self, asked: Sequence[str]) -> tuple[str, ...]:
         return chosen_layers(self._encoder.network, asked, LIKENESS)

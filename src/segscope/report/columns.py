@@ -87,9 +87,7 @@ def write_rows(points: pd.DataFrame, names: Collection[str], folder: Path) -> No
     words = {name: np.array(levels, object)[codes] for name, (_, codes, levels) in kinds.items() if levels}
     unknown = np.full(len(points), np.nan, np.float32)
     numbers = [unknown if name in words else kinds[name][1] for name in names]
-    large = any(np.abs(of).max(initial=0, where=np.isfinite(of)) > EXACT for of in numbers)
-    kind = np.float64 if large else np.float32
-    table = np.stack(numbers, axis=1).astype(kind) if numbers else np.empty((len(points), 0), kind)
+    table = _floats(np.stack(numbers, axis=1)) if numbers else np.empty((len(points), 0), np.float32)
     percent = np.stack([_percent(column) for column in table.T], axis=1) if numbers else table.astype(np.uint8)
     order = np.argsort(points["slot"].to_numpy())
     for number, start in enumerate(range(0, len(points), SHEET)):
@@ -167,12 +165,16 @@ def _values(name: str, column: pd.Series) -> tuple[str, np.ndarray, list[str]]:
         whole = pd.api.types.is_integer_dtype(column) and not column.isna().any()
         if whole:
             return "number", column.to_numpy(), []
-        values = column.to_numpy(np.float64, na_value=np.nan)
-        large = np.abs(values).max(initial=0, where=np.isfinite(values)) > EXACT
-        return "number", values if large else values.astype(np.float32), []
+        return "number", _floats(column.to_numpy(np.float64, na_value=np.nan)), []
     text = column.astype(object).where(column.notna(), "–").astype(str)
     levels = sorted(text.unique())
     return "name", pd.Categorical(text, categories=levels).codes, levels
+
+
+def _floats(values: np.ndarray) -> np.ndarray:
+    """float32, or float64 of numbers so large that whole ones would be rounded."""
+    large = np.abs(values).max(initial=0, where=np.isfinite(values)) > EXACT
+    return values.astype(np.float64 if large else np.float32)
 
 
 def _years(dates: pd.Series) -> np.ndarray:
