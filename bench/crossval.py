@@ -102,7 +102,7 @@ def judge_fold(files: list[str], test: int, project: Run, seed: int, groups: pd.
     rows = []
     for batch in predict_records(model, index_records([files[test]], size), 32):
         ids, masks = batch.image_ids, batch.masks
-        table = image_table(batch.probabilities, taxonomy.position_of_id[masks], taxonomy)
+        table = image_table(batch.probabilities, batch.classes, taxonomy.position_of_id[masks], taxonomy)
         matrix = confusion(pixel_counts(table, taxonomy), taxonomy.class_of_position)
         rows.append(pd.DataFrame({"image_id": ids, "confusion": list(matrix.reshape(len(ids), -1))}))
     return pd.concat(rows).assign(group=lambda table: table["image_id"].map(groups), minutes=minutes)

@@ -18,6 +18,10 @@ CLASS_LOOKUP[:5] = TAXONOMY.class_of_position
 CLASSES = TAXONOMY.class_names
 
 
+def counts_of(probabilities: np.ndarray, target: np.ndarray, **bins: int) -> np.ndarray:
+    return reliability_counts(probabilities, probabilities.argmax(-1), target, **bins)
+
+
 def measures_of(counts: np.ndarray, group: np.ndarray | None = None) -> dict[str, Measure]:
     bootstrap = Bootstrap(np.arange(len(counts)) if group is None else group)
     return {row.measure: row for row in calibration_measures(counts, CLASSES, bootstrap)}
@@ -25,7 +29,7 @@ def measures_of(counts: np.ndarray, group: np.ndarray | None = None) -> dict[str
 
 def test_reliability_of_each_predicted_class_equals_scikit_learns():
     probabilities, positions = random_case(3)
-    counts = reliability_counts(probabilities, CLASS_LOOKUP[positions], bins=10)
+    counts = counts_of(probabilities, CLASS_LOOKUP[positions], bins=10)
     true, p = flat(probabilities, positions)
     predicted, confidence = p.argmax(-1), p.max(-1)
     curves, found = reliability_curve(counts, CLASSES), measures_of(counts)
@@ -54,7 +58,7 @@ def test_calibration_by_hand():
     p[0, 4:8] = (0.4, 0, 0.6)
     p[0, 8:] = (0.1, 0, 0.9)
     target = np.array([0, 0, 0, 1, 2, 2, 2, 2, 1, 255], np.uint8).reshape(1, 10, 1)
-    counts = reliability_counts(p, target)
+    counts = counts_of(p, target)
     assert counts.shape == (1, 3, RELIABILITY_BINS, 3)
     assert counts[0, :, :, 0].sum(1).tolist() == [4, 0, 5]
     found = measures_of(counts)
@@ -123,7 +127,7 @@ def test_near_copies_are_one_carrier_and_widen_the_interval():
 @pytest.mark.filterwarnings("error")
 def test_of_no_counted_pixel_nothing_is_known(images):
     p = np.full((images, 2, 2, 3), 1 / 3, np.float32)
-    counts = reliability_counts(p, np.full((images, 2, 2), 255, np.uint8))
+    counts = counts_of(p, np.full((images, 2, 2), 255, np.uint8))
     assert measures_of(counts) == {}
     assert reliability_curve(counts, CLASSES).empty
 
@@ -132,8 +136,8 @@ def test_of_no_counted_pixel_nothing_is_known(images):
 def test_images_without_a_counted_pixel_count_nowhere():
     probabilities, positions = random_case(3)
     positions[:2] = 255
-    found = measures_of(reliability_counts(probabilities, CLASS_LOOKUP[positions]))
-    expected = measures_of(reliability_counts(probabilities[2:], CLASS_LOOKUP[positions[2:]]))
+    found = measures_of(counts_of(probabilities, CLASS_LOOKUP[positions]))
+    expected = measures_of(counts_of(probabilities[2:], CLASS_LOOKUP[positions[2:]]))
     for name, row in found.items():
         if name != "calibration_error":  # what chance adds to it is drawn
             assert row.value == pytest.approx(expected[name].value)

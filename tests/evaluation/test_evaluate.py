@@ -90,9 +90,9 @@ def test_the_order_of_images_changes_no_value(batch, whole):
 def test_a_row_is_of_its_image(batch, whole):
     assert whole.table["image_id"].tolist() == batch.image_ids.tolist()
     target = TAXONOMY.class_of_id[batch.masks]
-    figures = image_table(batch.probabilities, TAXONOMY.position_of_id[batch.masks], TAXONOMY)
+    figures = image_table(batch.probabilities, batch.classes, TAXONOMY.position_of_id[batch.masks], TAXONOMY)
     pd.testing.assert_frame_equal(whole.table[figures.columns], figures)
-    assert np.array_equal(whole.reliability, reliability_counts(batch.probabilities, target))
+    assert np.array_equal(whole.reliability, reliability_counts(batch.probabilities, batch.classes, target))
     sides = batch.probabilities.argmax(-1).astype(np.uint8), target, 3
     assert np.array_equal(np.stack(whole.table["boundary"]), boundary_counts(*sides).reshape(12, -1))
     assert np.array_equal(np.stack(whole.table["errors"]), error_counts(*sides).reshape(12, -1))

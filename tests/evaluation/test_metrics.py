@@ -38,8 +38,12 @@ def flat(probabilities: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, 
     return CLASS_OF_POSITION[positions[counted]], probabilities[counted]
 
 
+def table_of(probabilities: np.ndarray, positions: np.ndarray) -> pd.DataFrame:
+    return image_table(probabilities, probabilities.argmax(-1).astype(np.uint8), positions, TAXONOMY)
+
+
 def found_ratios(probabilities: np.ndarray, positions: np.ndarray) -> dict[str, Ratio]:
-    table = image_table(probabilities, positions, TAXONOMY)
+    table = table_of(probabilities, positions)
     return ratios(pixel_counts(table, TAXONOMY), table["loss"].to_numpy(), TAXONOMY)
 
 
@@ -78,7 +82,7 @@ def test_metrics_equal_scikit_learns_on_flattened_pixels(seed):
 @given(st.integers(0, 10_000))
 def test_figures_of_each_image_equal_scikit_learns(seed):
     probabilities, positions = random_case(seed, n=2)
-    table = image_table(probabilities, positions, TAXONOMY)
+    table = table_of(probabilities, positions)
     matrix = confusion(pixel_counts(table, TAXONOMY), CLASS_OF_POSITION)
     for i, row in table.iterrows():
         true, p = flat(probabilities[i], positions[i])
@@ -96,7 +100,7 @@ def test_figures_of_each_image_equal_scikit_learns(seed):
 
 def test_dataset_iou_equals_kerass():
     probabilities, positions = random_case(1)
-    counts = pixel_counts(image_table(probabilities, positions, TAXONOMY), TAXONOMY)
+    counts = pixel_counts(table_of(probabilities, positions), TAXONOMY)
     ours = iou(*outcomes(confusion(counts, CLASS_OF_POSITION).sum(0)))
     metric = keras.metrics.MeanIoU(3, ignore_class=255)
     target = np.where(positions == 255, 255, CLASS_OF_POSITION[np.minimum(positions, 4)])
@@ -112,7 +116,7 @@ def one_hot_case() -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_counts_and_ious_by_hand():
-    table = image_table(*one_hot_case(), TAXONOMY)
+    table = table_of(*one_hot_case())
     counts = pixel_counts(table, TAXONOMY)
     assert counts[0].tolist() == [[0, 0, 0, 0, 0], [0, 1, 0, 0, 0], [1, 1, 1, 0, 0]]
     assert counts[1].tolist() == [[0, 1, 0, 1, 0], [0, 0, 0, 0, 0], [0, 0, 0, 1, 0]]
@@ -129,7 +133,7 @@ def test_mean_iou_is_over_images_that_show_the_class():
 
 
 def test_recall_measures_bus_by_the_class_that_holds_car():
-    counts = pixel_counts(image_table(*one_hot_case(), TAXONOMY), TAXONOMY)
+    counts = pixel_counts(table_of(*one_hot_case()), TAXONOMY)
     vehicle = Taxonomy(CATEGORIES, {"person": ["person"], "vehicle": ["car", "bus"]})
     for taxonomy in (TAXONOMY, vehicle):
         found = ratios(counts, np.ones(2), taxonomy)
@@ -273,7 +277,7 @@ def test_an_image_of_ignored_pixels_has_no_loss():
 @pytest.mark.filterwarnings("error")
 def test_an_image_of_ignored_pixels_has_no_figures_of_its_labels():
     p = np.random.default_rng(0).dirichlet(np.ones(3), (1, 4, 4)).astype(np.float32)
-    table = image_table(p, np.full((1, 4, 4), 255, np.uint8), TAXONOMY)
+    table = table_of(p, np.full((1, 4, 4), 255, np.uint8))
     assert table[["loss", "pixel_accuracy", "iou.person", "iou.car"]].isna().all(axis=None)
     assert table[["confidence", "confidence.person"]].isna().all(axis=None)
     assert image_scores(table, TAXONOMY).isna().all(axis=None)

@@ -26,6 +26,10 @@ def labels(annotated: Squares, crowds: int = 0) -> pd.DataFrame:
     return instances_of(rows, SIZE, SIZE).assign(image_id=1)
 
 
+def with_classes(p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return p, p.argmax(-1)
+
+
 def seen(truth: Squares) -> np.ndarray:
     """Probabilities of a model that sees squares: class, left, top, side; the later over the earlier."""
     classes = np.zeros((SIZE, SIZE), int)
@@ -39,7 +43,7 @@ def seen(truth: Squares) -> np.ndarray:
 def found(truth: Squares, annotated: Squares) -> pd.DataFrame:
     instances = labels(annotated)
     mask = compose_mask(instances, SIZE, SIZE)
-    rows = objects(seen(truth), mask, list(instances.itertuples()), TAXONOMY.class_of_id)
+    rows = objects(*with_classes(seen(truth)), mask, list(instances.itertuples()), TAXONOMY.class_of_id)
     return pd.DataFrame(rows)
 
 
@@ -107,7 +111,7 @@ def test_regions_where_nothing_counts_are_none():
         bbox=[0, 0, 64, 64],
     )
     mask = np.full((SIZE, SIZE), 255, np.uint8)
-    (only,) = objects(seen([(1, 10, 10, 20)]), mask, [row], TAXONOMY.class_of_id)
+    (only,) = objects(*with_classes(seen([(1, 10, 10, 20)])), mask, [row], TAXONOMY.class_of_id)
     assert (only.annotation_id, only.crowd) == (1, True)
     assert np.isnan([only.recall, only.iou, only.probability]).all()
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -74,6 +76,6 @@ def test_an_image_without_annotations_is_background():
 def test_probabilities_stay_probabilities():
     batch, annotations, _ = of_photograph()
     p = np.random.default_rng(0).dirichlet(np.ones(3), (1, SIZE, SIZE)).astype(np.float32)
-    (fine,) = measured_at(asked("image", "include"), IMAGES, annotations)(batch._replace(probabilities=p))
+    (fine,) = measured_at(asked("image", "include"), IMAGES, annotations)(replace(batch, probabilities=p))
     assert fine.probabilities.shape == (1, HEIGHT, WIDTH, 3)
     assert fine.probabilities.sum(-1) == pytest.approx(np.ones((1, HEIGHT, WIDTH)), abs=1e-5)

@@ -18,6 +18,10 @@ SIZE = 64
 Squares = list[tuple[int, int, int, int]]
 
 
+def with_classes(p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return p, p.argmax(-1)
+
+
 def seen(truth: Squares) -> np.ndarray:
     """Probabilities of a model that sees squares: class, left, top, side."""
     p = np.full((SIZE, SIZE, 3), 0.05, np.float32)
@@ -42,7 +46,7 @@ def found(truth: Squares, annotated: Squares) -> pd.DataFrame:
     instances = labels(annotated)
     own = list(instances.itertuples())
     return pd.DataFrame(
-        contradictions(seen(truth), compose_mask(instances, SIZE, SIZE), own, TAXONOMY.class_of_id),
+        contradictions(*with_classes(seen(truth)), compose_mask(instances, SIZE, SIZE), own, TAXONOMY.class_of_id),
         columns=["annotation_id", "kind", "labelled", "suggested", "bbox", "probability", "depth"],
     )
 
@@ -98,7 +102,7 @@ def test_the_rest_of_a_labelled_thing_is_hardly_missing():
     instances = labels([(3, 10, 10, 40)])
     mask = compose_mask(instances, SIZE, SIZE)
     mask[34:50, 34:50] = 0
-    (row,) = contradictions(seen([(2, 10, 10, 40)]), mask, [], TAXONOMY.class_of_id)
+    (row,) = contradictions(*with_classes(seen([(2, 10, 10, 40)])), mask, [], TAXONOMY.class_of_id)
     # Two pixels along the two sides are slack.
     assert row.depth == pytest.approx(14**2 / (14**2 + 40**2 - 16**2))
 
@@ -112,7 +116,7 @@ def test_an_excluded_annotation_is_not_judged():
     instances = labels([(3, 10, 10, 20)]).assign(category_id=255)
     mask = compose_mask(instances, SIZE, SIZE)
     assert (mask[10:30, 10:30] == 255).all()
-    assert contradictions(p, mask, list(instances.itertuples()), TAXONOMY.class_of_id) == []
+    assert contradictions(*with_classes(p), mask, list(instances.itertuples()), TAXONOMY.class_of_id) == []
 
 
 def disc_score(fault: str, radius: float, size: int, p: float = 0.97) -> float:
@@ -126,7 +130,8 @@ def disc_score(fault: str, radius: float, size: int, p: float = 0.97) -> float:
     mask = np.where(drawn & (fault != "missing"), 3, 0).astype(np.uint8)
     row = SimpleNamespace(annotation_id=1, category_id=3, iscrowd=False, rle=encode_rle(drawn), height=size, width=size)
     own = [] if fault == "missing" else [row]
-    found = [each for each in contradictions(probabilities, mask, own, TAXONOMY.class_of_id) if each.kind == fault]
+    contradicted = contradictions(*with_classes(probabilities), mask, own, TAXONOMY.class_of_id)
+    found = [each for each in contradicted if each.kind == fault]
     ((score,),) = [fault_share(*([value] for value in (each.kind, each.probability / 2, each.depth))) for each in found]
     return score
 

@@ -18,13 +18,16 @@ from segscope.taxonomy import IGNORE
 RELIABILITY_BINS = 15
 
 
-def reliability_counts(probabilities: np.ndarray, target: np.ndarray, bins: int = RELIABILITY_BINS) -> np.ndarray:
+def reliability_counts(
+    probabilities: np.ndarray, predicted: np.ndarray, target: np.ndarray, bins: int = RELIABILITY_BINS
+) -> np.ndarray:
     """Of each image's pixels by predicted class and confidence: number, summed confidence and number correct.
 
     The confidence of a pixel is its largest probability; bin b holds those in (b / bins, (b + 1) / bins].
-    probabilities: float32 N × H × W × K. target: uint8 N × H × W classes (or 255). Returns float64 N × K × bins × 3.
+    probabilities: float32 N × H × W × K. predicted: the classes of the largest, uint8 N × H × W. target: uint8
+    N × H × W classes (or 255). Returns float64 N × K × bins × 3.
     """
-    n, predicted, classes = len(probabilities), probabilities.argmax(-1), probabilities.shape[-1]
+    n, classes = len(probabilities), probabilities.shape[-1]
     confidence = of_class(probabilities, predicted)
     counted = target != IGNORE
     bin_of = np.clip(np.ceil(confidence * bins).astype(np.intp) - 1, 0, bins - 1)

@@ -42,11 +42,11 @@ def error_counts(predicted: np.ndarray, target: np.ndarray, n_classes: int) -> n
     for k in range(1, n_classes):
         true, seen = target == k, (predicted == k) & counted
         wrong = true & ~seen, seen & ~true
-        met = [regions_met(*sides) for sides in ((true, seen), (seen, true))]
         near = _within(true, around) & _within(counted & ~true, around)
-        for pixels, region_met, other, unmet in zip(wrong, met, (predicted, target), ("missed", "extra"), strict=True):
-            image = np.nonzero(pixels)[0]
-            tests = (near & region_met)[pixels], other[pixels] > 0, ~region_met[pixels]
+        sides = (true, seen, predicted, "missed"), (seen, true, target, "extra")
+        for pixels, (masks, others, other, unmet) in zip(wrong, sides, strict=True):
+            image, met = np.nonzero(pixels)[0], regions_met(masks, others, pixels)
+            tests = near[pixels] & met, other[pixels] > 0, ~met
             kinds = [KINDS.index(kind) for kind in ("boundary", "other_class", unmet)]
             cell = image * len(KINDS) + np.select(tests, kinds, KINDS.index("shape"))
             found[:, k - 1] += np.bincount(cell, minlength=found[:, k - 1].size).reshape(-1, len(KINDS))
@@ -74,14 +74,14 @@ def connected(masks: np.ndarray) -> tuple[np.ndarray, int]:
     return ndimage.label(masks, _IN_IMAGE)
 
 
-def regions_met(masks: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """The pixels of the connected regions of which a tenth or more is in the other masks; all bool N × H × W."""
+def regions_met(masks: np.ndarray, others: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """Whether a tenth or more of a pixel's connected region of the masks is in the other masks, bool[pixels asked].
+
+    All bool N × H × W; what is asked of lies in the masks.
+    """
     region, n = connected(masks)
-    pixels = np.bincount(region.ravel(), minlength=n + 1)
-    shared = np.bincount(region[others], minlength=n + 1)
-    met = shared >= MET * pixels
-    met[0] = False
-    return met[region]
+    pixels, shared = (np.bincount(region[of], minlength=n + 1) for of in (masks, masks & others))
+    return (shared >= MET * pixels)[region[asked]]
 
 
 def _within(masks: np.ndarray, around: int) -> np.ndarray:

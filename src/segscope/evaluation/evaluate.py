@@ -104,12 +104,12 @@ class Measurer(Look):
 def _figures(batch: Predicted, taxonomy: Taxonomy) -> tuple[pd.DataFrame, np.ndarray]:
     """The images' figures in predictions.parquet, and `reliability_counts`."""
     target = taxonomy.class_of_id[batch.masks]
-    table = image_table(batch.probabilities, taxonomy.position_of_id[batch.masks], taxonomy)
-    reliability = reliability_counts(batch.probabilities, target)
+    table = image_table(batch.probabilities, batch.classes, taxonomy.position_of_id[batch.masks], taxonomy)
+    reliability = reliability_counts(batch.probabilities, batch.classes, target)
     if not batch.sure:  # then they have no meaning
         table[["loss", *(name for name in table if name.startswith("confidence"))]] = np.nan
         reliability[:] = 0
-    sides = batch.probabilities.argmax(-1).astype(np.uint8), target, len(taxonomy.class_names)
+    sides = batch.classes, target, len(taxonomy.class_names)
     parts = {"boundary": boundary_counts(*sides), "errors": error_counts(*sides)}
     counts = {name: list(each.reshape(len(each), -1)) for name, each in parts.items()}
     return table.assign(image_id=batch.image_ids, **counts), reliability

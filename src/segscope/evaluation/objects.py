@@ -68,11 +68,10 @@ class ObjectFinder(Look):
 
     def look(self, batch: Predicted) -> None:
         self._size = batch.masks.shape[1]
-        for image_id, mask, probabilities in zip(
-            batch.image_ids.tolist(), batch.masks, batch.probabilities, strict=True
-        ):
+        of_image = zip(batch.image_ids.tolist(), batch.probabilities, batch.classes, batch.masks, strict=True)
+        for image_id, p, classes, mask in of_image:
             own = self.known.annotations.get(image_id, [])
-            found = objects(probabilities, mask, own, self.taxonomy.class_of_id)
+            found = objects(p, classes, mask, own, self.taxonomy.class_of_id)
             self._rows += [(image_id, *(each if batch.sure else each._replace(probability=np.nan))) for each in found]
 
     def found(self) -> tuple[int, list[tuple]]:
@@ -120,17 +119,22 @@ def object_table(finders: Sequence[ObjectFinder], samples: pd.DataFrame) -> pd.D
 
 
 def objects(
-    probabilities: np.ndarray, category_mask: np.ndarray, annotations: Sequence[Annotation], class_of: np.ndarray
+    probabilities: np.ndarray,
+    predicted: np.ndarray,
+    category_mask: np.ndarray,
+    annotations: Sequence[Annotation],
+    class_of: np.ndarray,
 ) -> list[Object]:
     """The annotations of the model's classes in one image, and the predicted regions that meet none of their class.
 
     A region meets none if less than a tenth of it is labelled as its class: the *extra* ones of
-    `evaluation.errors`. probabilities: float32 H × W × K. category_mask: uint8 H × W of COCO category ids, of which
-    `class_of`, uint8[256], is the class; where it is ignored nothing is predicted. An annotation's visible pixels are
-    those of its outline that the mask has as its class: which of two objects of a class is in front does not matter.
+    `evaluation.errors`. probabilities: float32 H × W × K. predicted: the classes of the largest, H × W.
+    category_mask: uint8 H × W of COCO category ids, of which `class_of`, uint8[256], is the class; where it is ignored
+    nothing is predicted. An annotation's visible pixels are those of its outline that the mask has as its class: which
+    of two objects of a class is in front does not matter.
     """
     classes = class_of[category_mask]
-    predicted = np.where(classes == IGNORE, IGNORE, probabilities.argmax(-1))
+    predicted = np.where(classes == IGNORE, IGNORE, predicted)
     found: list[Object] = []
     regions: list[Object] = []
     for k in range(1, probabilities.shape[-1]):

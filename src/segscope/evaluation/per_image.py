@@ -10,14 +10,15 @@ from segscope.evaluation.loss import of_class, pixel_loss
 from segscope.taxonomy import IGNORE, Taxonomy
 
 
-def image_table(probabilities: np.ndarray, positions: np.ndarray, taxonomy: Taxonomy) -> pd.DataFrame:
+def image_table(
+    probabilities: np.ndarray, predicted: np.ndarray, positions: np.ndarray, taxonomy: Taxonomy
+) -> pd.DataFrame:
     """The numeric columns of predictions.parquet, one row an image.
 
-    probabilities: float32 N × H × W × K. positions: uint8 N × H × W category positions (or 255). confidence: mean over
-    counted pixels of the largest probability; for a class, the mean of its probability over the pixels predicted as it
-    (NaN if there are none).
+    probabilities: float32 N × H × W × K. predicted: the classes of the largest, uint8 N × H × W. positions: uint8
+    N × H × W category positions (or 255). confidence: mean over counted pixels of the largest probability; for a class,
+    the mean of its probability over the pixels predicted as it (NaN if there are none).
     """
-    predicted = probabilities.argmax(-1)
     counted = positions != IGNORE
     counts = count_pixels(predicted, positions, len(taxonomy.class_names), len(taxonomy.category_names))
     lookup = np.full(256, IGNORE, np.uint8)

@@ -14,10 +14,9 @@ class PictureTaker(Look):
     """Takes the pictures of images."""
 
     def look(self, batch: Predicted) -> None:
-        classes = batch.probabilities.argmax(-1).astype(np.uint8)
         losses = loss_maps(batch.probabilities, self.taxonomy.class_of_id[batch.masks])
         losses = losses if batch.sure else np.zeros_like(losses)  # there is none
-        self._rows += [(encode_png(a), encode_png(b)) for a, b in zip(classes, losses, strict=True)]
+        self._rows += [(encode_png(a), encode_png(b)) for a, b in zip(batch.classes, losses, strict=True)]
 
     def table(self) -> pd.DataFrame:
         """The columns mask and loss_map of predictions.parquet, a row an image in the order they were seen."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -21,7 +23,8 @@ class Pixels(NamedTuple):
     image_id: np.ndarray
 
 
-class Predicted(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Predicted:
     """A batch of images as a model sees them.
 
     image_ids: int64[N]. masks: of category ids, uint8 N × H × W. probabilities: float32 N × H × W × K. steadier: the
@@ -38,6 +41,11 @@ class Predicted(NamedTuple):
     sure: bool = True
     means: np.ndarray | None = None
     pixels: Pixels | None = None
+
+    @cached_property
+    def classes(self) -> np.ndarray:
+        """The most probable class of each pixel, uint8 N × H × W."""
+        return self.probabilities.argmax(-1).astype(np.uint8)
 
 
 Measured = Callable[[Predicted], Iterable[Predicted]]

@@ -73,12 +73,13 @@ class SuspectFinder(Look):
     def look(self, batch: Predicted) -> None:
         assert batch.steadier is not None
         self._size = batch.masks.shape[1]
-        for image_id, mask, probabilities in zip(batch.image_ids.tolist(), batch.masks, batch.steadier, strict=True):
-            found = contradictions(
-                probabilities, mask, self.known.annotations.get(image_id, []), self.taxonomy.class_of_id
-            )
+        predicted = batch.steadier.argmax(-1)
+        of_image = zip(batch.image_ids.tolist(), batch.steadier, predicted, batch.masks, strict=True)
+        for image_id, p, classes, mask in of_image:
+            own = self.known.annotations.get(image_id, [])
+            found = contradictions(p, classes, mask, own, self.taxonomy.class_of_id)
             self._rows += [(image_id, *(each if batch.sure else each._replace(probability=np.nan))) for each in found]
-        labelled, predicted = self.taxonomy.class_of_id[batch.masks], batch.steadier.argmax(-1)
+        labelled = self.taxonomy.class_of_id[batch.masks]
         agreed = predicted + self._pixels.shape[1] * (labelled == predicted)
         counts = np.bincount(agreed[labelled != IGNORE], minlength=self._pixels.size)
         self._pixels += counts.reshape(self._pixels.shape)
@@ -154,14 +155,18 @@ def _evidence(kind: str, suggested: str, probability: float, depth: float) -> st
 
 
 def contradictions(
-    probabilities: np.ndarray, category_mask: np.ndarray, annotations: Sequence[Annotation], class_of: np.ndarray
+    probabilities: np.ndarray,
+    predicted: np.ndarray,
+    category_mask: np.ndarray,
+    annotations: Sequence[Annotation],
+    class_of: np.ndarray,
 ) -> list[Contradiction]:
     """What the model contradicts in one image.
 
-    probabilities: float32 H × W × K. category_mask: uint8 H × W of COCO category ids, of which `class_of`, uint8[256],
-    is the class. annotations: the image's, of `annotations_by_image`.
+    probabilities: float32 H × W × K. predicted: the classes of the largest, int H × W. category_mask: uint8 H × W of
+    COCO category ids, of which `class_of`, uint8[256], is the class. annotations: the image's, of
+    `annotations_by_image`.
     """
-    predicted = probabilities.argmax(-1)
     return [
         *_annotations_contradicted(probabilities, predicted, category_mask, annotations, class_of),
         *_missing(probabilities, predicted, category_mask, class_of),
