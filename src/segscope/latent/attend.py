@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 import pandas as pd
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from segscope.artefacts.parallel import in_turn
@@ -34,4 +35,5 @@ def attend(attention: Attention, source: Source, records: Records) -> tuple[pd.D
 
 def _attend(attention: Attention, source: Source, records: Records) -> tuple[int, tuple[pd.DataFrame, Under]]:
     assert source.network
-    return len(records), attention.of(layer_batches(source.network, attention.space.layers, records))
+    with threadpool_limits(1):  # several threads for each image's small products would wait for the network's
+        return len(records), attention.of(layer_batches(source.network, attention.space.layers, records))
