@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,13 @@ def write_half(target: Path) -> None:
         raise RuntimeError("disk full")
 
 
+def ended() -> str:
+    """How a process that has ended marked its temporary files."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return f"{process.pid:06x}0a1b"
+
+
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
     target = tmp_path / "a.txt"
     target.write_text("old")
@@ -23,10 +32,10 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
     assert list(tmp_path.iterdir()) == [target]
 
 
-@pytest.mark.parametrize("name", [".a.txt.partial.txt", ".a.txt.partial-mine.txt", ".b.txt.partial-0123abcd.txt"])
+@pytest.mark.parametrize("name", [".a.txt.partial.txt", ".a.txt.partial-mine.txt", ".b.txt.partial-{dead}.txt"])
 @pytest.mark.parametrize("kind", ["file", "link", "folder"])
 def test_nothing_of_others_is_followed_or_removed_for_a_temporary(tmp_path, kind, name):
-    taken, other = tmp_path / name, tmp_path / "other"
+    taken, other = tmp_path / name.format(dead=ended()), tmp_path / "other"
     other.write_text("mine")
     match kind:
         case "file":
@@ -43,10 +52,15 @@ def test_nothing_of_others_is_followed_or_removed_for_a_temporary(tmp_path, kind
     assert len(list(tmp_path.iterdir())) == 3
 
 
-def test_a_killed_writers_file_is_replaced(tmp_path):
-    (tmp_path / ".a.json.partial-0123abcd.json").write_text("half")
-    write_json(tmp_path / "a.json", {"a": 1})
+def test_a_killed_writers_file_is_removed_and_a_working_ones_is_kept(tmp_path):
+    (tmp_path / f".a.json.partial-{ended()}.json").write_text("half")
+    with atomic_path(tmp_path / "a.json") as slow:
+        slow.write_text("{}")
+        written = f"from segscope.artefacts.files import write_json; write_json({str(tmp_path / 'a.json')!r}, [])"
+        subprocess.run([sys.executable, "-c", written], check=True)
+        assert sorted(tmp_path.iterdir()) == sorted([slow, tmp_path / "a.json"])
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+    assert (tmp_path / "a.json").read_text() == "{}"
 
 
 def test_json_has_plain_finite_values(tmp_path):

@@ -315,7 +315,7 @@ def test_results_have_distinct_names_that_any_file_system_takes(paths):
             assert part.isprintable()
             assert part.strip(". ") == part != ""
             assert not set(part) & set('<>:"\\|?*')
-            assert 2 * len(f"{part}-overlay.jpg".encode()) + len("..partial-01234567") <= 255  # its temporary's name
+            assert 2 * len(f"{part}-overlay.jpg".encode()) + len("..partial-0123456789") <= 255  # its temporary's name
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +19,7 @@ from segscope.errors import SegscopeError, reading
 
 MARKER = ".segscope"  # a file in a folder of segscope's own, which says what may become of it
 Document = TypeVar("Document")
+_TEMPORARY = re.compile(r"\.(?P<name>.+)\.partial-(?P<process>[0-9a-f]{6})[0-9a-f]{4}(?P<endings>(\..*)?)", re.DOTALL)
 REPLACED = b"segscope made this folder and replaces it as a whole: keep nothing of yours in it.\n"
 WRITTEN = b"segscope writes files into this folder, over those of its own names.\n"
 
@@ -27,24 +29,50 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside `path` to write a file to; on success it replaces the file `path`.
 
     On an error the temporary is removed and `path` stays as it was. A killed process leaves the temporary, and the
-    next one to write `path` removes it. Nobody can know its name before, nor has a file that is called so. Raises
-    SegscopeError if `path` is a folder or cannot be written.
+    next one to write `path` removes it, but none of a process that is still at work. Nobody can know its name before,
+    nor has a file that is called so. Raises SegscopeError if `path` is a folder or cannot be written.
     """
     path = Path(path)
     require_file(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    for left_over in _left_over(path.parent.absolute()).get(path.name, []):
+        left_over.unlink(missing_ok=True)
     # With all its endings: some writers choose the format by them.
-    named = re.compile(rf"\.{re.escape(path.name)}\.partial-[0-9a-f]{{8}}{re.escape(''.join(path.suffixes))}")
-    for left_over in [each for each in path.parent.glob(".*.partial-*") if named.fullmatch(each.name)]:
-        if left_over.is_file() and not left_over.is_symlink():
-            left_over.unlink(missing_ok=True)
-    temporary = path.with_name(f".{path.name}.partial-{secrets.token_hex(4)}{''.join(path.suffixes)}")
+    own = f"{os.getpid():06x}{secrets.token_hex(2)}{''.join(path.suffixes)}"
+    temporary = path.with_name(f".{path.name}.partial-{own}")
     temporary.open("xb").close()
     try:
         yield temporary
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@lru_cache(maxsize=256)
+def _left_over(folder: Path) -> dict[str, list[Path]]:
+    """What killed processes left in a folder, by the name of the file that it was to become.
+
+    Looked for once by a process: a folder of many thousand images takes milliseconds to list.
+    """
+    found: dict[str, list[Path]] = {}
+    for file in folder.glob(".*.partial-*"):
+        parts = _TEMPORARY.fullmatch(file.name)
+        if not parts or "".join(Path(parts["name"]).suffixes) != parts["endings"] or _runs(int(parts["process"], 16)):
+            continue
+        if file.is_file() and not file.is_symlink():
+            found.setdefault(parts["name"], []).append(file)
+    return found
+
+
+def _runs(process: int) -> bool:
+    """Whether a process of this id runs on this machine."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it is another user's
+        return True
+    return True
 
 
 @contextmanager
