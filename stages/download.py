@@ -40,12 +40,11 @@ def main(run: Run) -> None:
     coco, categories, notes = common_categories(separate_ids(files))
     taxonomy = run.taxonomy_of(categories)
     taxonomy.check()  # no output depends on it; but who misspelled a class wants to know at once
-    for note in (*(note for split in coco.values() for note in split.notes), *notes):
-        stage.warn(note)
+    stage.warn(*(note for split in coco.values() for note in split.notes), *notes)
     with listing(run.path("download_skipped")) as skipped:
         skipped.append(all_skipped(coco))
         for split, found in coco.items():
-            require_usable(found.skipped, len(found.annotations), data.max_unusable, split)
+            require_usable(found.skipped, len(found.images), len(found.annotations), data.max_unusable, split)
         images, unsafe = subset(coco, source.image_path, data)
         skipped.append(unsafe)
         images, missing = sources.fetch_images(source, images, data.max_missing)
@@ -62,8 +61,7 @@ def main(run: Run) -> None:
         skipped.append(left_out)
         require_splits(index, pd.concat(skipped))
     annotations = annotations_of(images, coco)
-    for line in unseen_classes(index, annotations, taxonomy, data.contains):
-        stage.warn(line)
+    stage.warn(*unseen_classes(index, annotations, taxonomy, data.contains))
     run.write("truth", of_images(sources.read_truth(source.root), index))
     run.write("categories", categories)
     run.write("annotations", annotations)

@@ -24,16 +24,17 @@ def main(run: Run) -> None:
     reading = Reading(data.image_size, run.params.masks.crowd, data.exif)
     exclusion = read_exclusion(data.exclude, data.origin)
     annotations = run.arrow("annotations").combine_chunks()
-    index = run.table("index")
-    *corrected, said = read_corrections(data.corrections, data.origin, index, run.categories)
-    annotations, changed, line = correct(Corrections(*corrected), annotations, index)
+    index, copies = run.table("index"), run.table("copies")
+    images = pd.concat([index, copies[index.columns]])  # copies are reviewed as all others are
+    *corrected, said = read_corrections(data.corrections, data.origin, images, run.categories)
+    annotations, changed, line = correct(Corrections(*corrected), annotations, images)
     run.write("corrections", changed)
-    index, annotations, excluded, unknown = apply_exclusion(exclusion, index, annotations)
+    images, annotations, excluded, unknown = apply_exclusion(exclusion, images, annotations)
+    index, copies = (table[table["image_id"].isin(images["image_id"])] for table in (index, copies))
     if unknown:
         stage.warn(f"{data.exclude} names {len(unknown)} ids that this run does not have: {some(unknown)}")
     user, notes = read_user_table(data.metadata, index)
-    for note in (*said, *notes):
-        stage.warn(note)
+    stage.warn(*said, *notes)
     if line:
         print(f"masks: {line}")
     user_columns = user.set_axis(index["image_id"])
@@ -60,17 +61,16 @@ def main(run: Run) -> None:
                     odd.update(result.odd)
             skipped += lists
             found[split] = sum(parts)
-            for line in said_of(odd, split, len(images)):
-                stage.warn(line)
+            stage.warn(*said_of(odd, split, len(images)))
             if not found[split]["images"]:
                 raise SegscopeError(f"no image of split {split} can be used: {explain(pd.concat(lists))}")
-            require_usable(pd.concat(lists), labels, data.max_unusable, split)
+            require_usable(pd.concat(lists), int(found[split]["images"]), labels, data.max_unusable, split)
         require_enough(found)
         # Of val they are, and in no figure but those that say what they would change.
-        copies = run.table("copies")
-        results = convert_all(jobs(copies, annotations), reading)
-        for converted in write_shards(folder, "copies", len(copies), results):
-            write_instances(tabulate(converted, copies, run.categories)[1])
+        for converted in write_shards(folder, "copies", len(copies), convert_all(jobs(copies, annotations), reading)):
+            _, instances, left_out = tabulate(converted, copies, run.categories)
+            write_instances(instances)
+            skipped.append(left_out.assign(split="copies"))
     table = pd.concat(skipped)
     run.write_measures("masks", label_measures(found, table, run.categories))
     stage.warn(summary(table, run.path("skipped")))

@@ -14,6 +14,7 @@ from segscope.evaluation.objects import ObjectFinder, object_measures, object_ta
 from segscope.evaluation.pictures import PictureTaker
 from segscope.evaluation.plots import by_split, plot_tables
 from segscope.insights.insights import insights_of
+from segscope.latent.groups import groups_of_copies
 from segscope.model.dataset import split_records
 from segscope.model.examination import examine, tasks_of
 from segscope.model.folds import fold_tasks, repeat_tasks
@@ -59,7 +60,7 @@ def main(run: Run) -> None:
         rows += of_split(name, suspect_measures(suspects, still_planted(*planted), name) if name in judged else [])
     if tasks.get("copies"):
         more = look(tasks["copies"], [Measurer], "copies")[Measurer].evaluation()
-        groups = pd.concat([groups, copies.set_index("image_id")["other_id"].map(groups)])
+        groups = pd.concat([groups, groups_of_copies(copies, groups)])
         rows += of_split("val_with_copies", val.joined(more).measures(groups))
     measures = measure_table(rows)
     run.write("predictions", by_split({n: e.table.join(seen[n][PictureTaker].table()) for n, e in evaluations.items()}))

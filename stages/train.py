@@ -61,7 +61,7 @@ def learn(run: Run, files: dict[str, list[str]]) -> None:
         write_json(folder / "folds.json", {"folds": folds, "images": sizes})
         others = {fold_model(folder, n): of for n, of in enumerate(fold_trainings(training, groups, folds))}
         checkpoints += train_others(others, encoder, run.path("checkpoint"))
-    run.write_measures("train", training_measures(training, model, history))
+    run.write_measures("train", training_measures(learned, model, history))
     for each in checkpoints:
         each.remove()
 

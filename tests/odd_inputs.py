@@ -301,7 +301,7 @@ def category_id_null(data):
 
 
 @case(
-    r"split train has no image; left out are 6 malformed; 6 like this: images\[0\]\.id: it is no id: null",
+    r"of 6 images of split train 6 cannot be used, .* allows: 6 malformed; 6 like this: images\[0\]\.id: it is no id",
     skipped={"malformed": 9},
 )
 def image_id_null(data):
@@ -799,7 +799,7 @@ def break_files(data: Dataset) -> None:
     data.files |= {"train/000001.png": first[: len(first) // 2], "train/000002.png": b"", "train/000003.png": b"<html>"}
 
 
-@case(images=(3, 3), instances=(6, 6), skipped={"unreadable_image": 3})
+@case(r"of 6 images of split train 3 cannot be used, .* allows: 3 unreadable_image", skipped={"unreadable_image": 3})
 def broken_no_folder(data):
     break_files(data)
 
@@ -810,7 +810,7 @@ def broken_files(data):
     data.files["train/000004.png"] = None
 
 
-@case(images=(5, 3), instances=(10, 6), skipped={"unreadable_image": 1})
+@case(images=(5, 3), instances=(10, 6), skipped={"unreadable_image": 1}, params={"data.max_unusable": 0.2})
 def huge(data):
     """More than twice the pixels that Pillow takes for safe (the test lowers these)."""
     data.files["train/000001.png"] = encoded(Image.new("1", (210, 200), 1))

@@ -100,7 +100,7 @@ def test_words_are_read_as_dvc_reads_them(written):
         ("train", "epochs", "ten", r"train\.epochs: 'ten' is not allowed"),
         ("train", "epochs", 3.0, r"train\.epochs: 3\.0 is not allowed; .* integer"),
         ("train", "epochs", True, r"train\.epochs: true is not allowed; .* integer"),
-        ("train", "seeds", [2**32], r"train\.seeds\.0: 4294967296 is not allowed; .* less than 4294967296"),
+        ("train", "seeds", [2**31], r"train\.seeds\.0: 2147483648 is not allowed; .* less than 2147483648"),
         ("data", "image_size", 100, r"data\.image_size: 100 is not allowed; .* multiple of 32"),
         (
             "data",

@@ -215,10 +215,14 @@ def _skipped_line(split: str, found: CocoSplit, seen: Seen, data: Data) -> str:
     if missing > int(data.max_missing * len(found.images)):
         said += f"; a run would stop, for data.max_missing allows {data.max_missing:.0%} of the images"
     try:
-        bad = (seen.skipped["reason"] == "bad_segmentation").sum()
-        require_usable(seen.skipped, seen.outlines - bad, data.max_unusable, split)
+        of = seen.skipped["reason"].value_counts()
+        images = seen.sizes.total() - of.get("size_mismatch", 0)
+        outlines = seen.outlines - of.get("bad_segmentation", 0)
+        require_usable(seen.skipped, images, outlines, data.max_unusable, split)
     except SegscopeError:
-        said += f"; a run would stop, for data.max_unusable allows {data.max_unusable:.0%} of the annotations"
+        said += (
+            f"; a run would stop, for data.max_unusable allows {data.max_unusable:.0%} of the images and annotations"
+        )
     return said
 
 

@@ -75,7 +75,7 @@ def _folded(name: str) -> str:
 
 Count = Annotated[int, Field(ge=0, lt=2**31)]
 PositiveInt = Annotated[int, Field(ge=1, lt=2**31)]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]  # of which a run derives others, that libraries take below 2³²
 Seeds = Annotated[list[Seed], Field(min_length=1, max_length=20), AfterValidator(_no_repeats)]
 # Without what no path, page or file can hold: control characters and halves of UTF-16 pairs.
 Text = Annotated[str, _matching(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]+", "text of one line, and not empty")]
@@ -186,7 +186,8 @@ class Data(Group):
         default=0.1,
         ge=0,
         le=1,
-        description="share of a split's annotations that may be unusable; they are left out and listed",
+        description="share of a split's images, and of its annotations, that may be unusable; they are left out and "
+        "listed",
     )
     exif: Literal["ignore", "apply"] = Field(
         default="ignore",

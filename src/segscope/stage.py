@@ -43,9 +43,9 @@ def main(stage: Callable[[Run], None]) -> None:
         sys.exit(1)
 
 
-def warn(message: str | None) -> None:
+def warn(*messages: str | None) -> None:
     """Say on standard error what the user should know, if there is anything."""
-    if message:
+    for message in filter(None, messages):
         print(f"warning: {printable(message)}", file=sys.stderr)
 
 

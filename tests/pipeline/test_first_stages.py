@@ -10,6 +10,8 @@ from conftest import as_mirror
 from project import call, first_two_stages, measures, metrics, new_project, run, run_scripts, set_params
 from serving import serve
 
+from segscope.params_file import load_params
+
 
 @pytest.mark.parametrize(
     ("change", "message"),
@@ -95,7 +97,7 @@ def test_what_cannot_be_used_is_counted_and_listed(small_coco, tmp_path):
     file.write_text(json.dumps(document))
     broken = small_coco / "train2017" / "000000000004.jpg"
     broken.write_bytes(broken.read_bytes()[:500])
-    data = {"source": "directory", "root": str(small_coco), "match": "none", "max_unusable": 0.3}
+    data = {"source": "directory", "root": str(small_coco), "match": "none", "max_unusable": 0.6}
     folder = first_two_stages(tmp_path / "project", **data)
     said = run_scripts(folder, "download", "masks")
     skipped = pd.read_parquet(folder / "artifacts" / "skipped.parquet")
@@ -159,6 +161,21 @@ def test_a_renamed_copy_of_a_train_image_is_measured_apart(small_coco, tmp_path,
     assert len(instances) == 1  # its labels stay known
     skipped = pd.read_parquet(folder / "artifacts" / "skipped.parquet")
     assert skipped[["image_id", "reason"]].values.tolist() == ([[102, "copy_in_earlier_split"]] if left else [])
+
+
+def test_a_copy_is_reviewed_as_all_others_are(small_coco, tmp_path):
+    shutil.copy(small_coco / "train2017" / "000000000003.jpg", small_coco / "val2017" / "000000000102.jpg")
+    folder = first_two_stages(tmp_path / "project", source="directory", root=str(small_coco), match="none")
+    run_scripts(folder, "download")
+    (annotation,) = pd.read_parquet(folder / "data" / "annotations.parquet").query("image_id == 102")["annotation_id"]
+    source = load_params(folder / "params.yaml").data.origin
+    (folder / "data" / "exclude.yaml").write_text(f"source: {source}\nannotations: {{102: [{annotation}]}}\n")
+    said = run_scripts(folder, "masks")
+    assert "that this run does not have" not in said
+    skipped = pd.read_parquet(folder / "artifacts" / "skipped.parquet")
+    assert [102, "excluded"] in skipped[["image_id", "reason"]].values.tolist()
+    (row,) = pd.read_parquet(folder / "artifacts" / "instances.parquet").query("image_id == 102").to_dict("records")
+    assert row["category_id"] == 255
 
 
 def test_an_export_with_ids_of_its_own_runs_through(small_coco, tmp_path):

@@ -56,6 +56,9 @@ def test_shared_ids_are_told_apart_and_their_source_kept():
     assert splits["val"].annotations["image_id"].tolist() == [1000, 1007]
     assert splits["val"].annotations["annotation_id"].tolist() == [1, 3]
     assert splits["val"].skipped["image_id"].tolist() == [1000]
+    assert splits["train"].notes == ()
+    (note,) = splits["val"].notes
+    assert note.startswith("val has image ids that an earlier split has, too: here they are raised by 1000.")
 
 
 @given(st.sets(st.integers(-(2**80), 2**80), min_size=1, max_size=8))

@@ -18,6 +18,8 @@ from segscope.errors import SegscopeError
 SPLITS = ("train", "val")
 # An annotation of these is an object that is not known; others are repeated, left out on purpose, or of no image.
 UNUSABLE = ("malformed", "unknown_category", "bad_segmentation", "no_pixels")
+# An image of these is lost; others are bounded by themselves, or left out for what they are.
+UNUSABLE_IMAGES = ("malformed", "unsafe_file_name", "bad_label", "unreadable_image", "size_mismatch")
 # What comes of what, by the kind of a row or its reason.
 ADVICE = KINDS | {
     "no_pixels": "it lies outside the frame, or is thinner than a pixel: its coordinates are of another size or crop "
@@ -26,6 +28,9 @@ ADVICE = KINDS | {
     "missing_label": "images that nobody has labelled, or whose labels are named otherwise than they are",
     "unknown_category": "annotations of categories that were deleted or renamed, or of another file's",
     "unsafe_file_name": "names as another machine has them: make them relative to data.images",
+    "size_mismatch": "labels of pictures as they are shown, not as they are stored: set data.exif: apply; or of other "
+    "files of these names",
+    "unreadable_image": "files that are damaged or of another format: put whole ones in their place",
     "duplicate_id": "files were joined, and each numbers from 1",
     "copy_in_earlier_split": "the same pictures are in both splits: split them anew; `data.copies: keep` measures what "
     "was learned",
@@ -74,19 +79,28 @@ def require_splits(images: pd.DataFrame, skipped: pd.DataFrame) -> None:
             raise SegscopeError(f"no image of split {split} is left: {explain(skipped[skipped['split'] == split])}")
 
 
-def require_usable(skipped: pd.DataFrame, usable: int, max_unusable: float, split: str) -> None:
-    """Raise SegscopeError if of a split's annotations more than a share of `max_unusable` cannot be used.
+def require_usable(skipped: pd.DataFrame, images: int, annotations: int, max_unusable: float, split: str) -> None:
+    """Raise SegscopeError if of a split's images or annotations more than a share of `max_unusable` cannot be used.
 
-    What they label would be learned and measured as background. skipped: rows of a skipped table. usable: annotations.
+    What such annotations label would be learned and measured as background. skipped: rows of a skipped table. images,
+    annotations: those that can be used.
     """
     of_annotation = skipped["annotation_id"].notna() | skipped["detail"].str.startswith("annotations[")
-    unusable = skipped[of_annotation & skipped["reason"].isin(UNUSABLE)]
-    n = usable + len(unusable)
-    if len(unusable) > max_unusable * n:
-        raise SegscopeError(
-            f"of {n} annotations of split {split} {len(unusable)} cannot be used, more than data.max_unusable "
-            f"({max_unusable:.2%}) allows, and what they label would count as background: {explain(unusable)}"
-        )
+    odd = {
+        "images": (images, skipped[~of_annotation & skipped["reason"].isin(UNUSABLE_IMAGES)], ""),
+        "annotations": (
+            annotations,
+            skipped[of_annotation & skipped["reason"].isin(UNUSABLE)],
+            ", and what they label would count as background",
+        ),
+    }
+    for kind, (usable, unusable, harm) in odd.items():
+        n = usable + len(unusable)
+        if len(unusable) > max_unusable * n:
+            raise SegscopeError(
+                f"of {n} {kind} of split {split} {len(unusable)} cannot be used, more than data.max_unusable "
+                f"({max_unusable:.2%}) allows{harm}: {explain(unusable)}"
+            )
 
 
 def explain(skipped: pd.DataFrame) -> str:

@@ -2,7 +2,7 @@
 
 A history has one row an epoch: `epoch` (from 1), `learning_rate`, and of each split
 
-- `objective`: what is optimised, the class-weighted cross-entropy (`objective.PixelCrossEntropy`);
+- `objective`: what is optimised, by `train.objective` (`segscope.model.objective`);
 - `loss`: the mean pixel cross-entropy in nats, unweighted, as `segscope.evaluation.loss` defines it;
 - `iou_NAME`, `mean_iou_NAME` of each class but background.
 

@@ -39,22 +39,28 @@ def common_categories(splits: Mapping[str, CocoSplit]) -> tuple[dict[str, CocoSp
 def separate_ids(splits: Mapping[str, CocoSplit]) -> dict[str, CocoSplit]:
     """The splits under image ids that are unique over all of them.
 
-    Where files share ids, as those of many exports do, a later file's ids are raised by a power of ten;
-    `source_id` stays the file's own.
+    Where files share ids, as those of many exports do, a later file's ids are raised by a power of ten, which its notes
+    say; `source_id` stays the file's own.
     """
     ids = pd.concat([split.images["image_id"] for split in splits.values()])
     if ids.is_unique:
         return dict(splits)
     step = 10 ** (len(str(ids.abs().max())) + 1)
-    return {name: _raised(split, number * step) for number, (name, split) in enumerate(splits.items())}
+    return {name: _raised(split, number * step, name) for number, (name, split) in enumerate(splits.items())}
 
 
-def _raised(split: CocoSplit, by: int) -> CocoSplit:
+def _raised(split: CocoSplit, by: int, name: str) -> CocoSplit:
+    if not by:
+        return split
     tables = {
         name: getattr(split, name).assign(image_id=lambda t: t["image_id"] + by)
         for name in ("images", "annotations", "skipped")
     }
-    return replace(split, **tables)
+    note = (
+        f"{name} has image ids that an earlier split has, too: here they are raised by {by}. Images may change that: a "
+        "file of data.exclude that was written before names others"
+    )
+    return replace(split, **tables, notes=(*split.notes, note))
 
 
 def choose(
