@@ -326,7 +326,7 @@ def merge(finished: Finished) -> Said:
     found = json.loads(finished.file("confusions"))["val"]["car"]["merge"]
     gain = found["gain"]
     if gain is None:
-        return Said("nothing was tried", NO)
+        return Said("val cannot tell", FEW) if found["tried"] else Said("nothing was tried", NO)
     change = ends(gain["after"] - gain["before"], gain["low"], gain["high"])
     figures = (
         f"tried {', '.join(found['tried'])}; recommended {', '.join(found['categories']) or 'none'}; estimated {change}"

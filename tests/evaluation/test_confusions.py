@@ -114,7 +114,21 @@ def test_what_does_not_pay_is_said_with_what_was_tried(counts):
 def test_a_merge_that_few_images_carry_says_so(counts):
     merges = confusions.find_merges(counts, EACH, TAXONOMY, Known([BUS], GAIN._replace(carriers=7.2)))
     found = confusions.findings(counts, TAXONOMY, EACH, merges)["car"]["statement"]
-    assert found.endswith("; only 7 images carry this, too few to trust the interval.")
+    assert found.endswith("; fewer than 20 groups of images carry this, too few to trust the interval.")
+
+
+def test_a_merge_that_val_cannot_judge_says_so(counts):
+    """val shows no car; and where all is labelled, none of what was tried is wrongly taken for one."""
+    merges = confusions.find_merges(counts, EACH, TAXONOMY, Known([], None))
+    found = confusions.findings(counts, TAXONOMY, EACH, merges)["car"]
+    assert found["statement"].endswith(
+        "Whether it would pay to train bus as car is not known: too few of val's images show car."
+    )
+    labelled = counts.copy()
+    labelled[:, :, 0] = labelled[:, CAR, BUS] = 0
+    labelled[:, CAR, DOG] = 5
+    found = confusions.findings(labelled, TAXONOMY, EACH, merges)["car"]["statement"]
+    assert found.startswith("Pixels wrongly predicted as car are: dog 71%, person 29%. Whether it would pay")
 
 
 def test_without_merges_nothing_is_said_of_them(counts):

@@ -79,6 +79,26 @@ def test_names_given_at_random_are_not_merged():
     assert false == 0
 
 
+def test_what_val_does_not_show_gains_nothing():
+    """A class that looks as another does, and that val shows in no group of images, or in one."""
+    val = blobs(1)
+    elsewhere = np.where(val.position == 1, 0, val.position)
+    for shown in (0, 1):
+        position = elsewhere.copy()
+        position[:shown] = val.position[:shown]
+        heads = Heads(blobs(0), Pixels(val.features, position, val.image_id), np.arange(40))
+        assert heads.merge(OWN, [2]) == ([], None)
+
+
+def test_a_merge_is_carried_by_the_class_as_it_is():
+    """Three images show it, and all show what looks the same."""
+    val = blobs(1)
+    position = val.position.copy()
+    position[3:][position[3:] == 1] = 0
+    _, gain = Heads(blobs(0), Pixels(val.features, position, val.image_id), np.arange(40)).merge(OWN, [2])
+    assert gain.carriers < 3.1
+
+
 def test_near_copies_widen_the_interval():
     one = blobs(1, images=8)
     copies = Pixels(*(np.repeat(part, 5, axis=0) for part in (one.features, one.position, np.arange(8))))

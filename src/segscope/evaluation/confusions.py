@@ -101,7 +101,7 @@ def find_merges(
 
     counts: int N × K × C, of train, which say what is tried; heads: what is measured, on val. group: int[N], of
     train's images. tried and categories: names of the candidates and of those recommended; gain: `Gain` of these, or
-    of all that were tried, as a mapping, None if none was.
+    of all that were tried, as a mapping, None if none was, or val cannot tell.
     """
     labels, bootstrap, found = taxonomy.category_names, Bootstrap(group), dict[str, dict[str, Any]]()
     if heads is None:
@@ -193,15 +193,20 @@ def statement(name: str, found: Mapping[str, Any], most: int) -> str:
     known = [f"{categories[each]['taken']:.1%} of {each}" for each in merge["tried"] if each in categories]
     if found["unlabelled_taken"] is not None:
         known.append(f"{found['unlabelled_taken']:.1%} of unlabelled pixels")
-    taken = listed(known)
+    if known:
+        text = f"{text} Taken for {name} are {listed(known)}."
+    if gain is None:
+        return (
+            f"{text} Whether it would pay to train {listed(merge['tried'])} as {name} is not known: too few of val's "
+            f"images show {name}."
+        )
     change = f"{gain['after'] - gain['before']:+.2f} ({gain['low']:+.2f} to {gain['high']:+.2f})"
-    text = f"{text} Taken for {name} are {taken}."
     if not chosen:
         return (
             f"{text} By linear classifiers of the model's features, training {listed(merge['tried'])} as {name} would "
             f"change its IoU by {change}: not recommended{', for too little of it is of each' * (gain['low'] > 0)}."
         )
-    few = f"; only {gain['carriers']:.0f} images carry this, too few to trust the interval"
+    few = f"; fewer than {TRUSTED} groups of images carry this, too few to trust the interval"
     return (
         f"{text} Recommended: train {listed(chosen)} as {name}. By linear classifiers of the model's features its IoU, "
         f"of all of them together, changes by {change}, from {gain['before']:.2f} to {gain['after']:.2f}, and the "

@@ -27,7 +27,8 @@ class Gain(NamedTuple):
     """What one merge would change, by the linear heads; before, recall_before: of the class as it is.
 
     before, after: IoU. low, high: the 95 % interval, over groups, of after - before. recall_before, recall_after: of
-    the class's own pixels. carriers: groups that carry the pixels of the merged class.
+    the class's own pixels. carriers: groups that carry the pixels of the class, or of the merged one, whichever are
+    fewer.
     """
 
     before: float
@@ -55,12 +56,15 @@ class Heads:
         self._val = (val.features - self._mean) / self._scale, val.position
         self._bootstrap = Bootstrap(group)
 
-    def merge(self, own: np.ndarray, candidates: Sequence[int]) -> tuple[list[int], Gain]:
+    def merge(self, own: np.ndarray, candidates: Sequence[int]) -> tuple[list[int], Gain | None]:
         """The candidates that pay as part of the class, and what they would change; of none that pays, what all would.
 
         own: bool[C], the positions of the class as it is. candidates: positions, at least one. Each of those that are
-        returned adds LEAST_GAIN or more of IoU to the others, and what they change together `pays`.
+        returned adds LEAST_GAIN or more of IoU to the others, and what they change together `pays`. Where val shows the
+        class in one group or none, nothing is known of that: none, and None.
         """
+        if self._bootstrap.number(self._shown(own).sum(1, keepdims=True) > 0)[0] < 2:
+            return [], None
         before, full = self._outcomes(own, own), frozenset(candidates)
         parts = {frozenset[int](): before}
 
@@ -84,18 +88,22 @@ class Heads:
     def _gain(self, before: np.ndarray, after: np.ndarray) -> Gain:
         drawn = self._bootstrap.sums(np.concatenate([before, after], 1))
         low, high = interval(_iou(drawn[:, 5:]) - _iou(drawn[:, :5]))
-        carriers = float(self._bootstrap.carriers(after[:, [0]] + after[:, [2]])[0])
+        pixels = np.stack([before[:, 3], after[:, 0] + after[:, 2]], 1)  # of the class as it is, and merged
+        carriers = float(self._bootstrap.carriers(pixels).min())
         recalls = [float(found / max(pixels, 1)) for *_, pixels, found in (before.sum(0), after.sum(0))]
         return Gain(float(_iou(before.sum(0))), float(_iou(after.sum(0))), low, high, recalls[0], recalls[1], carriers)
 
     def _outcomes(self, own: np.ndarray, member: np.ndarray) -> np.ndarray:
         """Each val image's true positive, false positive, false negative, own and found own pixels, float64 N × 5."""
-        position = self._val[1]
-        known = position != IGNORE
-        at = np.where(known, position, 0)
-        found, true, mine = self._predicted(member) & known, member[at] & known, own[at] & known
+        found = self._predicted(member) & (self._val[1] != IGNORE)
+        true, mine = self._shown(member), self._shown(own)
         parts = [found & true, found & ~true, ~found & true, mine, mine & found]
         return np.stack([part.sum(1) for part in parts], -1).astype(np.float64)
+
+    def _shown(self, member: np.ndarray) -> np.ndarray:
+        """val's pixels that are of members, bool N × P; member: bool[C]."""
+        known = self._val[1] != IGNORE
+        return np.asarray(member[np.where(known, self._val[1], 0)] & known)
 
     def _predicted(self, member: np.ndarray) -> np.ndarray:
         """val's pixels that are taken for members, bool N × P; member: bool[C].
