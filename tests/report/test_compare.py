@@ -17,6 +17,7 @@ from segscope.artefacts.schemas import predictions_schema, samples_schema
 from segscope.errors import SegscopeError
 from segscope.report.compare import Comparison, RunOf, Side, as_markdown, compare_sides, side_of, spread
 from segscope.report.compare_page import write_comparison
+from segscope.report.gate import condition, judge
 from segscope.run import Run
 from segscope.taxonomy import Taxonomy
 
@@ -174,6 +175,35 @@ def test_near_copies_are_drawn_together():
         row = compare(a, b).metrics.set_index("metric").loc["loss"]
         widths.append(row["high"] - row["low"])
     assert widths[1] == pytest.approx(widths[0])
+
+
+def test_images_are_drawn_together_if_they_are_so_on_either_side():
+    """Pairs on one side and threes on the other, whichever is called A."""
+    losses = np.random.default_rng(0).gamma(2.0, size=(2, 300))
+    a, b = (categories(name, loss) for name, loss in zip("ab", losses, strict=True))
+    a = replace(a, groups=pd.Series(np.arange(300) // 2, index=a.groups.index))
+    b = replace(b, groups=pd.Series(np.arange(300) // 3, index=b.groups.index))
+    sixes = pd.Series(np.arange(300) // 6, index=a.groups.index)
+    there, back, both = (
+        compare(*pair).metrics.set_index("metric").loc["loss", ["low", "high"]].to_numpy(float)
+        for pair in ((a, b), (b, a), [replace(each, groups=sixes) for each in (a, b)])
+    )
+    assert there == pytest.approx(both)
+    assert back == pytest.approx(-both[::-1])
+
+
+def test_figures_of_two_resolutions_are_no_change():
+    """The same trainings, measured at the model's pixels and at the photographs'."""
+    a, b = ([categories(f"{x}{k}", [loss + k / 1000] * 40) for k in range(3)] for x, loss in (("a", 0.5), ("b", 0.4)))
+    assert compare(a, b).metrics["changed"].any()
+    found = compare(a, [replace(run, resolution="each photograph's own pixels") for run in b])
+    assert not found.metrics["changed"].any()
+    assert found.metrics["adjusted"].isna().all()
+    assert found.notes[1].startswith(
+        "A and B are measured at different resolutions (A: model 8; B: each photograph's own pixels), which alone moves"
+    )
+    with pytest.raises(SegscopeError, match="the sides are measured at different resolutions"):
+        judge(found, [condition("loss < 0")], [])
 
 
 def test_what_few_images_carry_has_no_interval(pair):

@@ -10,6 +10,8 @@ from functools import cached_property, partial
 import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 from segscope.artefacts.measures import Measures
 from segscope.artefacts.revisions import read_file
@@ -17,7 +19,7 @@ from segscope.errors import SegscopeError
 from segscope.evaluation.bootstrap import Bootstrap
 from segscope.evaluation.difference import LEVEL, Difference, differences, holm
 from segscope.evaluation.yardsticks import comparable, held, image_ious, predicted_as, same_question, yardsticks
-from segscope.params import Model
+from segscope.params import Model, Params
 from segscope.run import Run
 from segscope.taxonomy import Taxonomy
 
@@ -142,11 +144,17 @@ def run_of(run: Run, name: str) -> RunOf:
         run.table("groups").set_index("image_id")["group"],
         points,
         run.measures("predict", "embed", "cluster"),
-        f"{run.params.predict.resolution} {run.params.data.image_size}",
+        resolution_of(run.params),
         run.arrow("instances").filter(pc.field("split") == "val").to_pandas(),
         run.params.masks.crowd,
         model_of(run.params.model),
     )
+
+
+def resolution_of(params: Params) -> str:
+    """Of which pixels a run's figures are, in words."""
+    side = params.data.image_size
+    return "each photograph's own pixels" if params.predict.resolution == "image" else f"{side} × {side} pixels"
 
 
 def model_of(options: Model) -> str:
@@ -166,7 +174,8 @@ class Comparison:
     change, the most improved first, by `score`. trainings: of each side. matched: val images of each side, and
     compared; relabelled: how many others both have, of other labels. yardsticks: the groups of categories that both are
     measured by; by: the classes by which each side finds them, where these differ. models: which are
-    compared, where that needs to be said.
+    compared, where that needs to be said. resolutions: of which pixels the sides' figures are, in words, if not of the
+    same.
     """
 
     metrics: pd.DataFrame
@@ -180,6 +189,7 @@ class Comparison:
     by: Mapping[str, tuple[str, str]]
     same_question: bool
     models: Sequence[str] = ()
+    resolutions: Sequence[str] = ()
 
     @property
     def notes(self) -> list[str]:
@@ -192,6 +202,12 @@ class Comparison:
                 f" {self.relabelled} more, which both have, are labelled otherwise in A than in B, and left out: what "
                 "other labels do to the figures is no change of the model."
             )
+        measured = []
+        if self.resolutions:
+            measured = [
+                f"A and B are measured at different resolutions ({'; '.join(self.resolutions)}), which alone moves "
+                "these figures: nothing is called a change. With predict.resolution=image both are measured alike."
+            ]
         if self.trainings == (1, 1):
             spread = (
                 "Of two single trainings: intervals are over images alone, another seed of the same configuration "
@@ -206,7 +222,7 @@ class Comparison:
             )
             if 1 in self.trainings:
                 spread += " The single training is taken to vary as those of the other side do."
-        return [images, *self.models, spread]
+        return [images, *self.models, *measured, spread]
 
 
 def compare_sides(a: Side, b: Side) -> Comparison:
@@ -219,7 +235,9 @@ def compare_sides(a: Side, b: Side) -> Comparison:
         [comparable(table, own, other, shared) for table in side]
         for side, own, other in zip(tables, taxonomies, taxonomies[::-1], strict=True)
     ]
-    bootstrap = Bootstrap(a.first.groups.loc[ids].to_numpy())
+    bootstrap = Bootstrap(_together([run.groups.loc[ids].to_numpy() for run in (*a.runs, *b.runs)]))
+    resolutions = [f"{name}: {', '.join(sorted(_resolutions(side)))}" for name, side in (("A", a), ("B", b))]
+    alike = len(_resolutions(a) | _resolutions(b)) == 1
     same = same_question(*taxonomies)
     # Of a model that is known by its classes alone there is no loss.
     by_loss = same and all(table["loss"].notna().any() for side in tables for table in side)
@@ -232,7 +250,7 @@ def compare_sides(a: Side, b: Side) -> Comparison:
     images = pd.DataFrame({"image_id": ids, "a": x, "b": y, "change": y - x})
     by = {name: tuple(", ".join(predicted_as(own, of)) for own in taxonomies) for name, of in shared.items()}
     return Comparison(
-        _metrics(differences(found[0], found[1], bootstrap)),
+        _metrics(differences(found[0], found[1], bootstrap), alike),
         _apart(a, b, same),
         images.sort_values("change", ascending=by_loss, kind="stable", ignore_index=True),
         "loss" if by_loss else "IoU",
@@ -243,7 +261,21 @@ def compare_sides(a: Side, b: Side) -> Comparison:
         {name: (x, y) for name, (x, y) in by.items() if x != y},
         same,
         _models(a, b),
+        [] if alike else resolutions,
     )
+
+
+def _resolutions(side: Side) -> set[str]:
+    return {run.resolution for run in side.runs}
+
+
+def _together(groups: Sequence[np.ndarray]) -> np.ndarray:
+    """Groups of the images that belong together by any of several divisions, through others, too: int[N] of int[N]."""
+    n = len(groups[0])
+    first = [np.unique(of, return_index=True, return_inverse=True)[1:] for of in groups]
+    joined = np.concatenate([index[of] for index, of in first])
+    images = np.tile(np.arange(n), len(groups))
+    return connected_components(coo_matrix((np.ones(len(images)), (images, joined)), (n, n)), directed=False)[1]
 
 
 def _models(a: Side, b: Side) -> list[str]:
@@ -282,9 +314,11 @@ def _labelled_alike(a: RunOf, b: RunOf, ids: pd.Index) -> np.ndarray:
     return (np.abs(x.to_numpy() - y.to_numpy()) <= allowed).all(1)
 
 
-def _metrics(found: Sequence[Difference]) -> pd.DataFrame:
+def _metrics(found: Sequence[Difference], alike: bool) -> pd.DataFrame:
+    """The differences as a table; alike: whether both sides are measured at one resolution, else none is a change."""
     columns = ["metric", "a", "b", "difference", "low", "high", "p_value"]
     table = pd.DataFrame([[getattr(each, name) for name in columns] for each in found], columns=columns)
+    table = table if alike else table.assign(p_value=np.nan)
     adjusted = holm(table["p_value"])
     return table.assign(adjusted=adjusted, changed=adjusted < 1 - LEVEL)
 

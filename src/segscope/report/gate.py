@@ -68,6 +68,11 @@ def _row(found: Comparison, of: Condition) -> pd.Series:
             f"{of}: two single trainings cannot tell a change from another seed; train a side with several train.seeds "
             "(dvc exp run -S 'train.seeds=[0,1,2]'), or name several runs (--a … --b …)"
         )
+    if found.resolutions:
+        raise SegscopeError(
+            f"{of}: the sides are measured at different resolutions ({'; '.join(found.resolutions)}), which alone "
+            "moves figures: measure both with predict.resolution=image"
+        )
     if not np.isfinite(row.low):
         raise SegscopeError(f"{of}: too few groups of images carry {of.metric} for an interval")
     return row
