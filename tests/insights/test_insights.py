@@ -76,6 +76,19 @@ def test_what_the_share_does_is_said_first_and_once(run):
     assert 0.3 < first["explained"] < 0.9
 
 
+def test_a_share_that_does_not_move_the_loss_is_no_finding(run):
+    samples, scores, _ = run
+    noise = pd.DataFrame({"loss": np.random.default_rng(5).normal(1, 0.1, len(samples))})
+    (row,) = insights_of(samples, noise).insights.query("name == 'person'").to_dict("records")
+    assert row["kind"] == "claim"
+    assert "does not clearly move with the share of person" in row["statement"]
+    assert np.isnan([row["inside"], row["rest"]]).all()
+    rare = samples.assign(**{"share.person": samples["share.person"].where(samples["share.person"].rank() > 260, 0)})
+    row = insights_of(rare, scores).insights.iloc[0]
+    assert 0 < row["images"] <= 20  # a fifth of those that show it, though most images show none
+    assert row["kind"] == "claim" or np.isfinite([row["inside"], row["rest"]]).all()
+
+
 def test_what_is_planted_beyond_the_share_is_found_once_each(run):
     _, _, found = run
     rows = found_beyond_the_share(found)

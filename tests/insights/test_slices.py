@@ -48,6 +48,20 @@ def test_a_conjunction_is_found_where_neither_condition_alone_is_hard():
     assert best.words() == "low light and most pixels of person"
 
 
+def test_a_name_of_few_images_is_no_condition():
+    """A caption of each image's own would be a comparison each."""
+    samples = metadata(60).assign(caption=[f"picture {i}" for i in range(60)], place=["here"] * 25 + ["there"] * 35)
+    named = [c for c in conditions(samples, 10) if c.column in ("caption", "place")]
+    assert named == [Condition("place", "==", "here")]
+
+
+def test_conditions_have_all_digits_and_one_instance_is_one():
+    assert Condition("count.car", ">=", 1).words() == "at least 1 car instance"
+    assert Condition("count.car", ">=", 2).words() == "at least 2 car instances"
+    assert Condition("user.time", ">=", 1680123000).words() == "time at least 1680123000"
+    assert Condition("brightness", "<=", 0.1).words().endswith(" at most 0.1")
+
+
 def test_easy_images_are_no_slice():
     samples = metadata(300)
     loss = np.random.default_rng(1).normal(1, 0.05, 300) - 0.5 * samples["low_light"].to_numpy()

@@ -147,14 +147,17 @@ def _scored(samples: pd.DataFrame, scores: pd.DataFrame, taxonomy: Taxonomy, gro
 
 
 def _of_shares(of: _Scored) -> Iterator[dict[str, Any]]:
-    """One row: what the share of its classes does to each score."""
-    parts = []
+    """One row: what the share of its classes does to each score; a question alone where it does not clearly move the
+    first.
+    """
+    parts, clear = [], dict[str, bool]()
     for metric in of.scores:
         score, share = _units(of, of.scores[metric].to_numpy(float), of.shares[metric])
         found = rank_correlation(share, score)
         if np.isnan(found.rho):
             continue
-        verb = {True: "rises", False: "falls"}[found.rho > 0] if found.low * found.high > 0 else "does not clearly move"
+        clear[metric] = found.low * found.high > 0
+        verb = {True: "rises", False: "falls"}[found.rho > 0] if clear[metric] else "does not clearly move"
         parts.append(f"{_named(metric)} {verb} with the share of {of.subjects[metric]} ({_interval(found)})")
     if not parts:
         return
@@ -165,15 +168,21 @@ def _of_shares(of: _Scored) -> Iterator[dict[str, Any]]:
     total = weight @ (values - np.average(values, weights=weight)) ** 2
     explained = float(1 - weight @ left**2 / total) if total > 0 else np.nan
     share = of.subjects[lead].share(of.samples)
-    edge = float(f"{np.quantile(share[known], TOP):.2g}")
+    shown = share[known & (share > 0)]
+    if not len(shown):
+        return
+    edge = min(float(f"{np.quantile(shown, TOP):.2g}"), float(shown.max()))
     statement = (
         f"{_sentence('; '.join(parts))} The share alone explains {explained:.0%} of {_named(lead)}'s "
         "variance over the images; what is said next holds at a given share."
     )
     inside = (share >= edge) & known
-    row = _row("share", str(of.subjects[lead]), statement, inside, of) | {"query": of.subjects[lead].query(edge)}
-    means = {"inside": values[inside[known]].mean(), "rest": values[~inside[known]].mean()}
-    yield row | means | {"explained": explained, "metric": lead}
+    kind = "share" if clear.get(lead) else "claim"
+    row = _row(kind, str(of.subjects[lead]), statement, inside, of) | {"query": of.subjects[lead].query(edge)}
+    row |= {"explained": explained, "metric": lead}
+    yield row | (
+        {"inside": values[inside[known]].mean(), "rest": values[~inside[known]].mean()} if kind == "share" else {}
+    )
 
 
 def _of_associations(table: pd.DataFrame, of: _Scored, fewest: int) -> Iterator[dict[str, Any]]:
@@ -246,7 +255,7 @@ def _stated(kind: str, name: str, chosen: Slice, metric: str, of: _Scored, fewes
     )
     figures = {"metric": metric, "inside": raw["inside"], "rest": raw["rest"], "difference": difference}
     figures |= {"low": left["low"], "high": left["high"], "p_value": left["p_value"], "explained": explained}
-    row = _row(kind, name, statement, inside, of) | {"query": chosen.query()}
+    row = _row(kind, name, statement, inside & known, of) | {"query": chosen.query()}
     return row | figures | {"columns": columns}
 
 

@@ -48,8 +48,9 @@ class Condition:
             return f"{name} {since}{self.value}"
         sign = {">=": "at least", "<=": "at most", "<": "less than", "==": "exactly"}[self.operator]
         if name.startswith("number of "):
-            return f"{sign} {self.value:g} {name.removeprefix('number of ')}"
-        return f"{name} {sign} {self.value:g}"
+            of = name.removeprefix("number of ")
+            return f"{sign} {self.value:.12g} {of.replace(' instances', ' instance') if self.value == 1 else of}"
+        return f"{name} {sign} {self.value:.12g}"
 
 
 @dataclass(frozen=True)
@@ -78,14 +79,14 @@ def conditions(samples: pd.DataFrame, fewest: int) -> list[Condition]:
     images meet, the first.
     """
     found: dict[bytes, Condition] = {}
-    for condition in _candidates(samples):
+    for condition in _candidates(samples, fewest):
         members = condition.holds(samples)
         if fewest <= members.sum() <= len(samples) / 2:
             found.setdefault(members.tobytes(), condition)
     return list(found.values())
 
 
-def _candidates(samples: pd.DataFrame) -> Iterator[Condition]:
+def _candidates(samples: pd.DataFrame, fewest: int) -> Iterator[Condition]:
     for name in samples:
         column = samples[name]
         # A query quotes a name with backticks: none with one can be written.
@@ -94,7 +95,8 @@ def _candidates(samples: pd.DataFrame) -> Iterator[Condition]:
         if pd.api.types.is_bool_dtype(column):
             yield Condition(name, "==", True)
         elif not pd.api.types.is_numeric_dtype(numbers(column)):
-            yield from (Condition(name, "==", value) for value in sorted(column.dropna().unique()))
+            images = column.value_counts()
+            yield from (Condition(name, "==", value) for value in sorted(images.index[images >= fewest]))
         elif column.nunique() > 1:
             if pd.api.types.is_integer_dtype(column):
                 yield Condition(name, ">=", 1)
