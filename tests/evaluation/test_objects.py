@@ -6,12 +6,14 @@ import pytest
 from conftest import instances_of, square
 from small import TAXONOMY
 
+from segscope.artefacts.measures import Measures, measure_table
 from segscope.artefacts.rle import encode_rle
 from segscope.evaluation.bootstrap import Bootstrap
 from segscope.evaluation.errors import KINDS, error_counts
 from segscope.evaluation.objects import ObjectFinder, object_measures, object_table, objects
 from segscope.evaluation.predicted import Known, Predicted
 from segscope.labels.masks import compose_mask
+from segscope.report.objects import cells, described, found_rows
 
 SIZE = 64
 Squares = list[tuple[int, int, int, int]]
@@ -164,6 +166,23 @@ def test_the_table_is_in_the_photographs_pixels():
     assert table["split"].tolist() == ["val", "val"]
 
 
+def test_what_no_pixel_shows_is_neither_found_nor_missed():
+    """A person wholly behind a car, at a model that sees the car."""
+    instances = labels([(1, 10, 10, 8), (3, 8, 8, 20)])
+    finder = ObjectFinder(Known(TAXONOMY, {7: list(instances.itertuples())}))
+    mask = np.zeros((1, SIZE, SIZE), np.uint8)
+    mask[0, 8:28, 8:28] = 3
+    finder.look(Predicted(np.array([7]), mask, seen([(2, 8, 8, 20)])[None]))
+    table = object_table([finder], PHOTOGRAPHS)
+    assert table["found"].astype(object).where(table["found"].notna(), None).tolist() == [None, True]
+    nothing, sizes = Measures(measure_table([])), pd.DataFrame({"image_id": [7], "width": [640], "height": [320]})
+    shown = described(table, sizes, TAXONOMY)
+    assert shown.set_index("class")["outcome"].to_dict() == {"person": "hidden", "car": "found"}
+    assert {row["class"]: (row["found"], row["of"]) for row in found_rows(cells(shown), TAXONOMY, nothing)} == {
+        "car": (1, 1)
+    }
+
+
 @pytest.mark.filterwarnings("error")
 def test_a_table_of_nothing_has_the_same_columns():
     empty = object_table([ObjectFinder(Known(TAXONOMY))], PHOTOGRAPHS)
@@ -187,6 +206,7 @@ def test_the_share_that_is_found_by_class_size_and_category():
             (1, 1, "large", True, False),
             (2, 1, "small", True, False),
             (2, 1, "small", False, True),  # a crowd
+            (2, 1, "small", None, False),  # of no visible pixel
             (2, 3, "medium", True, False),
             (9, 3, "medium", False, False),  # of an image that is not looked at
         ]

@@ -126,7 +126,7 @@ OBJECTS = pa.schema(  # an annotation of the model's classes, or a predicted reg
         "crowd": pa.bool_(),
         "area": pa.float32(),  # share of the image
         "size": pa.string(),  # COCO's small, medium, large
-        "recall": pa.float32(),  # of its visible pixels; null of a region, as iou and found are
+        "recall": pa.float32(),  # of its visible pixels; null of a region, or of none, as iou and found are
         "iou": pa.float32(),
         "found": pa.bool_(),
         "probability": pa.float32(),  # of its class

@@ -97,7 +97,7 @@ def object_table(finders: Sequence[ObjectFinder], samples: pd.DataFrame) -> pd.D
     area = table["area"].to_numpy(float) * scale.prod(1)
     boxes = np.array([list(box) for box in table["bbox"]], float).reshape(-1, 4) * np.tile(scale, 2)
     hit = pd.array(table["recall"].to_numpy(float) >= FOUND, "boolean")
-    hit[region] = pd.NA
+    hit[table["recall"].isna().to_numpy()] = pd.NA  # of regions, and of what no pixel shows
     found = pd.DataFrame(
         {
             "image_id": table["image_id"].astype("int64"),
@@ -164,12 +164,12 @@ def objects(
 
 
 def object_ratios(table: pd.DataFrame, image_ids: np.ndarray, taxonomy: Taxonomy) -> dict[str, Ratio]:
-    """The share of the annotations that are found, crowds left out.
+    """The share of the annotations that are found, crowds and those without a visible pixel left out.
 
     found_objects.CLASS; of these found_objects.CLASS.SIZE, by the area in the photograph; found_category.CATEGORY; of
     what any image shows. table: rows of objects.parquet. image_ids: int64[N], of the images that are looked at.
     """
-    rows = table[table["annotation_id"].notna() & ~table["crowd"]]
+    rows = table[table["found"].notna() & ~table["crowd"]]
     image = pd.Index(image_ids).get_indexer(rows["image_id"])
     rows, image = rows[image >= 0], image[image >= 0]
     found = rows["found"].to_numpy(bool)

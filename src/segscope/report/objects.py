@@ -17,6 +17,7 @@ OUTCOMES = {
     "missed": "missed, the largest first",
     "extra": "extra region, the surest first",
     "found": "found, the worst fit first",
+    "hidden": "hidden: of no visible pixel, the largest first",
 }
 _CELL = ["class", "category", "size", "outcome"]
 
@@ -69,10 +70,11 @@ def described(objects: pd.DataFrame, index: pd.DataFrame, taxonomy: Taxonomy) ->
     names = taxonomy.categories.set_index("category_id")["name"]
     sides = index.set_index("image_id").loc[objects["image_id"], ["width", "height"]].to_numpy(float)
     boxes = np.array(objects["bbox"].tolist(), float).reshape(-1, 4) / np.tile(sides, 2)
-    found = objects["found"].astype("boolean").fillna(False).to_numpy(bool)
+    found = objects["found"].astype("boolean")
+    outcomes = [objects["annotation_id"].isna(), found.isna(), found.fillna(False)]
     table = objects.assign(
         category=objects["category_id"].map(names).astype(object).where(objects["category_id"].notna(), None),
-        outcome=np.select([objects["annotation_id"].isna().to_numpy(), found], ["extra", "found"], "missed"),
+        outcome=np.select([of.to_numpy(bool) for of in outcomes], ["extra", "hidden", "found"], "missed"),
         box=pd.Series(boxes.round(4).tolist(), objects.index, dtype=object),
     )
     told = zip(*(table[name] for name in ("outcome", "recall", "iou", "probability", "crowd")), strict=True)
@@ -83,8 +85,8 @@ def described(objects: pd.DataFrame, index: pd.DataFrame, taxonomy: Taxonomy) ->
 def _became(outcome: str, recall: float, iou: float, probability: float, crowd: bool) -> str:
     if outcome == "extra":
         return "predicted" if pd.isna(probability) else f"probability {probability:.2f}"
-    if pd.isna(recall):
-        return "not visible at the model's resolution"
+    if outcome == "hidden":
+        return "too small for the model's resolution, behind another object, or where labels are ignored"
     return f"{'crowd, ' if crowd else ''}recall {recall:.0%}, IoU {iou:.2f}"
 
 
@@ -101,7 +103,7 @@ def listed(shown: pd.DataFrame, most: int = LISTED) -> pd.DataFrame:
     """
     outcome = shown["outcome"]
     sure = shown["probability"].fillna(shown["area"])  # of which a model may say nothing
-    weight = np.select([outcome == "missed", outcome == "extra"], [shown["area"], sure], -shown["iou"])
+    weight = np.select([outcome.isin(["missed", "hidden"]), outcome == "extra"], [shown["area"], sure], -shown["iou"])
     ordered = shown.iloc[np.argsort(-weight, kind="stable")]
     rank = ordered.groupby(_CELL, dropna=False).cumcount().to_numpy()
     return ordered.iloc[np.sort(np.argsort(rank, kind="stable")[:most])]
@@ -115,7 +117,7 @@ def found_rows(counts: pd.DataFrame, taxonomy: Taxonomy, measures: Measures) -> 
     names = taxonomy.categories.set_index("category_id")["name"]
     rows = []
     for name, ids in taxonomy.category_ids.items():
-        own = counts[(counts["class"] == name) & (counts["outcome"] != "extra")]
+        own = counts[(counts["class"] == name) & counts["outcome"].isin(["found", "missed"])]
         subjects = [(f"found_objects.{name}", "", "", own)]
         subjects += [(f"found_objects.{name}.{size}", "", size, own[own["size"] == size]) for size in SIZES]
         if len(ids) > 1:
