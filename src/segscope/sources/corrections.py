@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,8 @@ import pandas as pd
 from segscope.artefacts.skipped import explain
 from segscope.errors import SegscopeError
 from segscope.limits import MAX_ANNOTATION_BYTES, read_within
-from segscope.sources.categories import some
-from segscope.sources.coco import CocoSplit, parse_coco
+from segscope.sources.categories import one_line, some
+from segscope.sources.coco import CocoSplit, parse_categories, parse_coco
 from segscope.sources.ids import id_number, id_text
 from segscope.sources.json_text import decode
 from segscope.sources.label_studio import is_label_studio, read_label_studio
@@ -88,17 +88,17 @@ def read_corrections(
     notes = list(split.notes)
     if unknown:
         notes.append(f"{path}: {len(unknown)} of {len(split.images)} images are not in this run: {some(unknown, 3)}")
-    proposed = [row.category_id for row in split.categories.itertuples() if row.name.startswith(PROPOSED)]
-    left = split.annotations["category_id"].isin(proposed)
+    names = split.annotations["category_id"].map(split.categories.set_index("category_id")["name"])
+    left = names.map(lambda name: name.startswith(PROPOSED)).astype(bool)
     if left.any():
         notes.append(f"{path}: {left.sum()} annotations are still called {PROPOSED!r}…, and left out")
     rows, edited = (
         table[table["image_id"].isin(ids)].assign(image_id=lambda each: each["image_id"].map(ids))
-        for table in (split.annotations[~left], edits)
+        for table in (split.annotations[~left].assign(category=names), edits)
     )
-    category = _categories(split.categories, {*rows["category_id"], *edited["category_id"].dropna()}, categories, where)
+    category = _categories({*rows["category"], *edited["category"].dropna()}, categories, where)
     rows, edited = (
-        table.assign(category_id=table["category_id"].map(category).astype("Int64")) for table in (rows, edited)
+        table.assign(category_id=table["category"].map(category).astype("Int64")) for table in (rows, edited)
     )
     whole = set(ids.values()) - (set(edited["image_id"]) - set(rows["image_id"]))
     if mixed := set(edited["image_id"]) & set(rows["image_id"]):
@@ -111,7 +111,7 @@ def read_corrections(
         raise SegscopeError(f"{where}: annotation {annotation} of image {image} is edited twice: which edit holds?")
     new = rows[ANNOTATION_COLUMNS].astype({"image_id": "int64", "category_id": "int64"})
     new["segmentation"] = new["segmentation"].map(bytes)
-    return sorted(whole), new.reset_index(drop=True), edited.reset_index(drop=True).astype(_EDIT), notes
+    return sorted(whole), new.reset_index(drop=True), edited[list(_EDIT)].reset_index(drop=True).astype(_EDIT), notes
 
 
 def _parse(text: bytes, path: Path) -> tuple[CocoSplit, pd.DataFrame, set[str]]:
@@ -120,24 +120,34 @@ def _parse(text: bytes, path: Path) -> tuple[CocoSplit, pd.DataFrame, set[str]]:
         tasks, _ = decode(text, list[Any], path)
         if is_label_studio(tasks):
             found, sources = read_label_studio(tasks, path)
-            return as_coco(found), _edits([], path), sources
+            return as_coco(found), _edits([], {}, path), sources
     coco, _ = decode(text, _Document, path)
     decoder = msgspec.json.Decoder(_Edit)
     rows = [(raw, decoder.decode(raw)) for raw in coco.annotations]
+    categories = parse_categories(coco.categories, path)
+    used = {id_text(row.category_id) for _, row in rows if not row.is_edit}
     whole = {
         "images": coco.images,
         "annotations": [raw for raw, row in rows if not row.is_edit],
-        "categories": coco.categories,
+        # No others: what only edits name has no labels here, and would be taken for the root of a tree of categories.
+        "categories": categories[categories["source_id"].isin(used)]
+        .rename(columns={"source_id": "id"})[["id", "name", "supercategory"]]
+        .to_dict("records"),
     }
+    names = dict(zip(categories["source_id"], categories["name"].map(one_line), strict=True))
     stamp = coco.info.segscope_source if coco.info else None
     return (
         parse_coco(msgspec.json.encode(whole), path),
-        _edits([row for _, row in rows if row.is_edit], path),
+        _edits([row for _, row in rows if row.is_edit], names, path),
         {stamp} if stamp else set(),
     )
 
 
-def _edits(edits: Sequence[_Edit], path: Path) -> pd.DataFrame:
+def _edits(edits: Sequence[_Edit], names: Mapping[str, str], path: Path) -> pd.DataFrame:
+    """image_id and annotation_id, as numbers, and the category's name, None where the annotation is removed.
+
+    names: the file's categories, by their own ids as text.
+    """
     rows = []
     for edit in edits:
         image, own, category = (id_text(value) for value in (edit.image_id, edit.id, edit.category_id))
@@ -145,9 +155,14 @@ def _edits(edits: Sequence[_Edit], path: Path) -> pd.DataFrame:
             raise SegscopeError(
                 f"{path}: an annotation without outline needs image_id, id, and category_id or `removed: true`: {edit}"
             )
-        number = None if edit.removed else id_number(str(category))
-        rows.append((id_number(image), id_number(own), number))
-    return pd.DataFrame(rows, columns=list(_EDIT)).astype(_EDIT)
+        if not edit.removed and category not in names:
+            raise SegscopeError(
+                f"{path}: annotation {own} of image {image} gets category {category}, which the file does not name: "
+                f'add it to its categories, as {{"id": {category}, "name": "…"}}'
+            )
+        rows.append((id_number(image), id_number(own), None if edit.removed else names[str(category)]))
+    columns = {"image_id": "int64", "annotation_id": "int64", "category": object}
+    return pd.DataFrame(rows, columns=list(columns)).astype(columns)
 
 
 def _images(images: pd.DataFrame, index: pd.DataFrame, stamped: bool, where: str) -> tuple[dict[int, int], list[str]]:
@@ -185,15 +200,15 @@ def _images(images: pd.DataFrame, index: pd.DataFrame, stamped: bool, where: str
     return ids, unknown
 
 
-def _categories(theirs: pd.DataFrame, used: set[int], categories: pd.DataFrame, where: str) -> dict[int, int]:
-    """The run's category_id of each of the file's that is used, by name."""
+def _categories(names: Iterable[str], categories: pd.DataFrame, where: str) -> dict[str, int]:
+    """The run's category_id of each name."""
+    named = categories[["category_id", "name"]].assign(supercategory="")
     found = {}
-    for row in theirs[theirs["category_id"].isin(used)].itertuples():
-        named = categories[["category_id", "name"]].assign(supercategory="")
-        own = set(find_categories(row.name, named))
+    for name in sorted(names):
+        own = set(find_categories(name, named))
         if len(own) != 1:
             raise SegscopeError(
-                f"{where}: category {row.name!r} is not one of the data's: {some(categories['name'].tolist(), 100)}"
+                f"{where}: category {name!r} is not one of the data's: {some(categories['name'].tolist(), 100)}"
             )
-        (found[row.category_id],) = own
+        (found[name],) = own
     return found
