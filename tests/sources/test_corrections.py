@@ -103,6 +103,41 @@ def test_an_edit_whose_category_the_file_does_not_name_is_an_error(read):
             read(document | {"categories": categories})
 
 
+REMOVED = {"id": 5, "image_id": 1, "removed": True}
+
+
+@pytest.mark.parametrize("images", [[], [{"id": 1, "file_name": "train/a.jpg"}]], ids=["not listed", "listed"])
+def test_an_edit_finds_an_image_of_this_source_by_its_id(read, images):
+    whole, rows, found, notes = read(coco(images, [REMOVED], SOURCE))
+    assert (whole, len(rows), found.fillna(0).values.tolist(), notes) == ([], 0, [[1, 5, 0]], [])
+
+
+@pytest.mark.parametrize(
+    ("images", "source"),
+    [([], None), ([{"id": 8, "file_name": "train/a.jpg"}], None), ([{"id": 2, "file_name": "b.jpg"}], SOURCE)],
+)
+def test_an_edit_of_no_image_is_an_error(read, images, source):
+    edit = REMOVED | ({"image_id": 9} if source else {})
+    with pytest.raises(
+        SegscopeError, match=rf"an edit is of image {edit['image_id']}, which is neither among the file"
+    ):
+        read(coco(images, [edit], source))
+
+
+def test_beside_edits_an_image_that_is_listed_without_labels_keeps_its_own(read):
+    listed = [{"id": 2, "file_name": "b.jpg"}]  # and the edit's number is another's
+    whole, rows, found, notes = read(coco(listed, [REMOVED], SOURCE))
+    assert (whole, len(rows), found["image_id"].tolist()) == ([], 0, [1])
+    assert "1 images are listed without labels beside edits of single annotations: they keep theirs" in notes[-1]
+
+
+def test_an_edit_of_a_listed_image_of_another_run_is_left_out(read):
+    listed = [{"id": 1, "file_name": "z.jpg"}, {"id": 2, "file_name": "b.jpg"}]  # 1 is not this run's image 1
+    whole, _, found, notes = read(coco(listed, [REMOVED, REMOVED | {"image_id": 2}], SOURCE))
+    assert (whole, found["image_id"].tolist()) == ([], [2])
+    assert "1 of 2 images are not in this run: z.jpg" in notes[0]
+
+
 def test_ids_count_only_where_the_file_is_of_this_source(read):
     listed = [{"id": 1001, "file_name": "a.jpg"}]
     assert read(coco(listed, [full(1001, 7)], SOURCE))[0] == [1001]

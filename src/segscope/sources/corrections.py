@@ -55,14 +55,15 @@ def read_corrections(
     """What a file of corrected labels says of this run's images.
 
     An image of the file gets the labels that the file has of it, in place of all that it had. But where none of them
-    has an outline they are single edits: of the annotation of that id another `category_id`, or `removed: true`.
+    has an outline they are single edits: of the annotation of that id another `category_id`, or `removed: true`. An
+    image that is listed without any loses all that it had, but for a file of edits: there a wrong id would do that.
     Images are found by `file_name`; by `id` in a file whose `info.segscope_source` says that it is of `source`
-    (`Data.origin`). A category is found by its name; what is still called `proposed: …` is left out. index: rows of
-    index.parquet. categories: of categories.parquet.
+    (`Data.origin`), where edits need no row of their image. A category is found by its name; what is still called
+    `proposed: …` is left out. index: rows of index.parquet. categories: of categories.parquet.
 
     Returns the images whose labels are replaced, the new rows of annotations.parquet, the edits (image_id,
     annotation_id, category_id or NA: removed), and what a person should know. Raises SegscopeError if the file cannot
-    be read as a whole, is of another source, or names images of other sizes.
+    be read as a whole, is of another source, names images of other sizes, or edits one that there is not.
     """
     path = Path(path)
     where = f"data.corrections: {path}"
@@ -88,24 +89,32 @@ def read_corrections(
     notes = list(split.notes)
     if unknown:
         notes.append(f"{path}: {len(unknown)} of {len(split.images)} images are not in this run: {some(unknown, 3)}")
-    names = split.annotations["category_id"].map(split.categories.set_index("category_id")["name"])
-    left = names.map(lambda name: name.startswith(PROPOSED)).astype(bool)
-    if left.any():
-        notes.append(f"{path}: {left.sum()} annotations are still called {PROPOSED!r}…, and left out")
-    rows, edited = (
-        table[table["image_id"].isin(ids)].assign(image_id=lambda each: each["image_id"].map(ids))
-        for table in (split.annotations[~left].assign(category=names), edits)
+    labels = split.annotations[split.annotations["image_id"].isin(ids)]
+    labels = labels.assign(
+        image_id=labels["image_id"].map(ids),
+        category=labels["category_id"].map(split.categories.set_index("category_id")["name"]),
     )
-    category = _categories({*rows["category"], *edited["category"].dropna()}, categories, where)
-    rows, edited = (
-        table.assign(category_id=table["category"].map(category).astype("Int64")) for table in (rows, edited)
-    )
-    whole = set(ids.values()) - (set(edited["image_id"]) - set(rows["image_id"]))
-    if mixed := set(edited["image_id"]) & set(rows["image_id"]):
+    edited = _of_images(edits, set(split.images["image_id"]), ids, set(index["image_id"]) if sources else set(), where)
+    whole, bare = set(labels["image_id"]), set(ids.values()) - {*labels["image_id"], *edited["image_id"]}
+    if edits.empty:
+        whole |= bare
+    elif bare:
+        notes.append(
+            f"{path}: {len(bare)} images are listed without labels beside edits of single annotations: they keep theirs"
+        )
+    if mixed := set(edited["image_id"]) & whole:
         raise SegscopeError(
             f"{where}: of image {min(mixed)} some annotations have an outline and some have none: give all of the "
             "image's labels, or only what is changed or removed"
         )
+    left = labels["category"].map(lambda name: name.startswith(PROPOSED)).astype(bool)
+    if left.any():
+        notes.append(f"{path}: {left.sum()} annotations are still called {PROPOSED!r}…, and left out")
+    rows = labels[~left]
+    category = _categories({*rows["category"], *edited["category"].dropna()}, categories, where)
+    rows, edited = (
+        table.assign(category_id=table["category"].map(category).astype("Int64")) for table in (rows, edited)
+    )
     if (twice := edited.duplicated(["image_id", "annotation_id"])).any():
         image, annotation = edited.loc[twice, ["image_id", "annotation_id"]].iloc[0]
         raise SegscopeError(f"{where}: annotation {annotation} of image {image} is edited twice: which edit holds?")
@@ -198,6 +207,25 @@ def _images(images: pd.DataFrame, index: pd.DataFrame, stamped: bool, where: str
             f"{where}: none of its {len(images)} images is in this run ({some(unknown, 3)}): is it another source's?"
         )
     return ids, unknown
+
+
+def _of_images(
+    edits: pd.DataFrame, listed: set[int], ids: Mapping[int, int], own: set[int], where: str
+) -> pd.DataFrame:
+    """The edits under the run's image_id, without those of listed images that the run does not have.
+
+    listed: the file's images; ids: those found, as of `_images`. own: the run's, if the file may name them by id alone.
+    """
+    image_of = {image_id: image_id for image_id in own - listed} | dict(ids)
+    for image in edits["image_id"]:
+        if image not in image_of and image not in listed:
+            raise SegscopeError(
+                f"{where}: an edit is of image {image}, which is neither among the file's images nor known by its id: "
+                "add it with its file_name, or mend the id; ids of the run's images count in a file whose "
+                "info.segscope_source names the run's source"
+            )
+    edits = edits[edits["image_id"].isin(image_of)]
+    return edits.assign(image_id=edits["image_id"].map(image_of).astype("int64"))
 
 
 def _categories(names: Iterable[str], categories: pd.DataFrame, where: str) -> dict[str, int]:
