@@ -16,6 +16,7 @@ from scipy.optimize import linear_sum_assignment
 from segscope.artefacts.schemas import ANNOTATIONS, CORRECTIONS
 from segscope.artefacts.segmentation import decode_segmentation
 from segscope.errors import SegscopeError
+from segscope.taxonomy import IGNORE
 
 SAME = 0.5  # IoU, from which on two annotations of different ids are of one object
 CHANGES = {"category": "of another category", "outline": "of another outline", "added": "added", "removed": "removed"}
@@ -55,16 +56,22 @@ def correct(
 def apply_corrections(corrections: Corrections, annotations: pa.Table) -> tuple[pa.Table, int]:
     """The annotations with what is corrected, ordered, and how many edits are of an annotation that there is none of.
 
-    annotations: rows of annotations.parquet.
+    annotations: rows of annotations.parquet, before any is excluded: of category 255 is then what the source says is to
+    be ignored. It is no label, is in no file of corrections, and stays.
     """
     table = annotations.to_pandas()
+    void = table["category_id"] == IGNORE
     edits = corrections.edits.set_index(["image_id", "annotation_id"])["category_id"]
     place = edits.index.get_indexer(pd.MultiIndex.from_frame(table[["image_id", "annotation_id"]]))
+    place[void] = -1
     wanted = edits.reset_index(drop=True).reindex(place).set_axis(table.index)
     kept = (place < 0) | wanted.notna().to_numpy()
     table["category_id"] = wanted.where(place >= 0, table["category_id"]).fillna(0).astype("int32")
-    table = table[kept & ~table["image_id"].isin(corrections.images)]
+    table = table[void | (kept & ~table["image_id"].isin(corrections.images))]
     new = corrections.annotations.astype({"category_id": "int32"})
+    # Below all objects, as it was: a file of corrections may number from 0.
+    lowest = table["image_id"].map(new.groupby("image_id")["annotation_id"].min()).fillna(1).astype("int64")
+    table["annotation_id"] = table["annotation_id"].where(~void, np.minimum(table["annotation_id"], lowest - 1))
     table = pd.concat([table, new]).sort_values(["image_id", "annotation_id"])
     unknown = len(edits) - len(set(place[place >= 0]))
     return pa.Table.from_pandas(table[ANNOTATIONS.names], ANNOTATIONS, preserve_index=False), unknown
@@ -74,11 +81,13 @@ def changes(corrections: Corrections, before: pa.Table, after: pa.Table, index: 
     """What the corrections change: rows of corrections.parquet.
 
     before, after: rows of annotations.parquet. index: of index.parquet. Annotations of one id are one object, and so
-    are those that overlap by SAME or more. Raises SegscopeError if a new outline cannot be used.
+    are those that overlap by SAME or more; what is to be ignored is none. Raises SegscopeError if a new outline cannot
+    be used.
     """
     ids = set(corrections.images) | set(corrections.edits["image_id"])
     images = index[index["image_id"].isin(ids)].set_index("image_id")
-    tables = [t.filter(pc.is_in(t["image_id"], pa.array(sorted(ids), pa.int64()))) for t in (before, after)]
+    wanted = pc.is_in(pc.field("image_id"), pa.array(sorted(ids), pa.int64())) & (pc.field("category_id") != IGNORE)
+    tables = [table.filter(wanted) for table in (before, after)]
     old, new = (dict(list(table.to_pandas().groupby("image_id"))) for table in tables)
     rows = []
     for image in images.itertuples():
