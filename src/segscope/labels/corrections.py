@@ -81,26 +81,28 @@ def changes(corrections: Corrections, before: pa.Table, after: pa.Table, index: 
     """What the corrections change: rows of corrections.parquet.
 
     before, after: rows of annotations.parquet. index: of index.parquet. Annotations of one id are one object, and so
-    are those that overlap by SAME or more; what is to be ignored is none. Raises SegscopeError if a new outline cannot
-    be used.
+    are those that overlap by SAME or more; what is to be ignored is none. Raises SegscopeError if one cannot be used
+    that the corrections name; the source's others are listed where masks are made.
     """
     ids = set(corrections.images) | set(corrections.edits["image_id"])
     images = index[index["image_id"].isin(ids)].set_index("image_id")
     wanted = pc.is_in(pc.field("image_id"), pa.array(sorted(ids), pa.int64())) & (pc.field("category_id") != IGNORE)
     tables = [table.filter(wanted) for table in (before, after)]
     old, new = (dict(list(table.to_pandas().groupby("image_id"))) for table in tables)
+    held = pd.concat([corrections.annotations, corrections.edits]).groupby("image_id")["annotation_id"].agg(set)
     rows = []
     for image in images.itertuples():
         empty = tables[0].schema.empty_table().to_pandas()
         pair = [each.get(image.Index, empty) for each in (old, new)]
-        for row in _changes(pair[0], pair[1], image.height, image.width):
+        for row in _changes(pair[0], pair[1], held.get(image.Index, set()), (image.height, image.width)):
             rows.append({"image_id": image.Index, "split": image.split, **row})
     columns = ["image_id", "split", "annotation_id", "change", "category_id", "was", "iou"]
     return pd.DataFrame(rows, columns=columns).astype({"was": "Int64", "category_id": "Int64"})
 
 
-def _changes(old: pd.DataFrame, new: pd.DataFrame, height: int, width: int) -> Iterator[dict[str, Any]]:
-    before, after = (_outlines(rows, height, width, strict) for rows, strict in ((old, False), (new, True)))
+def _changes(old: pd.DataFrame, new: pd.DataFrame, held: set[int], size: tuple[int, int]) -> Iterator[dict[str, Any]]:
+    """Of one image. held: the annotation_id of those that the corrections name."""
+    before, after = _outlines(old, size, set()), _outlines(new, size, held)
     was, now = (rows.set_index("annotation_id")["category_id"] for rows in (old, new))
     for a, b, iou in _matched(before, after):
         if was[a] != now[b] or iou < 1:
@@ -124,17 +126,20 @@ def _matched(before: _Outlines, after: _Outlines) -> list[tuple[int, int, float]
     return [(int(ids[0][i]), int(ids[1][j]), float(overlap[i, j])) for i, j in pairs if score[i, j] > 0]
 
 
-def _outlines(rows: pd.DataFrame, height: int, width: int, strict: bool) -> _Outlines:
-    """The run-length code of each annotation that has one, by id."""
+def _outlines(rows: pd.DataFrame, size: tuple[int, int], needed: set[int]) -> _Outlines:
+    """The run-length code of each annotation that has one, by id; SegscopeError if a needed one has none.
+
+    size: height and width of the image.
+    """
     found: _Outlines = {}
     for row in rows.itertuples():
         try:
-            counts, _ = decode_segmentation(row.segmentation, height, width)
+            counts, _ = decode_segmentation(row.segmentation, *size)
         except SegscopeError as error:
-            if strict:
+            if row.annotation_id in needed:
                 raise SegscopeError(
                     f"data.corrections: annotation {row.annotation_id} of image {row.image_id} cannot be used: {error}"
                 ) from error
             continue
-        found[row.annotation_id] = {"size": [height, width], "counts": counts.encode("ascii")}
+        found[row.annotation_id] = {"size": list(size), "counts": counts.encode("ascii")}
     return found
