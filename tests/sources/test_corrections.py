@@ -264,7 +264,7 @@ def test_the_labelling_interface_quotes_its_labels():
 POLYGON = {"points": [[10, 20], [30, 20], [30, 60]], "polygonlabels": ["person"]}
 BRUSH = {"rle": encode_brush(np.eye(10, 20, dtype=bool)), "brushlabels": ["car"]}
 VALID = [
-    coco([{"id": 1, "file_name": "train/a.jpg"}], [full(1, 7, id=3)], SOURCE),
+    coco([{"id": 1, "file_name": "train/a.jpg"}], [full(1, 7, id=3, segscope={"annotation_id": 4})], SOURCE),
     coco([{"id": 1, "file_name": "train/a.jpg"}], [{"id": 5, "image_id": 1, "removed": True}]),
     [task([region("brushlabels", BRUSH, id="7-crowd"), region("polygonlabels", POLYGON)], image_id=1, source=SOURCE)],
 ]

@@ -30,12 +30,17 @@ class _Info(msgspec.Struct):
     segscope_source: str | None = None
 
 
+class _Said(msgspec.Struct):
+    annotation_id: int | None = None
+
+
 class _Edit(msgspec.Struct):
     image_id: int | float | str | None = None
     id: int | float | str | None = None
     category_id: int | float | str | None = None
     removed: bool = False
     segmentation: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    segscope: _Said | None = None
 
     @property
     def is_edit(self) -> bool:
@@ -132,7 +137,7 @@ def _parse(text: bytes, path: Path) -> tuple[CocoSplit, pd.DataFrame, set[str]]:
             return as_coco(found), _edits([], {}, path), sources
     coco, _ = decode(text, _Document, path)
     decoder = msgspec.json.Decoder(_Edit)
-    rows = [(raw, decoder.decode(raw)) for raw in coco.annotations]
+    rows = [_under_own_id(raw, decoder.decode(raw)) for raw in coco.annotations]
     categories = parse_categories(coco.categories, path)
     used = {id_text(row.category_id) for _, row in rows if not row.is_edit}
     whole = {
@@ -150,6 +155,15 @@ def _parse(text: bytes, path: Path) -> tuple[CocoSplit, pd.DataFrame, set[str]]:
         _edits([row for _, row in rows if row.is_edit], names, path),
         {stamp} if stamp else set(),
     )
+
+
+def _under_own_id(raw: msgspec.Raw, row: _Edit) -> tuple[msgspec.Raw, _Edit]:
+    """An annotation, as text and read, under the id that it has in the run, where it was exported under another."""
+    own = row.segscope.annotation_id if row.segscope else None
+    if own is None:
+        return raw, row
+    fields = msgspec.json.decode(raw, type=dict[str, msgspec.Raw]) | {"id": msgspec.Raw(str(own).encode())}
+    return msgspec.Raw(msgspec.json.encode(fields)), msgspec.structs.replace(row, id=own)
 
 
 def _edits(edits: Sequence[_Edit], names: Mapping[str, str], path: Path) -> pd.DataFrame:

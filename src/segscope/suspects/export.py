@@ -90,7 +90,8 @@ def as_coco(labels: pd.DataFrame, index: pd.DataFrame, categories: pd.DataFrame,
 
     labels: of `labels_to_review`. index: of the run, also of other images. source: `Data.origin`. What is known of a
     suspect is in its annotation's `segscope`. Annotations of one id, which may be unique in their image only, but for
-    the first get ids after all others, and so does what is proposed.
+    the first get ids after all others, and so does what is proposed; their own is `segscope.annotation_id`, for
+    data.exclude to find them when they come back.
     """
     ids = labels["annotation_id"].where(~labels["annotation_id"].duplicated()).astype("Int64")
     ids[ids.isna()] = free_ids(ids.dropna().tolist(), int(ids.isna().sum()))
@@ -118,18 +119,20 @@ def as_coco(labels: pd.DataFrame, index: pd.DataFrame, categories: pd.DataFrame,
                 "bbox": [round(float(v), 2) for v in row["bbox"]],
                 "segmentation": {"size": [int(row["height"]), int(row["width"])], "counts": row["rle"]},
             }
-            | _said(row)
+            | _said(row, int(own))
             for own, row in zip(ids, labels.to_dict("records"), strict=True)
         ],
         "categories": listed,
     }
 
 
-def _said(row: Mapping[str, Any]) -> dict[str, Any]:
-    """What is known of a suspect, under `segscope`; of another label nothing."""
-    if not isinstance(row["kind"], str):
-        return {}
-    return {"segscope": {key: _plain(row[key]) for key in ("kind", "score", "labelled", "suggested", "evidence")}}
+def _said(row: Mapping[str, Any], number: int) -> dict[str, Any]:
+    """Under `segscope` what is known of a suspect, and the id of an annotation that has another number there."""
+    suspect = isinstance(row["kind"], str)
+    said = {key: _plain(row[key]) for key in ("kind", "score", "labelled", "suggested", "evidence") if suspect}
+    if pd.notna(row["annotation_id"]) and row["annotation_id"] != number:
+        said["annotation_id"] = int(row["annotation_id"])
+    return {"segscope": said} if said else {}
 
 
 def _numbered(categories: pd.DataFrame, names: pd.Series) -> tuple[dict[str, Any], list[dict[str, Any]]]:
