@@ -146,6 +146,18 @@ def test_an_image_without_any_label_may_miss_one(run):
     assert labels[["image_id", "name", "height", "width"]].values.tolist() == [[1, "proposed: car", 40, 80]]
 
 
+@pytest.mark.parametrize(("side", "area"), [(0, 400), (8, 336), (20, 400)], ids=["free", "cut", "all labelled"])
+def test_what_the_models_mask_does_not_show_is_proposed_as_its_box(run, side, area):
+    issues, index, _, predictions = run
+    issues = issues[issues["kind"] == "missing"]  # its box is of 20 pixels, from 50 and 10 on
+    rows = [{"id": 7, "category_id": 3, "segmentation": square(50, 10, side)}] if side else []
+    instances = instances_of(rows, 40, 80).assign(image_id=1)
+    labels = to_review((issues, index, instances, predictions.assign(mask=[encode_png(np.zeros((8, 8), np.uint8))])))
+    proposed = labels[labels["name"] == "proposed: car"].iloc[0]
+    mask = decode_rle(proposed["rle"], 40, 80)
+    assert (mask.sum(), proposed["area"], mask[10:30, 50:70].sum()) == (area, area, area)
+
+
 def test_no_suspects_are_empty_files(run, tmp_path):
     issues, index, instances, predictions = run
     labels = to_review((issues[:0], index, instances, predictions))
