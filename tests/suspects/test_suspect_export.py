@@ -158,6 +158,14 @@ def test_what_the_models_mask_does_not_show_is_proposed_as_its_box(run, side, ar
     assert (mask.sum(), proposed["area"], mask[10:30, 50:70].sum()) == (area, area, area)
 
 
+def test_what_is_to_be_ignored_is_not_exported_and_no_place_for_what_is_proposed(run):
+    issues, index, instances, predictions = run
+    void = instances_of([{"id": 0, "category_id": 255, "segmentation": square(50, 10, 8)}], 40, 80).assign(image_id=1)
+    labels = to_review((issues, index, pd.concat([instances, void]), predictions))
+    assert labels["name"].tolist() == ["car", "person", "proposed: car"]
+    assert labels["area"].tolist()[2] == 400 - 64
+
+
 def test_no_suspects_are_empty_files(run, tmp_path):
     issues, index, instances, predictions = run
     labels = to_review((issues[:0], index, instances, predictions))

@@ -52,15 +52,16 @@ def labels_to_review(
     """
     said = issues[["image_id", "annotation_id", "kind", "score", "labelled", "suggested", "evidence"]]
     names = taxonomy.categories.set_index("category_id")["name"]
-    rows = with_names(instances[instances["image_id"].isin(issues["image_id"])], known, taxonomy)
-    by_image = dict(list(rows.groupby("image_id")))
+    own = instances[instances["image_id"].isin(issues["image_id"])]
+    rows = with_names(own, known, taxonomy)
+    by_image = dict(list(own.groupby("image_id")))  # also what has no name: what is to be ignored is no place for any
     sizes = index.set_index("image_id")[["height", "width"]]
     predicted = predictions.set_index("image_id")["mask"]
     missing = []
     for issue in issues[issues["annotation_id"].isna()].to_dict("records"):
         i, k = issue["image_id"], taxonomy.class_names.index(issue["suggested"])
         height, width = sizes.loc[i]
-        region = _proposed(decode_png(predicted[i]) == k, issue["bbox"], by_image.get(i, rows[:0]), (height, width))
+        region = _proposed(decode_png(predicted[i]) == k, issue["bbox"], by_image.get(i, own[:0]), (height, width))
         name = PROPOSED + names[taxonomy.category_ids[issue["suggested"]][0]]
         shape = {"area": int(region.sum()), "bbox": issue["bbox"], "rle": encode_rle(region)}
         row = {"image_id": i, "annotation_id": None, "name": name, "iscrowd": False, "height": height, "width": width}
