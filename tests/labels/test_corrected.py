@@ -71,6 +71,37 @@ def test_a_new_outline_that_cannot_be_used_is_an_error():
         correct(Corrections([1], rows((1, 9, 1, False, b"[]")), edits()), BEFORE, INDEX)
 
 
+def test_an_edit_does_not_fail_because_of_another_annotation_of_its_image():
+    new = rows((3, 7, 1, False, square(0)))
+    before = pa.concat_tables([BEFORE, pa.Table.from_pandas(new, ANNOTATIONS, preserve_index=False)])
+    after, changed, said = correct(Corrections([], rows(), edits((3, 7, None))), before, INDEX)
+    assert after["annotation_id"].to_pylist() == [5, 5, 6, 1]  # the broken one is left to who lists it
+    assert changed[["image_id", "annotation_id", "change"]].values.tolist() == [[3, 7, "removed"]]
+    assert said == "corrected labels: of 1 images 1 removed"
+    with pytest.raises(SegscopeError, match=r"annotation 1 of image 3 cannot be used: it is empty"):
+        correct(Corrections([], rows(), edits((3, 1, 1))), before, INDEX)
+
+
+@pytest.mark.parametrize("first", [0, 1])  # what a file of corrections numbers from
+def test_what_is_to_be_ignored_stays_and_is_no_change(first):
+    void = rows((1, 0, 255, True, square(12)), (2, 0, 255, True, square(12)))
+    before = pa.Table.from_pandas(pd.concat([BEFORE.to_pandas(), void]).astype({"category_id": "int32"}), ANNOTATIONS)
+    new = rows((1, first, 1, False, square(0)))
+    after, changed, said = correct(Corrections([1], new, edits((2, 0, None), (2, 5, 3))), before, INDEX)
+    found = after.to_pandas()
+    assert found[["image_id", "annotation_id", "category_id"]].values.tolist() == [
+        [1, first - 1, 255],
+        [1, first, 1],
+        [2, 0, 255],
+        [2, 5, 3],
+        [2, 6, 3],
+        [3, 1, 3],
+    ]
+    assert (found["segmentation"][0], found["iscrowd"][0]) == (square(12), True)
+    assert changed[["image_id", "annotation_id", "change"]].values.tolist() == [[2, 5, "category"]]
+    assert said == "corrected labels: of 2 images 1 of another category, 1 of no annotation that there is"
+
+
 def test_labels_that_did_not_change_are_not_listed():
     same = rows((1, 5, 1, False, square(0)))
     after, changed, said = correct(Corrections([1], same, edits()), BEFORE, INDEX)

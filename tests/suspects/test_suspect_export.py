@@ -2,13 +2,17 @@ import json
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from conftest import instances_of, square
 from pycocotools.coco import COCO
 
 from segscope.artefacts.images import encode_png
 from segscope.artefacts.rle import decode_rle
+from segscope.artefacts.schemas import ANNOTATIONS
 from segscope.artefacts.segmentation import decode_segmentation
+from segscope.labels.corrections import Corrections, correct
+from segscope.labels.exclusion import Exclusion, apply_exclusion
 from segscope.sources.corrections import read_corrections
 from segscope.sources.label_studio import decode_brush
 from segscope.suspects.export import (
@@ -58,6 +62,7 @@ def run():
 
 KNOWN = pd.DataFrame({"image_id": [1, 1], "annotation_id": [7, 9], "category_id": [3, 1]})
 SOURCE = "directory x"
+NO_EDITS = pd.DataFrame(columns=["image_id", "annotation_id", "category_id"], dtype="Int64")
 
 
 def to_review(run, taxonomy=TAXONOMY):
@@ -95,6 +100,38 @@ def test_ids_that_annotations_of_two_images_share_are_told_apart(run):
     assert [(row["image_id"], row["id"]) for row in rows] == [(1, 7), (2, 8)]
 
 
+def test_annotations_that_were_told_apart_come_back_under_their_own_ids(run, tmp_path):
+    issues, index, instances, predictions = run
+    index = index.assign(split="val")
+    # As YOLO and masks number them: 7 and 9 in each image. The second image's 9 is a person, and excluded.
+    issues = pd.concat([issues.head(1), issues.head(1).assign(image_id=2)])
+    instances = pd.concat([instances, instances.assign(image_id=2)], ignore_index=True)
+    known = pd.concat([KNOWN, KNOWN.assign(image_id=2)])
+    document = as_coco(
+        labels_to_review(issues, index, instances, known, predictions, TAXONOMY), index, CATEGORIES, SOURCE
+    )
+    assert [(row["image_id"], row["id"]) for row in document["annotations"]] == [(1, 7), (1, 9), (2, 10), (2, 11)]
+    document["annotations"].append(document["annotations"][3] | {"id": 12, "segmentation": square(40, 20, 5)})  # copied
+    write_export(tmp_path / "a.json", document)
+    images, rows, _, _ = read_corrections(tmp_path / "a.json", SOURCE, index, CATEGORIES)
+    assert rows[["image_id", "annotation_id"]].values.tolist() == [[1, 7], [1, 9], [2, 7], [2, 9], [2, 10]]
+    assert decode_segmentation(rows["segmentation"][3], 40, 80)[0] == instances["rle"][3]
+
+    before = pa.Table.from_pandas(rows[:4], ANNOTATIONS, preserve_index=False)
+    after, _, said = correct(Corrections(images, rows[:4], NO_EDITS), before, index)
+    assert said == "corrected labels: of 2 images none differs"
+    _, labels, _, unknown = apply_exclusion(Exclusion(frozenset(), {2: frozenset([9])}), index, after)
+    assert (labels["category_id"].to_pylist(), unknown) == ([3, 1, 3, 255], [])
+
+
+def test_an_edit_of_an_annotation_that_was_told_apart_finds_it(tmp_path):
+    index = pd.DataFrame({"image_id": [2], "path": ["b.jpg"], "width": 80, "height": 40})
+    edit = {"id": 11, "image_id": 2, "removed": True, "segscope": {"annotation_id": 9}}
+    write_export(tmp_path / "a.json", {"info": {"segscope_source": SOURCE}, "annotations": [edit]})
+    edits = read_corrections(tmp_path / "a.json", SOURCE, index, CATEGORIES)[2]
+    assert edits[["image_id", "annotation_id"]].values.tolist() == [[2, 9]]
+
+
 def test_what_is_missing_is_proposed_as_the_first_category_of_its_class(run):
     taxonomy = Taxonomy(CATEGORIES, {"human": ["person"], "vehicle": ["vehicle"]})
     issues, *others = run
@@ -107,6 +144,26 @@ def test_an_image_without_any_label_may_miss_one(run):
     issues, index, instances, predictions = run
     labels = to_review((issues[issues["kind"] == "missing"], index, instances[:0], predictions))
     assert labels[["image_id", "name", "height", "width"]].values.tolist() == [[1, "proposed: car", 40, 80]]
+
+
+@pytest.mark.parametrize(("side", "area"), [(0, 400), (8, 336), (20, 400)], ids=["free", "cut", "all labelled"])
+def test_what_the_models_mask_does_not_show_is_proposed_as_its_box(run, side, area):
+    issues, index, _, predictions = run
+    issues = issues[issues["kind"] == "missing"]  # its box is of 20 pixels, from 50 and 10 on
+    rows = [{"id": 7, "category_id": 3, "segmentation": square(50, 10, side)}] if side else []
+    instances = instances_of(rows, 40, 80).assign(image_id=1)
+    labels = to_review((issues, index, instances, predictions.assign(mask=[encode_png(np.zeros((8, 8), np.uint8))])))
+    proposed = labels[labels["name"] == "proposed: car"].iloc[0]
+    mask = decode_rle(proposed["rle"], 40, 80)
+    assert (mask.sum(), proposed["area"], mask[10:30, 50:70].sum()) == (area, area, area)
+
+
+def test_what_is_to_be_ignored_is_not_exported_and_no_place_for_what_is_proposed(run):
+    issues, index, instances, predictions = run
+    void = instances_of([{"id": 0, "category_id": 255, "segmentation": square(50, 10, 8)}], 40, 80).assign(image_id=1)
+    labels = to_review((issues, index, pd.concat([instances, void]), predictions))
+    assert labels["name"].tolist() == ["car", "person", "proposed: car"]
+    assert labels["area"].tolist()[2] == 400 - 64
 
 
 def test_no_suspects_are_empty_files(run, tmp_path):

@@ -16,6 +16,7 @@ from scipy.optimize import linear_sum_assignment
 from segscope.artefacts.schemas import ANNOTATIONS, CORRECTIONS
 from segscope.artefacts.segmentation import decode_segmentation
 from segscope.errors import SegscopeError
+from segscope.taxonomy import IGNORE
 
 SAME = 0.5  # IoU, from which on two annotations of different ids are of one object
 CHANGES = {"category": "of another category", "outline": "of another outline", "added": "added", "removed": "removed"}
@@ -55,16 +56,22 @@ def correct(
 def apply_corrections(corrections: Corrections, annotations: pa.Table) -> tuple[pa.Table, int]:
     """The annotations with what is corrected, ordered, and how many edits are of an annotation that there is none of.
 
-    annotations: rows of annotations.parquet.
+    annotations: rows of annotations.parquet, before any is excluded: of category 255 is then what the source says is to
+    be ignored. It is no label, is in no file of corrections, and stays.
     """
     table = annotations.to_pandas()
+    void = table["category_id"] == IGNORE
     edits = corrections.edits.set_index(["image_id", "annotation_id"])["category_id"]
     place = edits.index.get_indexer(pd.MultiIndex.from_frame(table[["image_id", "annotation_id"]]))
+    place[void] = -1
     wanted = edits.reset_index(drop=True).reindex(place).set_axis(table.index)
     kept = (place < 0) | wanted.notna().to_numpy()
     table["category_id"] = wanted.where(place >= 0, table["category_id"]).fillna(0).astype("int32")
-    table = table[kept & ~table["image_id"].isin(corrections.images)]
+    table = table[void | (kept & ~table["image_id"].isin(corrections.images))]
     new = corrections.annotations.astype({"category_id": "int32"})
+    # Below all objects, as it was: a file of corrections may number from 0.
+    lowest = table["image_id"].map(new.groupby("image_id")["annotation_id"].min()).fillna(1).astype("int64")
+    table["annotation_id"] = table["annotation_id"].where(~void, np.minimum(table["annotation_id"], lowest - 1))
     table = pd.concat([table, new]).sort_values(["image_id", "annotation_id"])
     unknown = len(edits) - len(set(place[place >= 0]))
     return pa.Table.from_pandas(table[ANNOTATIONS.names], ANNOTATIONS, preserve_index=False), unknown
@@ -74,24 +81,28 @@ def changes(corrections: Corrections, before: pa.Table, after: pa.Table, index: 
     """What the corrections change: rows of corrections.parquet.
 
     before, after: rows of annotations.parquet. index: of index.parquet. Annotations of one id are one object, and so
-    are those that overlap by SAME or more. Raises SegscopeError if a new outline cannot be used.
+    are those that overlap by SAME or more; what is to be ignored is none. Raises SegscopeError if one cannot be used
+    that the corrections name; the source's others are listed where masks are made.
     """
     ids = set(corrections.images) | set(corrections.edits["image_id"])
     images = index[index["image_id"].isin(ids)].set_index("image_id")
-    tables = [t.filter(pc.is_in(t["image_id"], pa.array(sorted(ids), pa.int64()))) for t in (before, after)]
+    wanted = pc.is_in(pc.field("image_id"), pa.array(sorted(ids), pa.int64())) & (pc.field("category_id") != IGNORE)
+    tables = [table.filter(wanted) for table in (before, after)]
     old, new = (dict(list(table.to_pandas().groupby("image_id"))) for table in tables)
+    held = pd.concat([corrections.annotations, corrections.edits]).groupby("image_id")["annotation_id"].agg(set)
     rows = []
     for image in images.itertuples():
         empty = tables[0].schema.empty_table().to_pandas()
         pair = [each.get(image.Index, empty) for each in (old, new)]
-        for row in _changes(pair[0], pair[1], image.height, image.width):
+        for row in _changes(pair[0], pair[1], held.get(image.Index, set()), (image.height, image.width)):
             rows.append({"image_id": image.Index, "split": image.split, **row})
     columns = ["image_id", "split", "annotation_id", "change", "category_id", "was", "iou"]
     return pd.DataFrame(rows, columns=columns).astype({"was": "Int64", "category_id": "Int64"})
 
 
-def _changes(old: pd.DataFrame, new: pd.DataFrame, height: int, width: int) -> Iterator[dict[str, Any]]:
-    before, after = (_outlines(rows, height, width, strict) for rows, strict in ((old, False), (new, True)))
+def _changes(old: pd.DataFrame, new: pd.DataFrame, held: set[int], size: tuple[int, int]) -> Iterator[dict[str, Any]]:
+    """Of one image. held: the annotation_id of those that the corrections name."""
+    before, after = _outlines(old, size, set()), _outlines(new, size, held)
     was, now = (rows.set_index("annotation_id")["category_id"] for rows in (old, new))
     for a, b, iou in _matched(before, after):
         if was[a] != now[b] or iou < 1:
@@ -115,17 +126,20 @@ def _matched(before: _Outlines, after: _Outlines) -> list[tuple[int, int, float]
     return [(int(ids[0][i]), int(ids[1][j]), float(overlap[i, j])) for i, j in pairs if score[i, j] > 0]
 
 
-def _outlines(rows: pd.DataFrame, height: int, width: int, strict: bool) -> _Outlines:
-    """The run-length code of each annotation that has one, by id."""
+def _outlines(rows: pd.DataFrame, size: tuple[int, int], needed: set[int]) -> _Outlines:
+    """The run-length code of each annotation that has one, by id; SegscopeError if a needed one has none.
+
+    size: height and width of the image.
+    """
     found: _Outlines = {}
     for row in rows.itertuples():
         try:
-            counts, _ = decode_segmentation(row.segmentation, height, width)
+            counts, _ = decode_segmentation(row.segmentation, *size)
         except SegscopeError as error:
-            if strict:
+            if row.annotation_id in needed:
                 raise SegscopeError(
                     f"data.corrections: annotation {row.annotation_id} of image {row.image_id} cannot be used: {error}"
                 ) from error
             continue
-        found[row.annotation_id] = {"size": [height, width], "counts": counts.encode("ascii")}
+        found[row.annotation_id] = {"size": list(size), "counts": counts.encode("ascii")}
     return found

@@ -99,7 +99,7 @@ def parse_coco(text: bytes, path: Path | str, group: str | None = None) -> CocoS
     images["group"] = images["image_id"].map(groups).astype(object).where(lambda each: each.notna(), None)
     annotations, said = _annotations(document.annotations, known, skipped, path)
     categories, category_of, changed = clean(
-        _categories(document.categories, path), annotations["category"].unique(), path
+        parse_categories(document.categories, path), annotations["category"].unique(), path
     )
     annotations = _of_categories(annotations, category_of, skipped)
     annotations = annotations[annotations["image_id"].isin(images["image_id"])].reset_index(drop=True)
@@ -211,7 +211,7 @@ def _groups(raws: _Raws, field: str, path: Path | str) -> dict[int, str]:
     return groups
 
 
-def _categories(raws: _Raws, path: Path | str) -> pd.DataFrame:
+def parse_categories(raws: _Raws, path: Path | str) -> pd.DataFrame:
     """number, source_id, name, supercategory (text or None), as the file has them, by number where these are its ids.
 
     Raises SegscopeError if one is malformed, or an id is there twice.

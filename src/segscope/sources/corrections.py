@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,8 @@ import pandas as pd
 from segscope.artefacts.skipped import explain
 from segscope.errors import SegscopeError
 from segscope.limits import MAX_ANNOTATION_BYTES, read_within
-from segscope.sources.categories import some
-from segscope.sources.coco import CocoSplit, parse_coco
+from segscope.sources.categories import one_line, some
+from segscope.sources.coco import CocoSplit, parse_categories, parse_coco
 from segscope.sources.ids import id_number, id_text
 from segscope.sources.json_text import decode
 from segscope.sources.label_studio import is_label_studio, read_label_studio
@@ -30,12 +30,17 @@ class _Info(msgspec.Struct):
     segscope_source: str | None = None
 
 
+class _Said(msgspec.Struct):
+    annotation_id: int | None = None
+
+
 class _Edit(msgspec.Struct):
     image_id: int | float | str | None = None
     id: int | float | str | None = None
     category_id: int | float | str | None = None
     removed: bool = False
     segmentation: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    segscope: _Said | None = None
 
     @property
     def is_edit(self) -> bool:
@@ -55,14 +60,15 @@ def read_corrections(
     """What a file of corrected labels says of this run's images.
 
     An image of the file gets the labels that the file has of it, in place of all that it had. But where none of them
-    has an outline they are single edits: of the annotation of that id another `category_id`, or `removed: true`.
+    has an outline they are single edits: of the annotation of that id another `category_id`, or `removed: true`. An
+    image that is listed without any loses all that it had, but for a file of edits: there a wrong id would do that.
     Images are found by `file_name`; by `id` in a file whose `info.segscope_source` says that it is of `source`
-    (`Data.origin`). A category is found by its name; what is still called `proposed: …` is left out. index: rows of
-    index.parquet. categories: of categories.parquet.
+    (`Data.origin`), where edits need no row of their image. A category is found by its name; what is still called
+    `proposed: …` is left out. index: rows of index.parquet. categories: of categories.parquet.
 
     Returns the images whose labels are replaced, the new rows of annotations.parquet, the edits (image_id,
     annotation_id, category_id or NA: removed), and what a person should know. Raises SegscopeError if the file cannot
-    be read as a whole, is of another source, or names images of other sizes.
+    be read as a whole, is of another source, names images of other sizes, or edits one that there is not.
     """
     path = Path(path)
     where = f"data.corrections: {path}"
@@ -88,30 +94,38 @@ def read_corrections(
     notes = list(split.notes)
     if unknown:
         notes.append(f"{path}: {len(unknown)} of {len(split.images)} images are not in this run: {some(unknown, 3)}")
-    proposed = [row.category_id for row in split.categories.itertuples() if row.name.startswith(PROPOSED)]
-    left = split.annotations["category_id"].isin(proposed)
-    if left.any():
-        notes.append(f"{path}: {left.sum()} annotations are still called {PROPOSED!r}…, and left out")
-    rows, edited = (
-        table[table["image_id"].isin(ids)].assign(image_id=lambda each: each["image_id"].map(ids))
-        for table in (split.annotations[~left], edits)
+    labels = split.annotations[split.annotations["image_id"].isin(ids)]
+    labels = labels.assign(
+        image_id=labels["image_id"].map(ids),
+        category=labels["category_id"].map(split.categories.set_index("category_id")["name"]),
     )
-    category = _categories(split.categories, {*rows["category_id"], *edited["category_id"].dropna()}, categories, where)
-    rows, edited = (
-        table.assign(category_id=table["category_id"].map(category).astype("Int64")) for table in (rows, edited)
-    )
-    whole = set(ids.values()) - (set(edited["image_id"]) - set(rows["image_id"]))
-    if mixed := set(edited["image_id"]) & set(rows["image_id"]):
+    edited = _of_images(edits, set(split.images["image_id"]), ids, set(index["image_id"]) if sources else set(), where)
+    whole, bare = set(labels["image_id"]), set(ids.values()) - {*labels["image_id"], *edited["image_id"]}
+    if edits.empty:
+        whole |= bare
+    elif bare:
+        notes.append(
+            f"{path}: {len(bare)} images are listed without labels beside edits of single annotations: they keep theirs"
+        )
+    if mixed := set(edited["image_id"]) & whole:
         raise SegscopeError(
             f"{where}: of image {min(mixed)} some annotations have an outline and some have none: give all of the "
             "image's labels, or only what is changed or removed"
         )
+    left = labels["category"].map(lambda name: name.startswith(PROPOSED)).astype(bool)
+    if left.any():
+        notes.append(f"{path}: {left.sum()} annotations are still called {PROPOSED!r}…, and left out")
+    rows = labels[~left]
+    category = _categories({*rows["category"], *edited["category"].dropna()}, categories, where)
+    rows, edited = (
+        table.assign(category_id=table["category"].map(category).astype("Int64")) for table in (rows, edited)
+    )
     if (twice := edited.duplicated(["image_id", "annotation_id"])).any():
         image, annotation = edited.loc[twice, ["image_id", "annotation_id"]].iloc[0]
         raise SegscopeError(f"{where}: annotation {annotation} of image {image} is edited twice: which edit holds?")
     new = rows[ANNOTATION_COLUMNS].astype({"image_id": "int64", "category_id": "int64"})
     new["segmentation"] = new["segmentation"].map(bytes)
-    return sorted(whole), new.reset_index(drop=True), edited.reset_index(drop=True).astype(_EDIT), notes
+    return sorted(whole), new.reset_index(drop=True), edited[list(_EDIT)].reset_index(drop=True).astype(_EDIT), notes
 
 
 def _parse(text: bytes, path: Path) -> tuple[CocoSplit, pd.DataFrame, set[str]]:
@@ -120,24 +134,43 @@ def _parse(text: bytes, path: Path) -> tuple[CocoSplit, pd.DataFrame, set[str]]:
         tasks, _ = decode(text, list[Any], path)
         if is_label_studio(tasks):
             found, sources = read_label_studio(tasks, path)
-            return as_coco(found), _edits([], path), sources
+            return as_coco(found), _edits([], {}, path), sources
     coco, _ = decode(text, _Document, path)
     decoder = msgspec.json.Decoder(_Edit)
-    rows = [(raw, decoder.decode(raw)) for raw in coco.annotations]
+    rows = [_under_own_id(raw, decoder.decode(raw)) for raw in coco.annotations]
+    categories = parse_categories(coco.categories, path)
+    used = {id_text(row.category_id) for _, row in rows if not row.is_edit}
     whole = {
         "images": coco.images,
         "annotations": [raw for raw, row in rows if not row.is_edit],
-        "categories": coco.categories,
+        # No others: what only edits name has no labels here, and would be taken for the root of a tree of categories.
+        "categories": categories[categories["source_id"].isin(used)]
+        .rename(columns={"source_id": "id"})[["id", "name", "supercategory"]]
+        .to_dict("records"),
     }
+    names = dict(zip(categories["source_id"], categories["name"].map(one_line), strict=True))
     stamp = coco.info.segscope_source if coco.info else None
     return (
         parse_coco(msgspec.json.encode(whole), path),
-        _edits([row for _, row in rows if row.is_edit], path),
+        _edits([row for _, row in rows if row.is_edit], names, path),
         {stamp} if stamp else set(),
     )
 
 
-def _edits(edits: Sequence[_Edit], path: Path) -> pd.DataFrame:
+def _under_own_id(raw: msgspec.Raw, row: _Edit) -> tuple[msgspec.Raw, _Edit]:
+    """An annotation, as text and read, under the id that it has in the run, where it was exported under another."""
+    own = row.segscope.annotation_id if row.segscope else None
+    if own is None:
+        return raw, row
+    fields = msgspec.json.decode(raw, type=dict[str, msgspec.Raw]) | {"id": msgspec.Raw(str(own).encode())}
+    return msgspec.Raw(msgspec.json.encode(fields)), msgspec.structs.replace(row, id=own)
+
+
+def _edits(edits: Sequence[_Edit], names: Mapping[str, str], path: Path) -> pd.DataFrame:
+    """image_id and annotation_id, as numbers, and the category's name, None where the annotation is removed.
+
+    names: the file's categories, by their own ids as text.
+    """
     rows = []
     for edit in edits:
         image, own, category = (id_text(value) for value in (edit.image_id, edit.id, edit.category_id))
@@ -145,9 +178,14 @@ def _edits(edits: Sequence[_Edit], path: Path) -> pd.DataFrame:
             raise SegscopeError(
                 f"{path}: an annotation without outline needs image_id, id, and category_id or `removed: true`: {edit}"
             )
-        number = None if edit.removed else id_number(str(category))
-        rows.append((id_number(image), id_number(own), number))
-    return pd.DataFrame(rows, columns=list(_EDIT)).astype(_EDIT)
+        if not edit.removed and category not in names:
+            raise SegscopeError(
+                f"{path}: annotation {own} of image {image} gets category {category}, which the file does not name: "
+                f'add it to its categories, as {{"id": {category}, "name": "…"}}'
+            )
+        rows.append((id_number(image), id_number(own), None if edit.removed else names[str(category)]))
+    columns = {"image_id": "int64", "annotation_id": "int64", "category": object}
+    return pd.DataFrame(rows, columns=list(columns)).astype(columns)
 
 
 def _images(images: pd.DataFrame, index: pd.DataFrame, stamped: bool, where: str) -> tuple[dict[int, int], list[str]]:
@@ -185,15 +223,34 @@ def _images(images: pd.DataFrame, index: pd.DataFrame, stamped: bool, where: str
     return ids, unknown
 
 
-def _categories(theirs: pd.DataFrame, used: set[int], categories: pd.DataFrame, where: str) -> dict[int, int]:
-    """The run's category_id of each of the file's that is used, by name."""
+def _of_images(
+    edits: pd.DataFrame, listed: set[int], ids: Mapping[int, int], own: set[int], where: str
+) -> pd.DataFrame:
+    """The edits under the run's image_id, without those of listed images that the run does not have.
+
+    listed: the file's images; ids: those found, as of `_images`. own: the run's, if the file may name them by id alone.
+    """
+    image_of = {image_id: image_id for image_id in own - listed} | dict(ids)
+    for image in edits["image_id"]:
+        if image not in image_of and image not in listed:
+            raise SegscopeError(
+                f"{where}: an edit is of image {image}, which is neither among the file's images nor known by its id: "
+                "add it with its file_name, or mend the id; ids of the run's images count in a file whose "
+                "info.segscope_source names the run's source"
+            )
+    edits = edits[edits["image_id"].isin(image_of)]
+    return edits.assign(image_id=edits["image_id"].map(image_of).astype("int64"))
+
+
+def _categories(names: Iterable[str], categories: pd.DataFrame, where: str) -> dict[str, int]:
+    """The run's category_id of each name."""
+    named = categories[["category_id", "name"]].assign(supercategory="")
     found = {}
-    for row in theirs[theirs["category_id"].isin(used)].itertuples():
-        named = categories[["category_id", "name"]].assign(supercategory="")
-        own = set(find_categories(row.name, named))
+    for name in sorted(names):
+        own = set(find_categories(name, named))
         if len(own) != 1:
             raise SegscopeError(
-                f"{where}: category {row.name!r} is not one of the data's: {some(categories['name'].tolist(), 100)}"
+                f"{where}: category {name!r} is not one of the data's: {some(categories['name'].tolist(), 100)}"
             )
-        (found[row.category_id],) = own
+        (found[name],) = own
     return found

@@ -44,24 +44,24 @@ def labels_to_review(
 
     issues: rows of label_issues.parquet. index: of index.parquet. instances: of instances.parquet. known: image_id,
     annotation_id, category_id of annotations.parquet, which an excluded annotation still has. predictions: image_id and
-    mask.
+    mask, of the run's model.
 
-    image_id, annotation_id, name (of the category; `proposed: …` where the model alone sees it, inside the suspect's
-    box), iscrowd, area (pixels), bbox, height, width, rle (compressed counts), and of a suspect kind, score, labelled,
-    suggested and evidence, else None.
+    image_id, annotation_id, name (of the category; `proposed: …` where the model alone sees it: inside the suspect's
+    box, or that box where the mask shows nothing there), iscrowd, area (pixels), bbox, height, width, rle (compressed
+    counts), and of a suspect kind, score, labelled, suggested and evidence, else None.
     """
     said = issues[["image_id", "annotation_id", "kind", "score", "labelled", "suggested", "evidence"]]
     names = taxonomy.categories.set_index("category_id")["name"]
-    rows = with_names(instances[instances["image_id"].isin(issues["image_id"])], known, taxonomy)
-    by_image = dict(list(rows.groupby("image_id")))
+    own = instances[instances["image_id"].isin(issues["image_id"])]
+    rows = with_names(own, known, taxonomy)
+    by_image = dict(list(own.groupby("image_id")))  # also what has no name: what is to be ignored is no place for any
     sizes = index.set_index("image_id")[["height", "width"]]
     predicted = predictions.set_index("image_id")["mask"]
     missing = []
     for issue in issues[issues["annotation_id"].isna()].to_dict("records"):
         i, k = issue["image_id"], taxonomy.class_names.index(issue["suggested"])
         height, width = sizes.loc[i]
-        region = _region(decode_png(predicted[i]) == k, issue["bbox"], height, width)
-        region &= compose_mask(by_image.get(i, rows[:0]), height, width) == 0
+        region = _proposed(decode_png(predicted[i]) == k, issue["bbox"], by_image.get(i, own[:0]), (height, width))
         name = PROPOSED + names[taxonomy.category_ids[issue["suggested"]][0]]
         shape = {"area": int(region.sum()), "bbox": issue["bbox"], "rle": encode_rle(region)}
         row = {"image_id": i, "annotation_id": None, "name": name, "iscrowd": False, "height": height, "width": width}
@@ -90,7 +90,8 @@ def as_coco(labels: pd.DataFrame, index: pd.DataFrame, categories: pd.DataFrame,
 
     labels: of `labels_to_review`. index: of the run, also of other images. source: `Data.origin`. What is known of a
     suspect is in its annotation's `segscope`. Annotations of one id, which may be unique in their image only, but for
-    the first get ids after all others, and so does what is proposed.
+    the first get ids after all others, and so does what is proposed; their own is `segscope.annotation_id`, for
+    data.exclude to find them when they come back.
     """
     ids = labels["annotation_id"].where(~labels["annotation_id"].duplicated()).astype("Int64")
     ids[ids.isna()] = free_ids(ids.dropna().tolist(), int(ids.isna().sum()))
@@ -118,18 +119,20 @@ def as_coco(labels: pd.DataFrame, index: pd.DataFrame, categories: pd.DataFrame,
                 "bbox": [round(float(v), 2) for v in row["bbox"]],
                 "segmentation": {"size": [int(row["height"]), int(row["width"])], "counts": row["rle"]},
             }
-            | _said(row)
+            | _said(row, int(own))
             for own, row in zip(ids, labels.to_dict("records"), strict=True)
         ],
         "categories": listed,
     }
 
 
-def _said(row: Mapping[str, Any]) -> dict[str, Any]:
-    """What is known of a suspect, under `segscope`; of another label nothing."""
-    if not isinstance(row["kind"], str):
-        return {}
-    return {"segscope": {key: _plain(row[key]) for key in ("kind", "score", "labelled", "suggested", "evidence")}}
+def _said(row: Mapping[str, Any], number: int) -> dict[str, Any]:
+    """Under `segscope` what is known of a suspect, and the id of an annotation that has another number there."""
+    suspect = isinstance(row["kind"], str)
+    said = {key: _plain(row[key]) for key in ("kind", "score", "labelled", "suggested", "evidence") if suspect}
+    if pd.notna(row["annotation_id"]) and row["annotation_id"] != number:
+        said["annotation_id"] = int(row["annotation_id"])
+    return {"segscope": said} if said else {}
 
 
 def _numbered(categories: pd.DataFrame, names: pd.Series) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -149,6 +152,19 @@ def relative_names(index: pd.DataFrame) -> dict[int, str]:
     """Each image's path below the folder that holds all of them, by image_id."""
     top = os.path.commonpath([os.path.dirname(path) for path in index["path"]]) if len(index) else ""
     return {i: os.path.relpath(path, top or ".") for i, path in zip(index["image_id"], index["path"], strict=True)}
+
+
+def _proposed(mask: np.ndarray, box: Sequence[float], labelled: pd.DataFrame, size: tuple[int, int]) -> np.ndarray:
+    """The boolean H × W outline of a suspect: what the mask shows in its box, or else the box, beside what is labelled.
+
+    mask: of the class, at the model's resolution. It may show nothing there, for suspects come of another prediction:
+    of the mean with the mirror image's, or of a fold's model. Where all of the box is labelled, too, it is all of it.
+    labelled: rows of instances.parquet. size: height and width.
+    """
+    free = compose_mask(labelled, *size) == 0
+    whole = _region(np.ones_like(mask), box, *size)
+    regions = _region(mask, box, *size) & free, whole & free
+    return next((region for region in regions if region.any()), whole)
 
 
 def _region(mask: np.ndarray, box: Sequence[float], height: int, width: int) -> np.ndarray:
