@@ -212,8 +212,18 @@ def test_a_document_in_a_list_is_read_and_results_are_told():
         parse([ANNOTATION])
 
 
+def test_a_picture_under_two_ids_is_one_image_with_the_labels_of_both():
+    other = ANNOTATION | {"id": 6, "image_id": 9, "segmentation": square(20, 3, 10)}
+    again = [IMAGE | {"id": 9}, IMAGE | {"id": 10, "width": 41}]  # of another size it is another, and told later
+    found = parse(coco_document([*again, IMAGE, OTHER], [ANNOTATION, other]))
+    assert found.images["image_id"].tolist() == [1, 2, 10]
+    assert found.annotations[["image_id", "annotation_id"]].values.tolist() == [[1, 5], [1, 6]]
+    assert found.notes == ("test.json: 1 pictures are listed once more under another id: their annotations are joined",)
+
+
 def test_a_field_of_the_images_says_which_belong_together():
-    images = [IMAGE | {"video_id": 7}, OTHER | {"video_id": None}, IMAGE | {"id": 3, "video_id": "7"}]
+    third = IMAGE | {"id": 3, "file_name": "c.jpg", "video_id": "7"}
+    images = [IMAGE | {"video_id": 7}, OTHER | {"video_id": None}, third]
     text = json.dumps(coco_document(images, [ANNOTATION])).encode()
     assert parse_coco(text, "test.json", "video_id").images["group"].tolist() == ["7", None, "7"]
     assert parse_coco(text, "test.json").images["group"].tolist() == [None, None, None]

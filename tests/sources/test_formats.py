@@ -228,6 +228,27 @@ def test_where_most_pixels_are_of_no_segment_they_are_background(panoptic):
     assert "58% of the pixels are of no segment, and taken as background" in found.notes[0]
 
 
+def test_one_image_of_no_segments_does_not_make_all_background(panoptic):
+    """Half of one image among two others is less than half of all pixels."""
+    whole = np.full((20, 30), 7)
+    for name in ("b", "c"):
+        png = Image.fromarray(np.dstack([whole, 0 * whole, 0 * whole]).astype("u1"))
+        png.save(panoptic / f"panoptic_train/{name}.png")
+        picture(panoptic / f"train/{name}.jpg", 20, 30)
+
+    def change(document: dict) -> None:
+        document["annotations"][0]["segments_info"].pop()
+        for number, name in enumerate(("b", "c"), start=50):
+            document["images"].append(document["images"][0] | {"id": number, "file_name": f"{name}.jpg"})
+            segment = document["annotations"][0]["segments_info"][0] | {"id": 7}
+            row = {"image_id": number, "file_name": f"{name}.png", "segments_info": [segment]}
+            document["annotations"].append(row)
+
+    found = changed(panoptic, change)
+    assert not any("taken as background" in note for note in found.notes)
+    assert (found.annotations["category_id"] == 255).sum() == 1
+
+
 def test_of_a_panoptic_file_what_cannot_be_meant_is_listed(panoptic):
     def change(document: dict) -> None:
         (row,) = document["annotations"]
@@ -290,6 +311,25 @@ def test_outlines_are_fractions_of_the_images_sides(yolo):
     assert (outlines["dog", 3] == ((rows >= 10) & (columns >= 20))).all()  # it may reach out of the frame
     assert shown(found, "empty.jpg") == {}
     assert skipped(found) == []
+
+
+def test_labels_are_those_that_are_called_as_the_image_is(yolo):
+    """Names with what exporters put behind those of masks, and such as other text files have."""
+    for name, kind in (("s_L", 0), ("s_P", 1), ("train", 0)):
+        picture(yolo / f"images/train/{name}.jpg", 20, 40)
+        (yolo / f"labels/train/{name}.txt").write_text(f"{kind} 0.1 0.1 0.3 0.1 0.3 0.5 0.1 0.5\n")
+    picture(yolo / "images/train/a_L.jpg", 20, 40)  # a.txt is a.jpg's
+    found = read(yolo, "yolo")
+    kinds = {name: {kind for kind, _ in shown(found, f"{name}.jpg")} for name in ("s_L", "s_P", "train", "a", "a_L")}
+    assert kinds == {"s_L": {"cat"}, "s_P": {"dog"}, "train": {"cat"}, "a": {"cat", "dog"}, "a_L": set()}
+    assert skipped(found) == []
+
+
+def test_an_outline_within_a_pixel_of_the_corner_is_not_one_of_the_whole_image(yolo):
+    (yolo / "labels/train/a.txt").write_text("0 0 0 0.02 0 0.02 0.04 0 0.04\n")
+    found = read(yolo, "yolo")
+    assert found.annotations.empty
+    assert skipped(found) == [("a.jpg", "no_pixels")]
 
 
 def test_of_yolos_labels_what_cannot_be_meant_is_listed(yolo):

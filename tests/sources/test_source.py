@@ -118,8 +118,18 @@ def test_what_was_planted_is_read_where_the_directory_says_it(tmp_path):
     row = {"image_id": 7, "split": "val", "planted": "missing", "annotation_id": None, "category_id": None}
     planted = pd.DataFrame([row | {"true_category_id": 3, "bbox": [1.0, 2.0, 3.0, 4.0]}])
     for root in (None, tmp_path):
-        nothing = read_truth(root)
+        nothing, said = read_truth(root)
         assert nothing.empty
+        assert said is None
         assert nothing.columns.tolist() == TRUTH.names
     write_parquet(tmp_path / "truth.parquet", planted, TRUTH)
-    assert read_truth(tmp_path)[["image_id", "planted", "true_category_id"]].values.tolist() == [[7, "missing", 3]]
+    found, said = read_truth(tmp_path)
+    assert found[["image_id", "planted", "true_category_id"]].values.tolist() == [[7, "missing", 3]]
+    assert said is None
+
+
+def test_a_file_of_the_users_own_that_is_called_as_that_of_planted_faults_is_said_and_left(tmp_path):
+    pd.DataFrame({"image": ["a.jpg"], "true": ["car"]}).to_parquet(tmp_path / "truth.parquet")
+    found, said = read_truth(tmp_path)
+    assert found.empty
+    assert "truth.parquet is not read: `segscope corrupt-labels` writes the faults it planted there" in said

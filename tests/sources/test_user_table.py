@@ -38,6 +38,29 @@ def test_a_table_of_names_alone_says_nothing(read):
     assert (table.shape, notes) == ((4, 0), [])
 
 
+@pytest.mark.parametrize("text", ["file_name,site,site\na.jpg,1,2\n", "file_name,,site\na.jpg,1,2\n"])
+def test_two_columns_of_a_name_and_one_of_none_are_an_error(read, text):
+    with pytest.raises(SegscopeError, match="a column has no name, or two have one"):
+        read(text)
+
+
+def test_where_split_is_blank_the_name_alone_finds_the_image(read):
+    table, notes = read("file_name,split,site\nb.jpg,,north\na.jpg,val,south\n")
+    assert table["user.site"].tolist() == [None, "north", "south", None]
+    assert notes == [f"{notes[0].partition(':')[0]}: 2 of 4 images have no row"]
+
+
+def test_a_table_of_pandas_may_repeat_the_numbers_of_its_rows_or_have_names_in_their_place(read):
+    parts = [
+        pd.DataFrame({"file_name": [name], "site": [site]}) for name, site in (("b.jpg", "north"), ("ü.jpg", None))
+    ]
+    for table in (pd.concat(parts), pd.concat(parts).set_index("file_name")):
+        content = io.BytesIO()
+        table.to_parquet(content)
+        found, _ = read(content.getvalue())
+        assert found["user.site"].tolist() == [None, "north", None, None]
+
+
 def test_columns_are_numbers_truth_values_dates_and_names(read):
     table, notes = read(
         "file_name,altitude,count,flash,taken,weather,gap\n"

@@ -30,15 +30,26 @@ def files_below(folder: Path, endings: Collection[str], apart: Path | None = Non
 
 def key_of(name: str) -> str:
     """What the names of an image and of its labels have in common."""
-    return unicodedata.normalize("NFC", MASK_ENDINGS.sub("", PurePosixPath(name).with_suffix("").as_posix()))
+    return MASK_ENDINGS.sub("", _stem(name))
+
+
+def _stem(name: str) -> str:
+    return unicodedata.normalize("NFC", PurePosixPath(name).with_suffix("").as_posix())
 
 
 def pair(images: Sequence[str], labels: Sequence[str]) -> dict[str, str]:
-    """Each image's label file; of several, the one that is called most like it."""
-    best: dict[str, str] = {}
-    for label in sorted(labels, key=len, reverse=True):
+    """Each image's label file: the one that is called as it is, but for the ending; else one of its key.
+
+    Of several of a key the shortest; none where other images of that key have none either: it could be any's.
+    """
+    named = {_stem(label): label for label in labels}
+    of = {image: named[_stem(image)] for image in images if _stem(image) in named}
+    taken, best = set(of.values()), dict[str, str]()
+    for label in sorted(set(labels) - taken, key=lambda name: (len(name), name), reverse=True):
         best[key_of(label)] = label
-    return {image: best[key_of(image)] for image in images if key_of(image) in best}
+    without = [image for image in images if image not in of]
+    times = Counter(map(key_of, {_stem(image) for image in without}))
+    return of | {i: best[key_of(i)] for i in without if key_of(i) in best and times[key_of(i)] == 1}
 
 
 def image_rows(images: Sequence[str]) -> list[dict[str, Any]]:

@@ -57,11 +57,9 @@ def read_masks(images: Path, masks: Path, root: Path) -> Labelled:
     of = pair(pictures, labels)
     rows = image_rows(pictures)
     skipped += [skip("missing_label", f"no mask in {masks}", None, None, name) for name in pictures if name not in of]
-    keys = {key_of(name) for name in pictures}
     skipped += [
-        skip("unknown_image", f"there is no image of mask {masks / name}", file_name=name)
-        for name in labels
-        if key_of(name) not in keys
+        skip("unknown_image", f"mask {masks / name} is of no image, or another is called more like it", file_name=name)
+        for name in sorted({*labels} - {*of.values()})
     ]
     rows = [row for row in rows if row["file_name"] in of]
     results = workers()(delayed(read_mask)(masks / of[row["file_name"]], meaning) for row in rows)
@@ -108,7 +106,8 @@ def split_masks(files: Sequence[str]) -> tuple[list[str], list[str]]:
     if not masks:
         others = {key_of(name) for name in set(files) - set(lossless)}
         masks = [name for name in lossless if key_of(name) in others]
-    return [name for name in files if name not in set(masks)], masks
+    apart = set(masks)
+    return [name for name in files if name not in apart], masks
 
 
 def read_mask(path: Path, meaning: Meaning) -> Read:

@@ -6,7 +6,7 @@ rest is left out and listed, with a reason, in `CocoSplit.skipped`; a file of wh
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -103,6 +103,9 @@ def parse_coco(text: bytes, path: Path | str, group: str | None = None) -> CocoS
     )
     annotations = _of_categories(annotations, category_of, skipped)
     annotations = annotations[annotations["image_id"].isin(images["image_id"])].reset_index(drop=True)
+    again = sum(other != own for own, other in known.items())
+    if again:
+        notes.append(f"{path}: {again} pictures are listed once more under another id: their annotations are joined")
     notes += [*said, *changed]
     return CocoSplit(images, annotations, categories, skipped_table(skipped), tuple(notes))
 
@@ -163,8 +166,11 @@ def _no_id(row: str, field: str, value: object) -> dict[str, Any]:
     return skip("malformed", f"{row}.{field}: it is no id: {shown(value)}")
 
 
-def _images(raws: _Raws, skipped: list[dict[str, Any]]) -> tuple[pd.DataFrame, set[int]]:
-    """The usable images, by id; and the ids of all, so that a skipped image's annotations are not unknown."""
+def _images(raws: _Raws, skipped: list[dict[str, Any]]) -> tuple[pd.DataFrame, dict[int, int]]:
+    """The usable images, by id; and all ids, so that a skipped image's annotations are not unknown, each with itself.
+
+    One file of one size under several ids is one image, of the lowest; the others' have that.
+    """
     rows, numbers = _rows(raws, _Image, "images", skipped)
     ids = id_numbers([r.id for r in rows])
     skipped += [_no_id(f"images[{numbers[i]}]", "id", rows[i].id) for i in np.flatnonzero(ids.isna())]
@@ -185,7 +191,10 @@ def _images(raws: _Raws, skipped: list[dict[str, Any]]) -> tuple[pd.DataFrame, s
         skipped += [skip("duplicate_id", detail, r.image_id, None, r.file_name) for r in table[bad].itertuples()]
     usable = table[~(repeated | ambiguous)].sort_values("image_id", ignore_index=True)
     types = {"image_id": np.int64, "width": np.int64, "height": np.int64}
-    return usable.astype(types), set(table["image_id"])
+    usable = usable.astype(types)
+    joined = usable.groupby(["file_name", "width", "height"], sort=False)["image_id"].transform("min")
+    of = {i: i for i in table["image_id"]} | dict(zip(usable["image_id"].tolist(), joined.tolist(), strict=True))
+    return usable[usable["image_id"] == joined].reset_index(drop=True), of
 
 
 def _length(value: object) -> int:
@@ -243,9 +252,12 @@ def parse_categories(raws: _Raws, path: Path | str) -> pd.DataFrame:
 
 
 def _annotations(
-    raws: _Raws, known_images: set[int], skipped: list[dict[str, Any]], path: Path | str
+    raws: _Raws, known_images: Mapping[int, int], skipped: list[dict[str, Any]], path: Path | str
 ) -> tuple[pd.DataFrame, list[str]]:
-    """The annotations of known images, their categories as numbers of the file, and what was changed in them."""
+    """The annotations of known images, their categories as numbers of the file, and what was changed in them.
+
+    known_images: the id that each image's annotations get, by its own.
+    """
     rows, numbers = _rows(raws, _Annotation, "annotations", skipped)
     ids = {field: id_numbers([getattr(r, field) for r in rows]) for field in ("id", "image_id", "category_id")}
     crowd, bad_crowd = _crowds([r.iscrowd for r in rows])
@@ -273,7 +285,7 @@ def _annotations(
         skipped.append(
             skip("unknown_image", f"image {row.image_id} is not in the file", row.image_id, row.annotation_id)
         )
-    table = table[~unknown]
+    table = table[~unknown].assign(image_id=lambda each: each["image_id"].map(known_images))
     shared = table.duplicated(["image_id", "annotation_id"], keep=False) & table["annotation_id"].notna()
     twice = table[shared].assign(segmentation=table.loc[shared, "segmentation"].map(bytes)).duplicated()
     for row in table[shared][twice].itertuples():

@@ -252,7 +252,8 @@ def _yolo_folders(root: Path, tree: Mapping[str, Sequence[str]]) -> dict[str, se
     found = {}
     for folder, names in tree.items():
         texts = [name for name in names if name.endswith(".txt")]
-        texts = [name for name in texts if name in set(label_files(root / folder))] if texts else []
+        labels = set(label_files(root / folder)) if texts else set()
+        texts = [name for name in texts if name in labels]
         if any(_is_yolo(root / folder / name) for name in texts[:20]):
             found[folder] = {key_of(name) for name in texts}
     return found

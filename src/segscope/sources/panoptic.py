@@ -63,17 +63,18 @@ def read_panoptic(path: Path, root: Path) -> Labelled:
     files = [path_below(root, folder, row["file_name"]) for row in rows]
     results = workers()(delayed(read_png)(file) for file in files)
     found = Labelled(path, categories=document.categories, skipped=skipped)
-    labelled = set()
+    labelled, pixels = set[str | None](), 0
     for row, read in zip(rows, results, strict=True):
         if read.error:
             skipped.append(skip("bad_label", read.error, _number(row), None, row["file_name"]))
             continue
         labelled.add(id_text(row["image_id"]))
+        pixels += read.size[0] * read.size[1]
         annotations, ignored = _segments(row, read)
         found.annotations += annotations
         if ignored:
             found.ignored.append((row["image_id"], ignored))
-    _leave_background(found)
+    _leave_background(found, pixels)
     bad = {row["image_id"] for row in skipped if row["reason"] == "bad_label"}
     for image in document.images:
         text = id_text(image.get("id"))
@@ -86,10 +87,9 @@ def read_panoptic(path: Path, root: Path) -> Labelled:
     return found
 
 
-def _leave_background(found: Labelled) -> None:
-    """Ignore nothing, and say so, where that were more than VOID_SHARE of all pixels."""
+def _leave_background(found: Labelled, pixels: int) -> None:
+    """Ignore nothing, and say so, where that were more than VOID_SHARE of all the pixels."""
     ignored = sum(int(rle_api.area(rle)) for _, rle in found.ignored)
-    pixels = sum(rle["size"][0] * rle["size"][1] for _, rle in found.ignored)
     if ignored > VOID_SHARE * pixels:
         found.ignored.clear()
         found.notes.append(

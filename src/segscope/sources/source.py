@@ -15,8 +15,9 @@ import pandas as pd
 from segscope.artefacts import schemas
 from segscope.artefacts.images import image_size
 from segscope.artefacts.skipped import SPLITS
-from segscope.artefacts.tables import read_parquet
+from segscope.artefacts.tables import parse_table
 from segscope.errors import SegscopeError
+from segscope.limits import MAX_TABLE_BYTES, read_within
 from segscope.params import Data
 from segscope.sources.categories import some
 from segscope.sources.names import near_misses, path_below
@@ -125,10 +126,18 @@ def known_sizes(images: pd.DataFrame, exif: str) -> tuple[pd.DataFrame, pd.DataF
     return leave_out(images.assign(**sizes), detail.notna(), "unreadable_image", detail)
 
 
-def read_truth(root: Path | None) -> pd.DataFrame:
-    """The faults planted in a directory's annotations, of its truth.parquet; none where there is no such file."""
-    file = root / TRUTH if root else None
-    return read_parquet(file, schemas.TRUTH) if file and file.is_file() else schemas.TRUTH.empty_table().to_pandas()
+def read_truth(root: Path | None) -> tuple[pd.DataFrame, str | None]:
+    """The faults planted in a directory's annotations, of its truth.parquet, none where there is no such file.
+
+    And what to say of a file of that name that is another: it is the user's own, and not read.
+    """
+    file, none = root / TRUTH if root else None, schemas.TRUTH.empty_table().to_pandas()
+    if file is None or not file.is_file():
+        return none, None
+    try:
+        return parse_table(read_within(file, MAX_TABLE_BYTES), str(file), schemas.TRUTH).to_pandas(), None
+    except SegscopeError as error:
+        return none, f"{file} is not read: `segscope corrupt-labels` writes the faults it planted there ({error})"
 
 
 def open_source(data: Data, sample_root: Path) -> Source:

@@ -78,12 +78,14 @@ def _read(path: Path, where: str) -> pd.DataFrame:
         _require_bounded(
             content.count(b"\n") + content.count(b"\r"), head[0].count(separator) + 1 if head else 0, where
         )
+        options = {"sep": separator, "dtype": str, "encoding": "utf-8-sig", "skipinitialspace": True}
+        # As a row of values, for pandas gives each of two columns of one name another.
+        names = pd.read_csv(BytesIO(content), header=None, nrows=1, **options)
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
             # A separator at the end of each row would else make names of the first column.
-            return pd.read_csv(
-                BytesIO(content), sep=separator, dtype=str, encoding="utf-8-sig", skipinitialspace=True, index_col=False
-            )
+            table = pd.read_csv(BytesIO(content), index_col=False, **options)
+        return table.set_axis(names.iloc[0].fillna("").tolist(), axis=1)
     except pd.errors.EmptyDataError as error:
         raise SegscopeError(f"{where} is empty: it needs a line of column names at least") from error
     except pd.errors.ParserWarning as error:
@@ -99,7 +101,9 @@ def _parquet(content: bytes, where: str) -> pd.DataFrame:
         if nested:
             raise SegscopeError(f"{where}: {some(nested)} hold lists or structures: a column has one value an image")
         _require_bounded(file.metadata.num_rows, file.metadata.num_columns, where)
-        return file.read().to_pandas(date_as_object=False)
+        table = file.read().to_pandas(date_as_object=False)
+    named = [name for name in table.index.names if name is not None]
+    return table.reset_index(named).reset_index(drop=True)  # what pandas had as names of the rows is a column, too
 
 
 def _require_bounded(rows: int, columns: int, where: str) -> None:
@@ -125,7 +129,7 @@ def _rows_of(table: pd.DataFrame, key: str, index: pd.DataFrame, where: str) -> 
     rows = np.full(len(index), -1)
     again: list[tuple[int, int]] = []  # rows of one image, each with the one before
     for row, (found, split) in enumerate(zip(of_row, wanted, strict=True)):
-        chosen = [n for n in found if split is None or splits[n] == split]
+        chosen = [n for n in found if pd.isna(split) or splits[n] == split]
         if len(chosen) > 1:
             raise SegscopeError(
                 f"{where}: {key} {table[key].iloc[row]} is that of {len(chosen)} images; "

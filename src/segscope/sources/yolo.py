@@ -5,11 +5,12 @@ Coordinates are fractions of the image's width and height (https://docs.ultralyt
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from segscope.artefacts.images import image_size
+from segscope.artefacts.segmentation import NORMALISED
 from segscope.artefacts.skipped import skip
 from segscope.errors import SegscopeError
 from segscope.sources.beside import PICTURES, files_below, image_rows, key_of, pair, writable
@@ -36,12 +37,11 @@ def read_yolo(images: Path, labels: Path, root: Path, exif: str) -> Labelled:
     legend = find_legend(labels, root)
     found = Labelled(legend.path, categories=legend.categories())
     pictures = writable(files_below(images, PICTURES), found.skipped)
-    texts = writable(label_files(labels), found.skipped)
-    of, keys = pair(pictures, texts), {key_of(name) for name in pictures}
+    texts = writable(label_files(labels, pictures), found.skipped)
+    of = pair(pictures, texts)
     found.skipped += [
-        skip("unknown_image", f"there is no image of {labels / name}", file_name=name)
-        for name in texts
-        if key_of(name) not in keys
+        skip("unknown_image", f"{labels / name} is of no image, or another is called more like it", file_name=name)
+        for name in sorted({*texts} - {*of.values()})
     ]
     for row in image_rows(pictures):
         try:
@@ -54,9 +54,14 @@ def read_yolo(images: Path, labels: Path, root: Path, exif: str) -> Labelled:
     return found
 
 
-def label_files(folder: Path) -> list[str]:
-    """The files below a folder that may be labels."""
-    return [name for name in files_below(folder, (".txt",)) if Path(name).stem.casefold() not in NO_LABELS]
+def label_files(folder: Path, pictures: Sequence[str] = ()) -> list[str]:
+    """The files below a folder that may be labels: those that are called as pictures are, whatever that is."""
+    keys = {key_of(name) for name in pictures}
+    return [
+        name
+        for name in files_below(folder, (".txt",))
+        if key_of(name) in keys or Path(name).stem.casefold() not in NO_LABELS
+    ]
 
 
 def _objects(
@@ -84,4 +89,8 @@ def _objects(
             continue
         # Rounded, so that what was written as half a pixel is half a pixel, and falls to the same side.
         scaled = [round(value * (height if i % 2 else width), 4) for i, value in enumerate(values)]
+        if max(map(abs, scaled)) <= NORMALISED < width:  # it would be read as fractions once more
+            detail = f"{path}, line {number}: it lies within a pixel of the picture's corner"
+            skipped.append(skip("no_pixels", detail, about, number, image["file_name"]))
+            continue
         yield {"id": number, "image_id": image["id"], "category_id": category, "segmentation": [scaled]}
