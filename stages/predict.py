@@ -10,11 +10,11 @@ from segscope.artefacts.measures import measure_table, of_split
 from segscope.evaluation.bootstrap import Bootstrap
 from segscope.evaluation.confusions import confusion_measures, find_merges, findings
 from segscope.evaluation.evaluate import Measurer, repeats_table, spread_measures
+from segscope.evaluation.groups import groups_of_copies
 from segscope.evaluation.objects import ObjectFinder, object_measures, object_table
 from segscope.evaluation.pictures import PictureTaker
 from segscope.evaluation.plots import by_split, plot_tables
 from segscope.insights.insights import insights_of
-from segscope.latent.groups import groups_of_copies
 from segscope.model.dataset import split_records
 from segscope.model.examination import examine, tasks_of
 from segscope.model.folds import fold_tasks, repeat_tasks

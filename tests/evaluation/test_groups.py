@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ttest_1samp, ttest_ind
 
-from segscope.evaluation.groups import compare, corrected, mean_interval
+from segscope.evaluation.groups import compare, corrected, groups_of_copies, mean_interval
 
 
 def alone(n: int) -> np.ndarray:
@@ -121,3 +121,11 @@ def test_what_is_rare_is_not_unusual_where_it_is_missing_by_chance():
         inside[rng.permutation(2000)[:30]] = True
         p_values.append(compare(inside, columns, alone(2000))["p_value"].to_numpy())
     assert np.mean(np.concatenate(p_values) < 0.05) < 0.07
+
+
+def test_copies_are_of_their_images_groups_and_of_their_own_where_these_are_gone():
+    groups = pd.Series([4, 4, 0], index=[1, 2, 3])
+    copies = pd.DataFrame({"image_id": [7, 8, 9, 10], "other_id": [2, 98, 99, 3]})
+    found = groups_of_copies(copies, groups)
+    assert found.loc[[7, 10]].tolist() == [4, 0]
+    assert len({*found, *groups}) == 4

@@ -4,7 +4,7 @@ import pytest
 
 from segscope.artefacts.schemas import GROUPS
 from segscope.artefacts.tables import read_parquet, write_parquet
-from segscope.latent.groups import groups_of_copies, named_groups, near_copies
+from segscope.latent.groups import named_groups, near_copies
 
 
 def copies(pictures: int, each: int, noise: float) -> tuple[np.ndarray, np.ndarray]:
@@ -21,14 +21,6 @@ def test_copies_are_found_whatever_their_order():
     first = pd.Series(ids).groupby(of).min()
     assert table["image_id"].tolist() == sorted(ids)
     assert table.set_index("image_id").loc[ids, "group"].tolist() == first[of].tolist()
-
-
-def test_copies_are_of_their_images_groups_and_of_their_own_where_these_are_gone():
-    groups = pd.Series([4, 4, 0], index=[1, 2, 3])
-    copies = pd.DataFrame({"image_id": [7, 8, 9, 10], "other_id": [2, 98, 99, 3]})
-    found = groups_of_copies(copies, groups)
-    assert found.loc[[7, 10]].tolist() == [4, 0]
-    assert len({*found, *groups}) == 4
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 300])

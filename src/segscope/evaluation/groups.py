@@ -12,6 +12,15 @@ MIN_COMPARED = 5  # groups on either side
 SMALLEST_P = np.finfo(float).tiny
 
 
+def groups_of_copies(copies: pd.DataFrame, groups: pd.Series) -> pd.Series:
+    """The groups of images that are copies of others, by their image_id: the other's, or its own if that has none.
+
+    copies: image_id, other_id. groups: int64, by image_id.
+    """
+    found = copies.set_index("image_id")["other_id"].map(groups)
+    return found.where(found.notna(), groups.max() + 1 + np.arange(len(found))).astype("int64")
+
+
 def compare(inside: np.ndarray, values: pd.DataFrame, group: np.ndarray) -> pd.DataFrame:
     """Means of numeric columns of the chosen images, bool[N], and of the rest.
 

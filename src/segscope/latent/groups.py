@@ -38,15 +38,6 @@ def find_groups(run: Run, records: Sequence[Records]) -> pd.DataFrame:
     return near_copies(*layer_means(encoder, LIKENESS, records, "near copies"))
 
 
-def groups_of_copies(copies: pd.DataFrame, groups: pd.Series) -> pd.Series:
-    """The groups of images that are copies of others, by their image_id: the other's, or its own if that has none.
-
-    copies: image_id, other_id. groups: int64, by image_id.
-    """
-    found = copies.set_index("image_id")["other_id"].map(groups)
-    return found.where(found.notna(), groups.max() + 1 + np.arange(len(found))).astype("int64")
-
-
 def near_copies(image_ids: np.ndarray, features: np.ndarray, seed: int = 0) -> pd.DataFrame:
     """Groups of images that look nearly the same, as rows of groups.parquet.
 
