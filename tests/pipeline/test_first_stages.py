@@ -161,11 +161,11 @@ def test_a_renamed_copy_of_a_train_image_is_measured_apart(small_coco, tmp_path,
 def test_a_copy_is_reviewed_as_all_others_are(small_coco, tmp_path):
     shutil.copy(small_coco / "train2017" / "000000000003.jpg", small_coco / "val2017" / "000000000102.jpg")
     folder = first_two_stages(tmp_path / "project", source="directory", root=str(small_coco), match="none")
-    run_scripts(folder, "download")
+    run_here(folder, "download")
     (annotation,) = pd.read_parquet(folder / "data" / "annotations.parquet").query("image_id == 102")["annotation_id"]
     source = load_params(folder / "params.yaml").data.origin
     (folder / "data" / "exclude.yaml").write_text(f"source: {source}\nannotations: {{102: [{annotation}]}}\n")
-    said = run_scripts(folder, "masks")
+    said = run_here(folder, "masks")
     assert "that this run does not have" not in said
     skipped = pd.read_parquet(folder / "artifacts" / "skipped.parquet")
     assert [102, "excluded"] in skipped[["image_id", "reason"]].values.tolist()
