@@ -19,7 +19,7 @@ from segscope.artefacts.files import sha256_of
 from segscope.artefacts.images import encode_png
 from segscope.artefacts.measures import Measure, Measures, measure_table, of_split
 from segscope.labels.exclusion import Exclusion, read_exclusion
-from segscope.params import Data, Params, Report
+from segscope.params import Data, Model, Params, Report
 from segscope.report.findings import Findings
 from segscope.report.objects import ERROR_KINDS, cells, described, listed
 from segscope.report.page import write_report
@@ -339,6 +339,19 @@ def test_hostile_names_show_as_text_in_a_browser(report, open_report):
         page.click("[data-layer='attention/cluster-0']")
         page.wait_for_selector("[data-layer='attention/cluster-0'] canvas")
         assert page.locator("img[src=x]").count() == 0
+
+
+@pytest.mark.parametrize("source", ["train", "keras", "predictions"])
+def test_only_of_a_model_that_the_run_trained_is_it_said_what_it_did_not_learn_from(
+    findings, tmp_path, open_report, source
+):
+    params = findings.params.model_copy(update={"model": Model(source=source)})
+    write_report(replace(findings, params=params), tmp_path / "report")
+    with open_report(tmp_path / "report") as page:
+        for view, place in (("overview", ".lede"), ("review", ".claim")):
+            go(page, view)
+            page.wait_for_selector(place)
+            assert ("did not learn from" in page.inner_text(f"{place} >> nth=0")) == (source == "train")
 
 
 def test_marks_are_kept_and_become_the_file_that_data_exclude_reads(report, tmp_path, open_report):

@@ -74,6 +74,7 @@ def run_content(findings: Findings, points: pd.DataFrame, counts: pd.DataFrame) 
         "folder": folder_of(params.data),
         "id": findings.run_id,
         "imageSize": params.data.image_size,
+        "modelSource": params.model.source,
         "classes": [
             {"name": name, "of": list(of), "color": class_color(k), "category": _only_category(taxonomy, name)}
             for k, (name, of) in enumerate(taxonomy.classes.items(), start=1)

@@ -1,6 +1,6 @@
 // How good is it, and what to look at first?
 
-import { base, isVal, load, measure, n, run, trusted } from "../data.js";
+import { base, isTrained, isVal, load, measure, n, run, trusted } from "../data.js";
 import { copyButton, h, link } from "../dom.js";
 import { curves, interval, reliability } from "../charts.js";
 import { findingCard, findings } from "../findings.js";
@@ -58,7 +58,8 @@ function lede() {
   const list = shown.map(([name, m]) => `${fixed(m.value, 2)} for ${isolated(name)}`);
   const joined = list.length > 1 ? `${list.slice(0, -1).join(", ")} and ${list.at(-1)}` : list[0];
   const worst = ious.length > 3 ? " (its lowest)" : "";
-  return `On ${plural(images, "image")} that it did not learn from, the model reaches an IoU of ${joined}${worst}. ${errorSentence()}`;
+  const unseen = isTrained() ? " that it did not learn from" : " of val";
+  return `On ${plural(images, "image")}${unseen}, the model reaches an IoU of ${joined}${worst}. ${errorSentence()}`;
 }
 
 /** What kind of error costs each class most. */
