@@ -269,6 +269,15 @@ def test_the_report_says_what_was_found(report):
         assert abs(photo.width / photo.height - outlines.width / outlines.height) < 0.05
 
 
+def test_a_score_that_no_val_image_of_a_cluster_has_is_not_drawn(findings, tmp_path, open_report):
+    unknown = findings.profiles["kind"] == "performance"
+    profiles = findings.profiles.assign(inside=findings.profiles["inside"].mask(unknown))
+    write_report(replace(findings, profiles=profiles), tmp_path / "report")
+    assert content(tmp_path / "report", "data/run")["clusters"][0]["performance"] == []
+    with open_report(tmp_path / "report", fragment="#clusters") as page:
+        expect(page.locator("#cl-detail")).to_contain_text("No score of its val images is known.")
+
+
 def test_the_listed_objects_are_bounded_and_of_every_kind():
     n = 400
     many = OBJECTS.iloc[np.arange(n) % 4].assign(object_id=range(n), area=np.linspace(0, 1, n)).iloc[:-4]

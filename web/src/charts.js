@@ -313,12 +313,12 @@ export function interval({ value, low = null, high = null, tick = null, scale, t
     setStyle(part, styles);
     made.append(part);
   };
-  if (low !== null && high !== null && !Number.isNaN(low)) {
+  if (low !== null && high !== null && Number.isFinite(low)) {
     const [from, to] = [low, high].map((end) => Math.min(scale[1], Math.max(scale[0], end)));
     put("r", { left: share(from, scale), width: `${(100 * (to - from)) / (scale[1] - scale[0] || 1)}%` });
   }
-  if (tick !== null && !Number.isNaN(tick)) put("t", { left: share(tick, scale) });
-  if (!Number.isNaN(value)) put("d", { left: share(value, scale) });
+  if (tick !== null && Number.isFinite(tick)) put("t", { left: share(tick, scale) });
+  if (Number.isFinite(value)) put("d", { left: share(value, scale) });
   return made;
 }
 

@@ -168,8 +168,8 @@ def _cluster(findings: Findings, cluster: int, at: Mapping[int, int]) -> dict[st
     profile = findings.profiles[findings.profiles["cluster"] == cluster]
     maps = findings.heatmaps[findings.heatmaps["cluster"] == cluster]
     stability = profile[profile["kind"] == "stability"]
-    # Of a model without probabilities no loss is known, neither of the cluster nor of the rest.
-    measured = (profile["kind"] == "performance") & profile[["inside", "rest"]].notna().any(axis=1)
+    # Nothing is said of a score that no val image of the cluster has: of a class that none of them shows, say.
+    measured = (profile["kind"] == "performance") & profile["inside"].notna()
     told = ["feature", "inside", "rest", "recall", "low", "high", "p_value"]
     under = [*told, "inside_low", "inside_high"]
     return {

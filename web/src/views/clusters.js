@@ -360,7 +360,8 @@ function performance(cluster) {
         " ",
         h("span.soft", {}, fixed(row.rest, 2)),
         " ",
-        h("span", { class: clear ? (worse ? "worse" : "better") : "soft" }, row.inside > row.rest ? "▲" : "▼"),
+        row.rest !== null &&
+          h("span", { class: clear ? (worse ? "worse" : "better") : "soft" }, row.inside > row.rest ? "▲" : "▼"),
         h(
           "small.below",
           {},
@@ -369,11 +370,14 @@ function performance(cluster) {
       ),
     ];
   });
+  const none = rowsIn(cluster.cluster).some(isVal)
+    ? "No score of its val images is known."
+    : "None of its images is of val.";
   return h(
     "div",
     {},
     h("h3.eyebrow", {}, "Val performance against the rest"),
-    rows.length ? h("div.cmp", {}, rows) : h("p.soft", {}, "None of its images is of val."),
+    rows.length ? h("div.cmp", {}, rows) : h("p.soft", {}, none),
   );
 }
 
