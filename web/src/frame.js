@@ -1,10 +1,10 @@
 // What every view is framed by: the head with search and theme, the rail, the selection's bar, the keys.
 
-import { base, columnNow, group, groupCount, measure, n, named, placeOf, run, valMask } from "./data.js";
+import { base, group, groupCount, measure, n, named, placeOf, run, valMask } from "./data.js";
 import { button, h, icon, link, say, replace } from "./dom.js";
 import { csvText, idsText, queryText, save } from "./exports.js";
 import { fixed, plural } from "./format.js";
-import { contrast } from "./stats.js";
+import { contrast, ordered } from "./stats.js";
 import { clear, openImage, select, selectBy, selectedRows, setState, state } from "./store.js";
 import { forgetColors } from "./map.js";
 import { nextTheme, readTheme } from "./theme.js";
@@ -239,8 +239,7 @@ function makeBar() {
   };
 }
 
-const lossOf = (i) => columnNow("loss")?.values[i] ?? 0;
-const byLoss = () => selectedRows().sort((a, b) => lossOf(b) - lossOf(a));
+const byLoss = () => ordered(selectedRows(), base.loss);
 
 function losses() {
   const among = valMask.includes(1) ? valMask : new Uint8Array(n).fill(1);

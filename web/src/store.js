@@ -147,7 +147,7 @@ export function toggle(i) {
 
 export const clear = () => select([], "");
 
-/** The selected images, of the highest loss first. */
+/** The places of the selected images. */
 export const selectedRows = () => (state.selected ? rowsOf(state.selected) : []);
 
 /** Select by a condition. @param {string} text @returns {Promise<number>} how many @throws {Error} what is wrong with it */
