@@ -46,6 +46,8 @@ const DAY = /^\d{4}-\d\d-\d\d/;
 /** Columns of parts are float32, what is written beside them is not: 0.7 of one is 0.7 of the other. */
 const asStored = (value, other) =>
   typeof value === "number" && !Number.isInteger(value) && Math.fround(other) === other ? Math.fround(value) : value;
+/** Whether a column's value is from one number to another, as a query would have it. */
+export const isWithin = (value, low, high) => value >= asStored(low, value) && value <= asStored(high, value);
 /** A date beside a number is the year, and the part of it: the page has columns of dates so. */
 const beside = (value, other) =>
   typeof value === "string" && typeof other === "number" && DAY.test(value) ? yearOf(value) : asStored(value, other);
@@ -125,7 +127,11 @@ export function parse(text) {
       if (!take(",")) break;
     }
     must("]");
-    return (get, i) => values.has(plain(of(get, i))) !== negated;
+    const stored = new Set([...values].map((value) => asStored(value, 0)));
+    return (get, i) => {
+      const value = plain(of(get, i));
+      return (values.has(value) || stored.has(value)) !== negated;
+    };
   }
   function sum() {
     let left = product();

@@ -1,7 +1,7 @@
 // One state; whoever changes it asks for one rendering a frame.
 
 import { base, column, columnNow, n, run } from "./data.js";
-import { parse, write } from "./query.js";
+import { isWithin, parse, write } from "./query.js";
 
 /** @typedef {{low?: number, high?: number, values?: Array<string | number>}} Filter */
 
@@ -88,7 +88,7 @@ function keep(mask, name, { low = -Infinity, high = Infinity, values }) {
   const wanted = values && new Set(of.levels ? values.map((value) => of.levels?.indexOf(String(value))) : values);
   for (let i = 0; i < n; i++) {
     const value = of.values[i];
-    if (wanted ? !wanted.has(value) : !(value >= low && value <= high)) mask[i] = 0;
+    if (wanted ? !wanted.has(value) : !isWithin(value, low, high)) mask[i] = 0;
   }
 }
 

@@ -7,7 +7,7 @@ import { byColumn, claim, findings, isWorse, queryWords, scoreLabel } from "../f
 import { capital, fixed, percent, short, signed } from "../format.js";
 import { empty, heading, intervalText, saving, selects, whenLoaded } from "../parts.js";
 import { block, cell, rowHead, table } from "../tables.js";
-import { quoted } from "../query.js";
+import { isWithin, quoted } from "../query.js";
 import { extent, histogram, medianOf } from "../stats.js";
 import { rowsWhere, select, setState, state } from "../store.js";
 import { column } from "../data.js";
@@ -74,7 +74,7 @@ export function mount(root) {
         // What the query says is what is selected.
         onrange: (of, from, to) => {
           const [low, high] = [from, to].map((end) => Number(end.toPrecision(4)));
-          const rows = rowsWhere((i) => isVal(i) && of.values[i] >= low && of.values[i] <= high);
+          const rows = rowsWhere((i) => isVal(i) && isWithin(of.values[i], low, high));
           select(rows, "", `split == "val" and ${quoted(of.name)} >= ${low} and ${quoted(of.name)} <= ${high}`);
         },
       }),
