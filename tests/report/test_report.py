@@ -641,6 +641,29 @@ def test_images_that_are_all_alike_and_without_truth(findings, tmp_path, open_re
         expect(page.locator("#bar b >> nth=0")).to_have_text("2 images selected")
 
 
+def test_filters_queries_and_what_is_exported_mean_the_same_images(findings, tmp_path, open_report):
+    samples = findings.samples.assign(**{"user.part": [0.7, 0.25], "count.car": [3, 0]})
+    write_report(replace(findings, samples=samples), tmp_path / "report")
+    expected = {
+        "`user.part` >= 0.7": "`user.part` >= 0.7",
+        "user.part in [0.7] and count.car >= 1": "`user.part` in [0.7] and `count.car` >= 1",
+        'user.weather in ["sun", "–"]': "image_id in [2]",
+    }
+    with open_report(tmp_path / "report", fragment="#explore?f=user.part=0.7..") as page:
+        expect(page.locator("#count")).to_contain_text("1 of 2 shown")
+        for query, exported in expected.items():
+            page.fill("#find", query)
+            page.press("#find", "Enter")
+            expect(page.locator("#bar .from code")).to_have_text(query)
+            expect(page.locator("#bar b >> nth=0")).to_have_text("1 image selected")
+            page.click("#bar summary")
+            with page.expect_download() as download:
+                page.click("[data-export=query]")
+            text = Path(download.value.path()).read_text().strip()
+            assert text == exported
+            assert samples.query(text)["image_id"].tolist() == [2 if "–" in query else 1]
+
+
 def test_the_scripts_are_what_their_sources_give():
     """The bundles name the sum of the sources they are of; where Node's packages are installed, they are made anew."""
     web, package = (Path(__file__).parents[2] / part for part in ("web", "src/segscope/report"))

@@ -147,11 +147,14 @@ export async function column(name) {
 export const allNumbers = () =>
   Promise.all(run.columns.filter((meta) => meta.kind !== "name").map((meta) => column(meta.name)));
 
+/** What stands for a name that is not known, in columns of names too. */
+export const UNKNOWN = "–";
+
 /** An image's value in words. @param {Column} of @param {number} i */
 export function valueOf(of, i) {
   const value = of.values[i];
   if (of.name === "cluster") return clusterName(value);
-  if (of.kind === "name") return of.levels?.[value] ?? "–";
+  if (of.kind === "name") return of.levels?.[value] ?? UNKNOWN;
   if (of.kind === "truth") return value ? "yes" : "no";
   return value;
 }

@@ -61,8 +61,9 @@ function yearOf(text) {
 /**
  * Read a condition.
  * @param {string} text
- * @returns {{names: string[], test: (get: (name: string, i: number) => any, i: number) => boolean}} names: the columns it
- *   asks for. test: whether it holds of an image, where get gives a column's value.
+ * @returns {{names: string[], texts: any[], test: (get: (name: string, i: number) => any, i: number) => boolean}} names:
+ *   the columns it asks for. texts: those it compares with. test: whether it holds of an image, where get gives a
+ *   column's value.
  * @throws {Error} saying what is not understood
  */
 export function parse(text) {
@@ -171,8 +172,17 @@ export function parse(text) {
 
   const test = either();
   if (at < list.length) throw new Error(`“${list[at].value}” is not expected here`);
-  return { names: [...names], test: (get, i) => Boolean(test(get, i)) };
+  const texts = list
+    .filter(({ kind, value }) => kind === "value" && typeof value === "string")
+    .map(({ value }) => value);
+  return { names: [...names], texts, test: (get, i) => Boolean(test(get, i)) };
 }
+
+/** A condition as pandas reads it: names with dots are quoted, which the page does not ask for. @param {string} text */
+export const forPandas = (text) =>
+  text.replace(new RegExp(TOKEN, "giy"), (token, _number, _double, _single, _quoted, word) =>
+    word?.includes(".") ? token.replace(word, quoted(word)) : token,
+  );
 
 /** A column's name as a query has it. @param {string} name */
 export const quoted = (name) => (/^[A-Za-z_]\w*$/.test(name) && !WORDS.has(name) ? name : `\`${name}\``);
