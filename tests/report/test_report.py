@@ -664,6 +664,21 @@ def test_filters_queries_and_what_is_exported_mean_the_same_images(findings, tmp
             assert samples.query(text)["image_id"].tolist() == [2 if "–" in query else 1]
 
 
+@pytest.mark.parametrize(
+    ("low", "carriers", "said"), [(0.05, 25, "too sure by 0.100"), (-0.05, 25, "not shown"), (0.05, 5, "not shown")]
+)
+def test_a_calibration_gap_has_a_direction_where_its_interval_shows_one(
+    findings, tmp_path, open_report, low, carriers, said
+):
+    gap = Measure(f"gap.{HOSTILE}", 0.1, 2, low, 0.15, carriers=carriers)
+    others = [measure for measure in OF_A_SPLIT if measure.measure != gap.measure]
+    table = measure_table(of_split("val", [*others, gap]))
+    write_report(replace(findings, measures=Measures(table)), tmp_path / "report")
+    with open_report(tmp_path / "report") as page:
+        assert said in page.inner_text("#calibration li")
+        assert said.removesuffix("0") in page.locator("svg[aria-label^='How often']").get_attribute("aria-label")
+
+
 def test_the_scripts_are_what_their_sources_give():
     """The bundles name the sum of the sources they are of; where Node's packages are installed, they are made anew."""
     web, package = (Path(__file__).parents[2] / part for part in ("web", "src/segscope/report"))

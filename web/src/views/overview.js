@@ -325,6 +325,12 @@ function seeds() {
   );
 }
 
+/** How a class's confidence is off, where the interval shows that it is. */
+const offBy = (gap, digits = 3) =>
+  trusted(gap) && (gap.low > 0 || gap.high < 0)
+    ? `${gap.value > 0 ? "too sure" : "not sure enough"} by ${fixed(Math.abs(gap.value), digits)}`
+    : "not shown to be off";
+
 function calibration() {
   const { class: names, confidence, accuracy, pixels } = run.reliability;
   const lines = [{ name: "background", color: "var(--ink-3)" }, ...run.classes]
@@ -345,7 +351,7 @@ function calibration() {
     h(
       "li",
       {},
-      `${capital(isolated(name))}: sure by ${percent(measure(`confidence.${name}`)?.value)}, right ${percent(measure(`right.${name}`)?.value)}: ${gap.value > 0 ? "too sure" : "not sure enough"} by ${fixed(Math.abs(gap.value))} `,
+      `${capital(isolated(name))}: sure by ${percent(measure(`confidence.${name}`)?.value)}, right ${percent(measure(`right.${name}`)?.value)}: ${offBy(gap)} `,
       h("span.soft.num", {}, intervalText(gap)),
     ),
   );
@@ -370,7 +376,7 @@ function calibration() {
     "Calibration on val",
     reliability({
       lines,
-      label: `How often pixels are right, by how sure the model is: ${said.map(({ name, gap }) => `${name} ${gap.value > 0 ? "too sure" : "not sure enough"} by ${fixed(Math.abs(gap.value), 2)}`).join(", ")}`,
+      label: `How often pixels are right, by how sure the model is: ${said.map(({ name, gap }) => `${name} ${offBy(gap, 2)}`).join(", ")}`,
     }),
     null,
     key,
