@@ -679,6 +679,18 @@ def test_a_calibration_gap_has_a_direction_where_its_interval_shows_one(
         assert said.removesuffix("0") in page.locator("svg[aria-label^='How often']").get_attribute("aria-label")
 
 
+def test_the_training_chart_has_room_for_every_value_and_gaps_for_unknown_ones(findings, tmp_path, open_report):
+    history = pd.DataFrame({"epoch": [1, 2, 3, 4, 5], "loss": [3.1, 2.4, 1.9, 1.5, 1.25]})
+    history["val_loss"] = [3.0, 2.0, np.nan, 2.0, 1.0]
+    write_report(replace(findings, history=history), tmp_path / "report")
+    with open_report(tmp_path / "report") as page:
+        train, val = (page.locator("path.curve").nth(k).get_attribute("d") for k in range(2))
+    heights = [float(y) for y in re.findall(r",([\d.]+)", train)]
+    assert len(set(heights)) == 5
+    assert re.sub(r"[\d.,]", "", train) == "MLLLL"
+    assert re.sub(r"[\d.,]", "", val) == "MLML"
+
+
 def test_the_scripts_are_what_their_sources_give():
     """The bundles name the sum of the sources they are of; where Node's packages are installed, they are made anew."""
     web, package = (Path(__file__).parents[2] / part for part in ("web", "src/segscope/report"))
