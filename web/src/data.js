@@ -179,10 +179,20 @@ export function levelOf(name, i) {
   return of?.levels?.[of.values[i]];
 }
 
-/** A measure of a split, or null. @returns {{value: number, low: number | null, high: number | null, images: number, carriers: number} | null} */
+/** How many groups must carry a measure for its interval; where two sides are compared, each side. @param {string} name */
+export function least(name) {
+  if (name === "separability") return 50;
+  return /^(difference|held)\./.test(name) ? run.few : run.trusted;
+}
+/**
+ * A measure of a split, or null.
+ * @returns {{value: number, low: number | null, high: number | null, images: number, carriers: number, least: number} | null}
+ */
 export function measure(name, split = "val") {
   const row = run.measures[split]?.[name];
-  return row ? { value: row[0], low: row[1], high: row[2], images: row[3], carriers: row[4] } : null;
+  return row
+    ? { value: row[0], low: row[1], high: row[2], images: row[3], carriers: row[4], least: least(name) }
+    : null;
 }
 /** Whether enough groups carry it for its interval. */
-export const trusted = (m, least = run.trusted) => m !== null && m.low !== null && m.carriers >= least;
+export const trusted = (m) => m !== null && m.low !== null && m.carriers >= m.least;

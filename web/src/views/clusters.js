@@ -1,6 +1,6 @@
 // Which groups of images does the model see, which does it do badly, and why are they groups?
 
-import { base, isVal, measure, run } from "../data.js";
+import { base, isVal, measure, run, trusted } from "../data.js";
 import { button, h, segments, setStyle, replace } from "../dom.js";
 import { interval, pairBars } from "../charts.js";
 import { clusterColor } from "../color.js";
@@ -137,8 +137,9 @@ function grayText() {
   const count = (name) => measure(name, "")?.value ?? 0;
   const start = `${count("gray")} images are gray: ${count("grayscale_files")} of one colour channel, ${count("gray_rgb_files")} colourless RGB.`;
   if (!difference || !inside) return start;
-  const interval95 =
-    difference.low === null ? "too few to compare" : `difference ${fixed(difference.low)} to ${fixed(difference.high)}`;
+  const interval95 = trusted(difference)
+    ? `difference ${fixed(difference.low)} to ${fixed(difference.high)}`
+    : "too few to compare";
   return `${start} Val loss of grayscale files ${fixed(inside.value)}, of RGB files ${fixed(inside.value - difference.value)} (${interval95}).`;
 }
 

@@ -12,6 +12,7 @@ import {
   metaOf,
   n,
   run,
+  trusted,
   valueOf,
 } from "../data.js";
 import { button, h, icon, link, picker, replace, setStyle } from "../dom.js";
@@ -272,7 +273,7 @@ function apart() {
   const of = `${capital(one)} and ${other} val images: `;
   const m = measure("separability");
   if (!m) return `${of}too few for separability, which takes five or more of each.`;
-  const interval95 = m.low !== null && m.carriers >= 10 ? ` (${fixed(m.low, 2)} to ${fixed(m.high, 2)})` : "";
+  const interval95 = trusted(m) ? ` (${fixed(m.low, 2)} to ${fixed(m.high, 2)})` : "";
   return `${of}separability ${fixed(m.value, 2)}${interval95}, 0.5 is chance; silhouette ${fixed(measure("silhouette")?.value, 2)}.`;
 }
 

@@ -1,6 +1,6 @@
 // How good is it, and what to look at first?
 
-import { base, isTrained, isVal, load, measure, n, run, trusted } from "../data.js";
+import { base, isTrained, isVal, least, load, measure, n, run, trusted } from "../data.js";
 import { copyButton, h, link } from "../dom.js";
 import { curves, interval, reliability } from "../charts.js";
 import { findingCard, findings } from "../findings.js";
@@ -93,15 +93,15 @@ function tiles() {
     tile("pixel_accuracy", "Pixel accuracy", [0.5, 1]),
     tile("loss", "Loss", null, "lower is better"),
     tile("calibration_error", "Calibration error", null, "lower is better"),
-    tile("separability", `Separability of ${run.sides.map(isolated).join(" and ")}`, [0.5, 1], "0.5 is chance", 50),
+    tile("separability", `Separability of ${run.sides.map(isolated).join(" and ")}`, [0.5, 1], "0.5 is chance"),
   ].filter(Boolean);
   return h("div.tiles", {}, made);
 }
 
-function tile(name, text, scale, note = "", least = run.trusted) {
+function tile(name, text, scale, note = "") {
   const [val, train] = [measure(name), measure(name, "train")];
   if (!val) return null;
-  const clear = trusted(val, least);
+  const clear = trusted(val);
   const ends = scale ?? [0, niceTop(Math.max(val.value, val.high ?? 0, train?.value ?? 0) * 1.25)];
   const words = clear ? range(val.low, val.high) : val.low === null ? "" : "too few";
   return h(
@@ -111,7 +111,7 @@ function tile(name, text, scale, note = "", least = run.trusted) {
     h("div.v.num", {}, fixed(val.value)),
     h(
       "div.ci.num",
-      { title: clear || val.low === null ? "" : `${intervalText(val, least)}` },
+      { title: clear || val.low === null ? "" : intervalText(val) },
       [words, train && `train ${fixed(train.value)}`].filter(Boolean).join(" · "),
     ),
     interval({
@@ -433,12 +433,11 @@ function metrics() {
     );
   names.push(["separability", "separability"]);
   const row = ([name, text]) => {
-    const least = name === "separability" ? 10 : run.trusted;
     const cells = ["val", "train"].flatMap((split) => {
       const m = measure(name, split);
       return [
         cell(fixed(m?.value), { n: true, v: m?.value ?? null, l: split }),
-        cell(h("span.soft.num", {}, intervalText(m, least)), { cls: "off" }),
+        cell(h("span.soft.num", {}, intervalText(m)), { cls: "off" }),
       ];
     });
     return measure(name) || measure(name, "train") ? h("tr", { data: { metric: name } }, rowHead(text), cells) : null;
@@ -461,7 +460,7 @@ function metrics() {
     h(
       "p.soft.under",
       {},
-      `95 % bootstrap intervals over ${run.unit}. IoU is of the whole split; mean IoU is the mean over the images that show the class; boundary IoU is of the pixels near either outline, whatever is inside. n: how many images carry the figure, as many as equal shares would be as uneven; below ${run.trusted} an interval would be too narrow, and none is shown.`,
+      `95 % bootstrap intervals over ${run.unit}. IoU is of the whole split; mean IoU is the mean over the images that show the class; boundary IoU is of the pixels near either outline, whatever is inside. n: how many images carry the figure, as many as equal shares would be as uneven; below ${run.trusted}, of separability below ${least("separability")}, an interval would be too narrow, and none is shown.`,
     ),
   );
   section.querySelector("table").id = "metrics";

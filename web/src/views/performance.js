@@ -239,8 +239,8 @@ function hard() {
     const shown = ["difference", "held"].map((key) => {
       const m = measure(`${key}.${name}.loss`);
       return cell(
-        m && m.carriers >= run.few
-          ? [fixed(m.value), h("small.below", {}, intervalText(m, run.few))]
+        m && m.carriers >= m.least
+          ? [fixed(m.value), h("small.below", {}, intervalText(m))]
           : h("span.soft", {}, "too few"),
         { n: true, v: m?.value ?? null, l: key === "held" ? "at a given share" : "difference" },
       );
