@@ -19,7 +19,7 @@ from segscope.artefacts.files import sha256_of
 from segscope.artefacts.images import encode_png
 from segscope.artefacts.measures import Measure, Measures, measure_table, of_split
 from segscope.labels.exclusion import Exclusion, read_exclusion
-from segscope.params import Data, Model, Params, Report
+from segscope.params import Cluster, Data, Model, Params, Report
 from segscope.report.findings import Findings
 from segscope.report.objects import ERROR_KINDS, cells, described, listed
 from segscope.report.page import write_report
@@ -689,6 +689,25 @@ def test_the_training_chart_has_room_for_every_value_and_gaps_for_unknown_ones(f
     assert len(set(heights)) == 5
     assert re.sub(r"[\d.,]", "", train) == "MLLLL"
     assert re.sub(r"[\d.,]", "", val) == "MLML"
+
+
+def test_without_probabilities_and_explanations_the_report_says_so(findings, tmp_path, open_report):
+    score = f"iou.{HOSTILE}"
+    hard = [Measure(f"{kind}.low light.{score}", 0.25, 12, 0.1, 0.4, carriers=12) for kind in ("inside", "difference")]
+    params = findings.params.model_copy(update={"cluster": Cluster(explained=0)})
+    unsure = replace(
+        findings,
+        params=params,
+        scores=findings.scores.assign(loss=np.nan),
+        supports=findings.supports[:0],
+        measures=Measures(measure_table(of_split("val", [Measure("images", 2), *hard]))),
+    )
+    write_report(unsure, tmp_path / "report")
+    with open_report(tmp_path / "report", fragment="#performance") as page:
+        expect(page.locator("#hard tbody tr")).to_contain_text("low light")
+        expect(page.locator("#hard thead")).to_contain_text("IoU of")
+        go(page, "confusion")
+        expect(page.locator("main")).to_contain_text("cluster.explained is 0")
 
 
 def test_the_scripts_are_what_their_sources_give():

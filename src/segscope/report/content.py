@@ -103,6 +103,7 @@ def run_content(findings: Findings, points: pd.DataFrame, counts: pd.DataFrame) 
         "taken": findings.confused,
         "cells": _cells(findings, at),
         "unseen": _unseen(findings),
+        "explained": params.cluster.explained,
         "unsure": "" if findings.scores["loss"].notna().any() else _UNSURE,
         "supports": [
             {"sample": at[row["image_id"]], "class": row["class"], "pixels": row["pixels"], "on": list(row["on"])}

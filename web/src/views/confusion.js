@@ -58,7 +58,9 @@ export function mount(root) {
     .map(({ name }) => name)
     .filter((name) => !run.supports.some((each) => each.class === name));
   function drawSupports() {
-    const none = `No pixel is wrongly predicted as ${without.map(isolated).join(", ")}, or this model has no layers to look into.`;
+    const none = !run.explained
+      ? "What supports wrong pixels is not shown: cluster.explained is 0."
+      : `No pixel is wrongly predicted as ${without.map(isolated).join(", ")}, or this model has no layers to look into.`;
     replace(
       supports,
       run.classes.map(({ name }, k) => support(name, k + 1)),

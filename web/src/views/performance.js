@@ -230,14 +230,20 @@ function claims() {
   );
 }
 
+/** The kinds of images of which a score is told. @param {string} score */
+const hardKinds = (score) =>
+  Object.keys(run.measures.val ?? {})
+    .filter((name) => name.startsWith("inside.") && name.endsWith(`.${score}`))
+    .map((name) => name.slice("inside.".length, -`.${score}`.length));
+
 function hard() {
-  const names = Object.keys(run.measures.val ?? {})
-    .filter((name) => /^inside\..*\.loss$/.test(name))
-    .map((name) => name.slice("inside.".length, -".loss".length));
+  const score = run.scores.find((name) => hardKinds(name).length) ?? run.scores[0] ?? "loss";
+  const label = capital(scoreLabel(score));
+  const names = hardKinds(score);
   const rows = names.map((name) => {
-    const inside = measure(`inside.${name}.loss`);
+    const inside = measure(`inside.${name}.${score}`);
     const shown = ["difference", "held"].map((key) => {
-      const m = measure(`${key}.${name}.loss`);
+      const m = measure(`${key}.${name}.${score}`);
       return cell(
         m && m.carriers >= m.least
           ? [fixed(m.value), h("small.below", {}, intervalText(m))]
@@ -250,17 +256,17 @@ function hard() {
       {},
       rowHead(name),
       cell(String(inside?.images ?? "–"), { n: true, v: inside?.images ?? null, l: "number" }),
-      cell(fixed(inside?.value), { n: true, v: inside?.value ?? null, l: "loss" }),
+      cell(fixed(inside?.value), { n: true, v: inside?.value ?? null, l: scoreLabel(score) }),
       shown,
     );
   });
-  const note = `Loss on val, these images against the others. At a given share: the difference of what the share of the model's classes leaves, with its interval. Of fewer than ${run.few} ${run.unit} on a side nothing is said.`;
+  const note = `${label} on val, these images against the others. At a given share: the difference of what the share of the model's classes leaves, with its interval. Of fewer than ${run.few} ${run.unit} on a side nothing is said.`;
   const made = rows.length
     ? table(
         [
           { title: "Images", sort: true },
           { title: "Number", n: true, sort: true },
-          { title: "Loss", n: true, sort: true },
+          { title: label, n: true, sort: true },
           { title: "Difference", n: true, sort: true },
           { title: "At a given share", n: true, sort: true },
         ],
