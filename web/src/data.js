@@ -162,6 +162,9 @@ export function valueOf(of, i) {
 /** Whether the run trained its model: of another one nobody but its owner knows what it learned from. */
 export const isTrained = () => run.modelSource === "train";
 
+/** In whose eyes images are alike on the map. */
+export const mapOf = () => (run.unseen ? "the pretrained encoder" : "the model");
+
 /** @param {number} c */
 export const clusterOf = (c) => run.clusters.find((each) => each.cluster === c);
 export const clusterName = (c) => (c < 0 ? "no cluster" : `${c} ${clusterOf(c)?.name ?? ""}`);

@@ -1,6 +1,6 @@
 // Which groups of images does the model see, which does it do badly, and why are they groups?
 
-import { base, isVal, measure, run, trusted } from "../data.js";
+import { base, isVal, mapOf, measure, run, trusted } from "../data.js";
 import { button, h, segments, setStyle, replace } from "../dom.js";
 import { interval, pairBars } from "../charts.js";
 import { clusterColor } from "../color.js";
@@ -115,7 +115,7 @@ function lede(stable, unstable) {
     ? ` Found again with other seeds, they agree by ${fixed(seeds.value, 2)}, in 80 % of the images by ${fixed(measure("stability.subsamples", "")?.value, 2)} (adjusted Rand index; 1 is the same, 0 chance).`
     : "";
   const none = measure("unclustered", "");
-  return `${plural(stable.length + unstable.length, "group")} of images that look alike to ${run.unseen ? "the pretrained encoder" : "the model"}; ${percent(none?.value)} of the images, near copies being one, belong to none. Each is named by what is over-represented in it and holds for half of it or more; ${foundAgain(stable, unstable)}${again}`;
+  return `${plural(stable.length + unstable.length, "group")} of images that look alike to ${mapOf()}; ${percent(none?.value)} of the images, near copies being one, belong to none. Each is named by what is over-represented in it and holds for half of it or more; ${foundAgain(stable, unstable)}${again}`;
 }
 
 function foundAgain(stable, unstable) {

@@ -45,7 +45,7 @@ export function mount(root) {
     block(
       "du-groups",
       "Counted as one",
-      "Images that look nearly the same to the model, or that data.group names: intervals are over such groups, not over images.",
+      "Images that look nearly the same to the pretrained encoder, or that data.group names: intervals are over such groups, not over images.",
       groups.length
         ? h(
             "div.groups",

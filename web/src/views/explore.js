@@ -8,6 +8,7 @@ import {
   fileOf,
   isVal,
   levelOf,
+  mapOf,
   measure,
   metaOf,
   n,
@@ -280,7 +281,7 @@ function apart() {
 /** What is known of the map as a whole. */
 function note() {
   return [
-    "Near points look alike to the model.",
+    `Near points look alike to ${mapOf()}.`,
     `Trustworthiness of the map ${fixed(measure("trustworthiness", "")?.value, 2)}.`,
     alike(),
     apart(),
