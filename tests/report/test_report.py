@@ -710,6 +710,22 @@ def test_without_probabilities_and_explanations_the_report_says_so(findings, tmp
         expect(page.locator("main")).to_contain_text("cluster.explained is 0")
 
 
+def test_of_many_copies_those_that_are_left_out_are_listed_first(findings, tmp_path, open_report, monkeypatch):
+    pair = {"image_id": 8, "split": "train", "other_id": 9, "other_split": "train", "kind": "near", "distance": 0.0625}
+    duplicates = pd.concat([pd.DataFrame([pair]), findings.duplicates], ignore_index=True)
+    monkeypatch.setattr("segscope.report.content.MOST_LISTED", 2)
+    write_report(replace(findings, duplicates=duplicates), tmp_path / "report")
+    copies = content(tmp_path / "report", "data/run")["copies"]
+    assert [(pair["ids"], pair["left_out"]) for pair in copies["pairs"]] == [([3, 1], True), ([8, 9], False)]
+    with open_report(tmp_path / "report", fragment="#duplicates") as page:
+        expect(page.locator("#du-pairs")).to_contain_text("2 of 3 pairs")
+        assert page.locator("#du-pairs .pic.missing").all_inner_texts() == [
+            "left out",
+            "not on the map",
+            "not on the map",
+        ]
+
+
 def test_the_scripts_are_what_their_sources_give():
     """The bundles name the sum of the sources they are of; where Node's packages are installed, they are made anew."""
     web, package = (Path(__file__).parents[2] / part for part in ("web", "src/segscope/report"))

@@ -25,7 +25,7 @@ from segscope.report.pictures import ERRORS
 from segscope.sources.ids import own_id
 from segscope.taxonomy import Taxonomy
 
-MOST_LISTED = 200  # pairs of copies, and groups of near ones
+MOST_LISTED = 200  # pairs of copies, those that are left out first, and groups of near ones, the largest first
 _BRIGHT_LOSS = 4.0  # nats that are painted brightest
 _OF_A_CELL = 24  # images with most pixels of a cell of the confusion
 _LIKELY_FACTS = 8
@@ -252,7 +252,8 @@ def _copies(findings: Findings, at: Mapping[int, int]) -> dict[str, Any]:
     members = [[at[i] for i in rows.index.tolist()] for _, rows in several.groupby(several)]
     members.sort(key=len, reverse=True)
     files = {i: Path(path).name for i, path in findings.copies[["image_id", "path"]].itertuples(index=False)}
-    pairs = findings.duplicates
+    pairs = findings.duplicates.assign(left_out=findings.duplicates["image_id"].isin(list(files)))
+    listed = pairs.sort_values("left_out", ascending=False, kind="stable").head(MOST_LISTED)
     return {
         "pairs": [
             {
@@ -262,10 +263,10 @@ def _copies(findings: Findings, at: Mapping[int, int]) -> dict[str, Any]:
                 "splits": [row.split, row.other_split],
                 "kind": row.kind,
                 "distance": row.distance,
-                "left_out": row.image_id in files,
+                "left_out": row.left_out,
                 "file": files.get(row.image_id),
             }
-            for row in pairs.head(MOST_LISTED).itertuples()
+            for row in listed.itertuples()
         ],
         "found": len(pairs),
         "left_out": len(findings.copies),
