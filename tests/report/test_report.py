@@ -726,6 +726,23 @@ def test_of_many_copies_those_that_are_left_out_are_listed_first(findings, tmp_p
         ]
 
 
+def test_escape_closes_what_is_open_before_it_clears_the_selection(report, open_report):
+    _, folder = report
+    with open_report(folder, fragment="#explore") as page:
+        page.click("#select-shown")
+        page.fill("#find", "nothing == 1")
+        page.press("#find", "Enter")
+        expect(page.locator(".found-none")).to_be_visible()
+        page.evaluate("document.activeElement.blur()")
+        page.click("#bar summary")
+        for open_menus in (1, 0):
+            expect(page.locator("details.menu[open]")).to_have_count(open_menus)
+            expect(page.locator("#bar b >> nth=0")).to_have_text("2 images selected")
+            page.keyboard.press("Escape")
+        expect(page.locator(".found-none")).to_be_hidden()
+        expect(page.locator("#bar")).to_be_hidden()
+
+
 def test_the_scripts_are_what_their_sources_give():
     """The bundles name the sum of the sources they are of; where Node's packages are installed, they are made anew."""
     web, package = (Path(__file__).parents[2] / part for part in ("web", "src/segscope/report"))

@@ -145,7 +145,13 @@ function searchBox() {
     }
   });
   input.addEventListener("input", () => (said.hidden = true));
-  return { element: form, focus: () => input.focus(), close: () => (said.hidden = true) };
+  /** Take the message away. @returns {boolean} whether there was one */
+  function close() {
+    const open = !said.hidden;
+    said.hidden = true;
+    return open;
+  }
+  return { element: form, focus: () => input.focus(), close };
 }
 
 /** After a change of theme all is drawn anew. */
@@ -182,7 +188,10 @@ function listenToKeys(search) {
     const target = /** @type {HTMLElement} */ (event.target);
     if (event.ctrlKey || event.metaKey || event.defaultPrevented || document.querySelector("dialog[open]")) return;
     if (target.matches("input:not([type=checkbox]), select, textarea")) {
-      if (event.key === "Escape") target.blur();
+      if (event.key === "Escape") {
+        search.close();
+        target.blur();
+      }
       return;
     }
     if (going) {
@@ -195,10 +204,21 @@ function listenToKeys(search) {
     else if (event.key === "?") showHelp();
     else if (event.key === "g") going = true;
     else if (event.key === "a") setState({ attention: !state.attention });
+    else if (event.key === "Escape" && closeOpen(search)) event.stopPropagation();
     else if (event.key === "Escape" && state.view !== "image" && state.count) clear();
     else return;
     event.preventDefault();
   });
+}
+
+/** Close what lies open above the view: menus, what the search said. @returns {boolean} whether anything was */
+function closeOpen(search) {
+  const menus = [...document.querySelectorAll("details.menu[open]")];
+  for (const menu of menus) {
+    if (menu.contains(document.activeElement)) menu.querySelector("summary")?.focus();
+    menu.removeAttribute("open");
+  }
+  return search.close() || menus.length > 0;
 }
 
 // ---- the selection ----
