@@ -204,11 +204,17 @@ function listenToKeys(search) {
     else if (event.key === "?") showHelp();
     else if (event.key === "g") going = true;
     else if (event.key === "a") setState({ attention: !state.attention });
-    else if (event.key === "Escape" && closeOpen(search)) event.stopPropagation();
-    else if (event.key === "Escape" && state.view !== "image" && state.count) clear();
-    else return;
+    else if (event.key !== "Escape" || !stepBack(search)) return;
     event.preventDefault();
   });
+}
+
+/** Close what is open, or else clear the selection. @returns {boolean} whether there was anything to do */
+function stepBack(search) {
+  if (closeOpen(search)) return true;
+  if (state.view === "image" || !state.count) return false;
+  clear();
+  return true;
 }
 
 /** Close what lies open above the view: menus, what the search said. @returns {boolean} whether anything was */
