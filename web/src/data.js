@@ -197,5 +197,7 @@ export function measure(name, split = "val") {
     ? { value: row[0], low: row[1], high: row[2], images: row[3], carriers: row[4], least: least(name) }
     : null;
 }
+/** What is independent, in a word: images, or groups of them. */
+export const units = () => run.unit.split(" ")[0];
 /** Whether enough groups carry it for its interval. */
 export const trusted = (m) => m !== null && m.low !== null && m.carriers >= m.least;

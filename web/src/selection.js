@@ -1,6 +1,6 @@
 // The selected images against the rest: their scores, and what is unusual about them.
 
-import { allNumbers, column, columnNow, group, groupCount, isVal, metaOf, n, run, valMask } from "./data.js";
+import { allNumbers, column, columnNow, group, groupCount, isVal, metaOf, n, run, units, valMask } from "./data.js";
 import { interval } from "./charts.js";
 import { h, link, replace, setStyle } from "./dom.js";
 import { capital, fixed, percent, plural, short, signed } from "./format.js";
@@ -108,7 +108,7 @@ export function makePanel() {
         const clear = !Number.isNaN(found.low) && (found.low > 0 || found.high < 0);
         const worse = found.difference > 0 === (of.name === "loss");
         const words = Number.isNaN(found.low)
-          ? `fewer than ${run.few} ${run.unit.split(" ")[0]} on a side: no interval`
+          ? `fewer than ${run.few} ${units()} on a side: no interval`
           : `difference ${signed(found.difference, 3)}, ${signed(found.low, 3)} to ${signed(found.high, 3)}`;
         const arrow = h(
           "span",

@@ -1,6 +1,6 @@
 // How good is it, and what to look at first?
 
-import { base, isTrained, isVal, least, load, measure, n, run, trusted } from "../data.js";
+import { base, isTrained, isVal, least, load, measure, n, run, trusted, units } from "../data.js";
 import { copyButton, h, link } from "../dom.js";
 import { curves, interval, reliability } from "../charts.js";
 import { findingCard, findings } from "../findings.js";
@@ -460,7 +460,7 @@ function metrics() {
     h(
       "p.soft.under",
       {},
-      `95 % bootstrap intervals over ${run.unit}. IoU is of the whole split; mean IoU is the mean over the images that show the class; boundary IoU is of the pixels near either outline, whatever is inside. n: how many images carry the figure, as many as equal shares would be as uneven; below ${run.trusted}, of separability below ${least("separability")}, an interval would be too narrow, and none is shown.`,
+      `95 % bootstrap intervals over ${run.unit}. IoU is of the whole split; mean IoU is the mean over the images that show the class; boundary IoU is of the pixels near either outline, whatever is inside. n: how many ${units()} carry the figure, as many as equal shares would be as uneven; below ${run.trusted}, of separability below ${least("separability")}, an interval would be too narrow, and none is shown.`,
     ),
   );
   section.querySelector("table").id = "metrics";
