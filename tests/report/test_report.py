@@ -345,6 +345,11 @@ def test_hostile_names_show_as_text_in_a_browser(report, open_report):
         page.wait_for_selector(".shot canvas")
         assert HOSTILE in page.inner_text("#sample-suspects")
         assert HOSTILE in page.inner_text("#sample-objects")
+        # Side by side are the same layers again, by the key as by the button.
+        page.keyboard.press("s")
+        expect(page.locator(".shot")).to_have_count(1)
+        page.keyboard.press("s")
+        expect(page.locator(".shot")).to_have_count(4)
         page.click("[data-layer='attention/cluster-0']")
         page.wait_for_selector("[data-layer='attention/cluster-0'] canvas")
         assert page.locator("img[src=x]").count() == 0
@@ -406,7 +411,7 @@ def test_the_objects_are_filtered_and_shown(report, open_report):
     _, folder = report
     with open_report(folder, fragment="#objects") as page:
         page.wait_for_selector("#objects-count")
-        assert page.inner_text("#objects-count") == "1 missed objects of val."
+        assert page.inner_text("#objects-count") == "1 missed object of val."
         page.click("#found tr[data-size=small] button")
         expect(page.locator("#object-size")).to_have_value("small")
         assert page.inner_text("#objects-count") == "0 missed objects of val."

@@ -2,7 +2,7 @@
 
 import { scaleLinear } from "d3-scale";
 import { h, s, setStyle } from "./dom.js";
-import { fixed, short } from "./format.js";
+import { fixed, plural, short } from "./format.js";
 
 const TEXT = "−";
 const tickText = (scale, count) => {
@@ -115,7 +115,7 @@ export function scatter({
         s(
           "title",
           {},
-          `${short(bin.low)} to ${short(bin.high)}: mean ${fixed(bin.mean)}${interval}; ${bin.images} images`,
+          `${short(bin.low)} to ${short(bin.high)}: mean ${fixed(bin.mean)}${interval}; ${plural(bin.images, "image")}`,
         ),
       ),
     );

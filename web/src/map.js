@@ -385,8 +385,6 @@ export function makeMap(points, { label, onselect, onopen, onhover = () => {}, t
       if (look) look.selected = selected;
       drawPoints();
     },
-    /** Where an image is on the screen, in the map's pixels. @param {number} i */
-    placeOf: (i) => [px[i], py[i]],
     stop: () => resize.disconnect(),
   };
 }

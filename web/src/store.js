@@ -19,7 +19,6 @@ export const DEFAULTS = {
   layers: ["labels", "predicted", "errors", "loss"],
   object: "",
   against: "",
-  split: "val", // of the confusion of objects
   outcome: "missed",
   objectClass: "",
   category: "",
@@ -39,7 +38,6 @@ export const state = {
   /** @type {number[]} the images that previous and next go through */
   queue: [],
   opacity: 0.6,
-  tool: "lasso",
   attention: true,
   from: "explore", // the view that an image was opened from
 };

@@ -119,7 +119,8 @@ function lede(stable, unstable) {
 }
 
 function foundAgain(stable, unstable) {
-  if (unstable.length) return `${plural(unstable.length, "one is", "are")} hardly found again and have no name.`;
+  if (unstable.length === 1) return "one is hardly found again and has no name.";
+  if (unstable.length) return `${unstable.length} are hardly found again and have no name.`;
   return stable.some((each) => each.stability !== null)
     ? "all are found again."
     : "whether they are found again was not looked at.";
@@ -135,7 +136,7 @@ function grayText() {
   const difference = measure("difference.grayscale file.loss");
   const inside = measure("inside.grayscale file.loss");
   const count = (name) => measure(name, "")?.value ?? 0;
-  const start = `${count("gray")} images are gray: ${count("grayscale_files")} of one colour channel, ${count("gray_rgb_files")} colourless RGB.`;
+  const start = `${plural(count("gray"), "image is", "images are")} gray: ${count("grayscale_files")} of one colour channel, ${count("gray_rgb_files")} colourless RGB.`;
   if (!difference || !inside) return start;
   const interval95 = trusted(difference)
     ? `difference ${fixed(difference.low)} to ${fixed(difference.high)}`
@@ -206,10 +207,7 @@ function open(cluster) {
   document.getElementById("cl-detail")?.scrollIntoView({ block: "nearest" });
 }
 
-const performanceOf = (cluster, name) =>
-  cluster.performance.find(
-    (row) => row.feature === name || row.feature === scoreLabel(name) || row.feature === name.replace("iou.", "IoU "),
-  );
+const performanceOf = (cluster, name) => cluster.performance.find((row) => row.feature === name);
 
 function scoreCell(cluster, name) {
   const row = performanceOf(cluster, name);

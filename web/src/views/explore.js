@@ -18,7 +18,7 @@ import {
 } from "../data.js";
 import { button, h, icon, link, picker, replace, setStyle } from "../dom.js";
 import { coloring, middles } from "../color.js";
-import { capital, fixed, isolated, percent, short } from "../format.js";
+import { capital, fixed, isolated, percent, plural, short } from "../format.js";
 import { makeGrid } from "../grid.js";
 import { thumb } from "../images.js";
 import { makeLegend } from "../legend.js";
@@ -257,7 +257,7 @@ function filterWords(name, filter) {
 /** What the map shows, in words. */
 function mapLabel() {
   const none = measure("unclustered", "");
-  return `Map of ${n} images in ${run.clusters.length} clusters${none ? `, ${percent(none.value)} of them in none, near copies being one` : ""}. ${alike()} The legend and the list of images hold the same for the keyboard.`;
+  return `Map of ${plural(n, "image")} in ${plural(run.clusters.length, "cluster")}${none ? `, ${percent(none.value)} of them in none, near copies being one` : ""}. ${alike()} The legend and the list of images hold the same for the keyboard.`;
 }
 
 /** How far near images are of one kind. */

@@ -4,7 +4,7 @@ import { base, classCounts, isVal, measure, metaOf, run } from "../data.js";
 import { h, picker, replace } from "../dom.js";
 import { bars, difference } from "../charts.js";
 import { byColumn, claim, findings, isWorse, queryWords, scoreLabel } from "../findings.js";
-import { capital, fixed, percent, short, signed } from "../format.js";
+import { capital, fixed, percent, plural, short, signed } from "../format.js";
 import { empty, heading, intervalText, saving, selects, whenLoaded } from "../parts.js";
 import { block, cell, rowHead, table } from "../tables.js";
 import { isWithin, quoted } from "../query.js";
@@ -217,7 +217,7 @@ function claims() {
         {},
         h("code", {}, row.query),
         row.points.length
-          ? selects(row.points, `${row.images} images`, question, `split == "val" and ${row.query}`)
+          ? selects(row.points, plural(row.images, "image"), question, `split == "val" and ${row.query}`)
           : "",
       ),
     );

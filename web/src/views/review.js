@@ -4,7 +4,7 @@ import { columnNow, fileOf, isTrained, load, measure, pathOf, placeOf, run } fro
 import { button, copyButton, h, icon, isElsewhere, say, setStyle, replace } from "../dom.js";
 import { meter } from "../charts.js";
 import { save } from "../exports.js";
-import { fixed, percent } from "../format.js";
+import { fixed, percent, plural } from "../format.js";
 import { boxOver, missing, thumb } from "../images.js";
 import {
   categoryFor,
@@ -119,7 +119,7 @@ export function mount(root) {
       const file = input.files?.[0];
       if (!file) return;
       try {
-        message = `${readMarks(await file.text(), suspects)} marks read from ${file.name}`;
+        message = `${plural(readMarks(await file.text(), suspects), "mark")} read from ${file.name}`;
       } catch (error) {
         message = /** @type {Error} */ (error).message;
       }
