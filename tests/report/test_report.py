@@ -19,7 +19,7 @@ from segscope.artefacts.files import sha256_of
 from segscope.artefacts.images import encode_png
 from segscope.artefacts.measures import Measure, Measures, measure_table, of_split
 from segscope.labels.exclusion import Exclusion, read_exclusion
-from segscope.params import Data, Params, Report
+from segscope.params import Cluster, Data, Model, Params, Report
 from segscope.report.findings import Findings
 from segscope.report.objects import ERROR_KINDS, cells, described, listed
 from segscope.report.page import write_report
@@ -269,6 +269,15 @@ def test_the_report_says_what_was_found(report):
         assert abs(photo.width / photo.height - outlines.width / outlines.height) < 0.05
 
 
+def test_a_score_that_no_val_image_of_a_cluster_has_is_not_drawn(findings, tmp_path, open_report):
+    unknown = findings.profiles["kind"] == "performance"
+    profiles = findings.profiles.assign(inside=findings.profiles["inside"].mask(unknown))
+    write_report(replace(findings, profiles=profiles), tmp_path / "report")
+    assert content(tmp_path / "report", "data/run")["clusters"][0]["performance"] == []
+    with open_report(tmp_path / "report", fragment="#clusters") as page:
+        expect(page.locator("#cl-detail")).to_contain_text("No score of its val images is known.")
+
+
 def test_the_listed_objects_are_bounded_and_of_every_kind():
     n = 400
     many = OBJECTS.iloc[np.arange(n) % 4].assign(object_id=range(n), area=np.linspace(0, 1, n)).iloc[:-4]
@@ -336,9 +345,27 @@ def test_hostile_names_show_as_text_in_a_browser(report, open_report):
         page.wait_for_selector(".shot canvas")
         assert HOSTILE in page.inner_text("#sample-suspects")
         assert HOSTILE in page.inner_text("#sample-objects")
+        # Side by side are the same layers again, by the key as by the button.
+        page.keyboard.press("s")
+        expect(page.locator(".shot")).to_have_count(1)
+        page.keyboard.press("s")
+        expect(page.locator(".shot")).to_have_count(4)
         page.click("[data-layer='attention/cluster-0']")
         page.wait_for_selector("[data-layer='attention/cluster-0'] canvas")
         assert page.locator("img[src=x]").count() == 0
+
+
+@pytest.mark.parametrize("source", ["train", "keras", "predictions"])
+def test_only_of_a_model_that_the_run_trained_is_it_said_what_it_did_not_learn_from(
+    findings, tmp_path, open_report, source
+):
+    params = findings.params.model_copy(update={"model": Model(source=source)})
+    write_report(replace(findings, params=params), tmp_path / "report")
+    with open_report(tmp_path / "report") as page:
+        for view, place in (("overview", ".lede"), ("review", ".claim")):
+            go(page, view)
+            page.wait_for_selector(place)
+            assert ("did not learn from" in page.inner_text(f"{place} >> nth=0")) == (source == "train")
 
 
 def test_marks_are_kept_and_become_the_file_that_data_exclude_reads(report, tmp_path, open_report):
@@ -384,7 +411,7 @@ def test_the_objects_are_filtered_and_shown(report, open_report):
     _, folder = report
     with open_report(folder, fragment="#objects") as page:
         page.wait_for_selector("#objects-count")
-        assert page.inner_text("#objects-count") == "1 missed objects of val."
+        assert page.inner_text("#objects-count") == "1 missed object of val."
         page.click("#found tr[data-size=small] button")
         expect(page.locator("#object-size")).to_have_value("small")
         assert page.inner_text("#objects-count") == "0 missed objects of val."
@@ -617,6 +644,108 @@ def test_images_that_are_all_alike_and_without_truth(findings, tmp_path, open_re
         page.fill("#find", "loss == 0.5")
         page.press("#find", "Enter")
         expect(page.locator("#bar b >> nth=0")).to_have_text("2 images selected")
+
+
+def test_filters_queries_and_what_is_exported_mean_the_same_images(findings, tmp_path, open_report):
+    samples = findings.samples.assign(**{"user.part": [0.7, 0.25], "count.car": [3, 0]})
+    write_report(replace(findings, samples=samples), tmp_path / "report")
+    expected = {
+        "`user.part` >= 0.7": "`user.part` >= 0.7",
+        "user.part in [0.7] and count.car >= 1": "`user.part` in [0.7] and `count.car` >= 1",
+        'user.weather in ["sun", "–"]': "image_id in [2]",
+    }
+    with open_report(tmp_path / "report", fragment="#explore?f=user.part=0.7..") as page:
+        expect(page.locator("#count")).to_contain_text("1 of 2 shown")
+        for query, exported in expected.items():
+            page.fill("#find", query)
+            page.press("#find", "Enter")
+            expect(page.locator("#bar .from code")).to_have_text(query)
+            expect(page.locator("#bar b >> nth=0")).to_have_text("1 image selected")
+            page.click("#bar summary")
+            with page.expect_download() as download:
+                page.click("[data-export=query]")
+            text = Path(download.value.path()).read_text().strip()
+            assert text == exported
+            assert samples.query(text)["image_id"].tolist() == [2 if "–" in query else 1]
+
+
+@pytest.mark.parametrize(
+    ("low", "carriers", "said"), [(0.05, 25, "too sure by 0.100"), (-0.05, 25, "not shown"), (0.05, 5, "not shown")]
+)
+def test_a_calibration_gap_has_a_direction_where_its_interval_shows_one(
+    findings, tmp_path, open_report, low, carriers, said
+):
+    gap = Measure(f"gap.{HOSTILE}", 0.1, 2, low, 0.15, carriers=carriers)
+    others = [measure for measure in OF_A_SPLIT if measure.measure != gap.measure]
+    table = measure_table(of_split("val", [*others, gap]))
+    write_report(replace(findings, measures=Measures(table)), tmp_path / "report")
+    with open_report(tmp_path / "report") as page:
+        assert said in page.inner_text("#calibration li")
+        assert said.removesuffix("0") in page.locator("svg[aria-label^='How often']").get_attribute("aria-label")
+
+
+def test_the_training_chart_has_room_for_every_value_and_gaps_for_unknown_ones(findings, tmp_path, open_report):
+    history = pd.DataFrame({"epoch": [1, 2, 3, 4, 5], "loss": [3.1, 2.4, 1.9, 1.5, 1.25]})
+    history["val_loss"] = [3.0, 2.0, np.nan, 2.0, 1.0]
+    write_report(replace(findings, history=history), tmp_path / "report")
+    with open_report(tmp_path / "report") as page:
+        train, val = (page.locator("path.curve").nth(k).get_attribute("d") for k in range(2))
+    heights = [float(y) for y in re.findall(r",([\d.]+)", train)]
+    assert len(set(heights)) == 5
+    assert re.sub(r"[\d.,]", "", train) == "MLLLL"
+    assert re.sub(r"[\d.,]", "", val) == "MLML"
+
+
+def test_without_probabilities_and_explanations_the_report_says_so(findings, tmp_path, open_report):
+    score = f"iou.{HOSTILE}"
+    hard = [Measure(f"{kind}.low light.{score}", 0.25, 12, 0.1, 0.4, carriers=12) for kind in ("inside", "difference")]
+    params = findings.params.model_copy(update={"cluster": Cluster(explained=0)})
+    unsure = replace(
+        findings,
+        params=params,
+        scores=findings.scores.assign(loss=np.nan),
+        supports=findings.supports[:0],
+        measures=Measures(measure_table(of_split("val", [Measure("images", 2), *hard]))),
+    )
+    write_report(unsure, tmp_path / "report")
+    with open_report(tmp_path / "report", fragment="#performance") as page:
+        expect(page.locator("#hard tbody tr")).to_contain_text("low light")
+        expect(page.locator("#hard thead")).to_contain_text("IoU of")
+        go(page, "confusion")
+        expect(page.locator("main")).to_contain_text("cluster.explained is 0")
+
+
+def test_of_many_copies_those_that_are_left_out_are_listed_first(findings, tmp_path, open_report, monkeypatch):
+    pair = {"image_id": 8, "split": "train", "other_id": 9, "other_split": "train", "kind": "near", "distance": 0.0625}
+    duplicates = pd.concat([pd.DataFrame([pair]), findings.duplicates], ignore_index=True)
+    monkeypatch.setattr("segscope.report.content.MOST_LISTED", 2)
+    write_report(replace(findings, duplicates=duplicates), tmp_path / "report")
+    copies = content(tmp_path / "report", "data/run")["copies"]
+    assert [(pair["ids"], pair["left_out"]) for pair in copies["pairs"]] == [([3, 1], True), ([8, 9], False)]
+    with open_report(tmp_path / "report", fragment="#duplicates") as page:
+        expect(page.locator("#du-pairs")).to_contain_text("2 of 3 pairs")
+        assert page.locator("#du-pairs .pic.missing").all_inner_texts() == [
+            "left out",
+            "not on the map",
+            "not on the map",
+        ]
+
+
+def test_escape_closes_what_is_open_before_it_clears_the_selection(report, open_report):
+    _, folder = report
+    with open_report(folder, fragment="#explore") as page:
+        page.click("#select-shown")
+        page.fill("#find", "nothing == 1")
+        page.press("#find", "Enter")
+        expect(page.locator(".found-none")).to_be_visible()
+        page.evaluate("document.activeElement.blur()")
+        page.click("#bar summary")
+        for open_menus in (1, 0):
+            expect(page.locator("details.menu[open]")).to_have_count(open_menus)
+            expect(page.locator("#bar b >> nth=0")).to_have_text("2 images selected")
+            page.keyboard.press("Escape")
+        expect(page.locator(".found-none")).to_be_hidden()
+        expect(page.locator("#bar")).to_be_hidden()
 
 
 def test_the_scripts_are_what_their_sources_give():

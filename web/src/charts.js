@@ -2,7 +2,7 @@
 
 import { scaleLinear } from "d3-scale";
 import { h, s, setStyle } from "./dom.js";
-import { fixed, short } from "./format.js";
+import { fixed, plural, short } from "./format.js";
 
 const TEXT = "−";
 const tickText = (scale, count) => {
@@ -47,7 +47,13 @@ function plot({
   return { root, sx, sy };
 }
 
-const path = (points) => points.map(([x, y], k) => `${k ? "L" : "M"}${x.toFixed(1)},${y.toFixed(1)}`).join("");
+/** A line through points; one whose y is null breaks it. */
+const path = (points) =>
+  points
+    .map(([x, y], k) =>
+      y === null ? "" : `${k && points[k - 1][1] !== null ? "L" : "M"}${x.toFixed(1)},${y.toFixed(1)}`,
+    )
+    .join("");
 
 /**
  * A score by a column: a dot an image, means of bins with their 95 % band.
@@ -109,7 +115,7 @@ export function scatter({
         s(
           "title",
           {},
-          `${short(bin.low)} to ${short(bin.high)}: mean ${fixed(bin.mean)}${interval}; ${bin.images} images`,
+          `${short(bin.low)} to ${short(bin.high)}: mean ${fixed(bin.mean)}${interval}; ${plural(bin.images, "image")}`,
         ),
       ),
     );
@@ -195,16 +201,13 @@ export function strips({ sides, x, label, xLabel, width = 300, height = 132 }) {
 
 /** Curves over epochs: solid val, dashed train. @param {{x: number[], lines: Array<{name: string, color: string, val: number[], train: number[]}>, kept: number | null, label: string, width?: number, height?: number}} options */
 export function curves({ x, lines, kept, label, width = 440, height = 210 }) {
-  const highest = Math.max(
-    1,
-    ...lines.flatMap(({ val, train }) => [...val, ...train].filter((value) => value !== null)),
-  );
+  const highest = Math.max(1, ...lines.flatMap(({ val, train }) => [...val, ...train]).filter(Number.isFinite));
   const { root, sx, sy } = plot({
     width,
     height,
     right: 86,
     x: [x[0], Math.max(x[x.length - 1], x[0] + 1)],
-    y: [0, Math.min(highest, 2)],
+    y: [0, highest],
     label,
     yTicks: 4,
     xTicks: Math.min(5, x.length),
@@ -218,13 +221,13 @@ export function curves({ x, lines, kept, label, width = 440, height = 210 }) {
   const ends = [];
   for (const { name, color, val, train } of lines) {
     for (const values of [train, val]) {
-      const points = values.map((value, k) => [sx(x[k]), sy(Math.min(2, value ?? 0))]);
+      const points = values.map((value, k) => [sx(x[k]), Number.isFinite(value) ? sy(value) : null]);
       root.append(
         s("path.curve", { d: path(points), stroke: color, "stroke-dasharray": values === train ? "2.5 2.5" : null }),
       );
     }
-    const last = (val.length ? val : train).at(-1) ?? 0;
-    ends.push({ name, color, y: sy(Math.min(2, last)) });
+    const last = (val.length ? val : train).filter(Number.isFinite).at(-1);
+    if (last !== undefined) ends.push({ name, color, y: sy(last) });
   }
   ends.sort((a, b) => a.y - b.y);
   ends.forEach((end, k) => (end.at = k ? Math.max(end.y, ends[k - 1].at + 13) : end.y));
@@ -313,12 +316,12 @@ export function interval({ value, low = null, high = null, tick = null, scale, t
     setStyle(part, styles);
     made.append(part);
   };
-  if (low !== null && high !== null && !Number.isNaN(low)) {
+  if (low !== null && high !== null && Number.isFinite(low)) {
     const [from, to] = [low, high].map((end) => Math.min(scale[1], Math.max(scale[0], end)));
     put("r", { left: share(from, scale), width: `${(100 * (to - from)) / (scale[1] - scale[0] || 1)}%` });
   }
-  if (tick !== null && !Number.isNaN(tick)) put("t", { left: share(tick, scale) });
-  if (!Number.isNaN(value)) put("d", { left: share(value, scale) });
+  if (tick !== null && Number.isFinite(tick)) put("t", { left: share(tick, scale) });
+  if (Number.isFinite(value)) put("d", { left: share(value, scale) });
   return made;
 }
 

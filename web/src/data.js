@@ -147,14 +147,23 @@ export async function column(name) {
 export const allNumbers = () =>
   Promise.all(run.columns.filter((meta) => meta.kind !== "name").map((meta) => column(meta.name)));
 
+/** What stands for a name that is not known, in columns of names too. */
+export const UNKNOWN = "–";
+
 /** An image's value in words. @param {Column} of @param {number} i */
 export function valueOf(of, i) {
   const value = of.values[i];
   if (of.name === "cluster") return clusterName(value);
-  if (of.kind === "name") return of.levels?.[value] ?? "–";
+  if (of.kind === "name") return of.levels?.[value] ?? UNKNOWN;
   if (of.kind === "truth") return value ? "yes" : "no";
   return value;
 }
+
+/** Whether the run trained its model: of another one nobody but its owner knows what it learned from. */
+export const isTrained = () => run.modelSource === "train";
+
+/** In whose eyes images are alike on the map. */
+export const mapOf = () => (run.unseen ? "the pretrained encoder" : "the model");
 
 /** @param {number} c */
 export const clusterOf = (c) => run.clusters.find((each) => each.cluster === c);
@@ -173,10 +182,22 @@ export function levelOf(name, i) {
   return of?.levels?.[of.values[i]];
 }
 
-/** A measure of a split, or null. @returns {{value: number, low: number | null, high: number | null, images: number, carriers: number} | null} */
+/** How many groups must carry a measure for its interval; where two sides are compared, each side. @param {string} name */
+export function least(name) {
+  if (name === "separability") return 50;
+  return /^(difference|held)\./.test(name) ? run.few : run.trusted;
+}
+/**
+ * A measure of a split, or null.
+ * @returns {{value: number, low: number | null, high: number | null, images: number, carriers: number, least: number} | null}
+ */
 export function measure(name, split = "val") {
   const row = run.measures[split]?.[name];
-  return row ? { value: row[0], low: row[1], high: row[2], images: row[3], carriers: row[4] } : null;
+  return row
+    ? { value: row[0], low: row[1], high: row[2], images: row[3], carriers: row[4], least: least(name) }
+    : null;
 }
+/** What is independent, in a word: images, or groups of them. */
+export const units = () => run.unit.split(" ")[0];
 /** Whether enough groups carry it for its interval. */
-export const trusted = (m, least = run.trusted) => m !== null && m.low !== null && m.carriers >= least;
+export const trusted = (m) => m !== null && m.low !== null && m.carriers >= m.least;

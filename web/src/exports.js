@@ -1,7 +1,7 @@
 // What the page hands out: ids, tables, queries, charts.
 
-import { base, column, metaOf, pathOf, run, sourceIdOf, valueOf } from "./data.js";
-import { parse, quoted } from "./query.js";
+import { base, column, metaOf, pathOf, run, sourceIdOf, UNKNOWN, valueOf } from "./data.js";
+import { forPandas, parse, quoted } from "./query.js";
 
 /** Save text as a file. @param {string} text @param {string} name */
 export function save(text, name, type = "text/plain") {
@@ -42,11 +42,14 @@ export async function csvText(rows) {
   return csvOf([["image_id", "path", "source_id", ...columns.map((of) => of.name)], ...lines]);
 }
 
-/** A query for pandas that selects them in samples.parquet: theirs, where that has all its columns, else their ids. */
+/** A query for pandas that selects them in samples.parquet: theirs, where that means the same there, else their ids. */
 export const queryText = (rows, query) =>
-  query && parse(query).names.every((name) => metaOf(name)?.sample)
-    ? query
+  query && isOfSamples(parse(query))
+    ? forPandas(query)
     : `${quoted("image_id")} in [${rows.map((i) => base.image_id[i]).join(", ")}]`;
+
+/** Whether samples.parquet has all its columns; what the page calls UNKNOWN is no text there. */
+const isOfSamples = ({ names, texts }) => names.every((name) => metaOf(name)?.sample) && !texts.includes(UNKNOWN);
 
 /** A chart as a file of its own: what style sheets say of it is written into it. @param {SVGElement} chart */
 function standalone(chart) {

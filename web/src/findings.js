@@ -3,7 +3,7 @@
 import { base, column, columnNow, isVal, load, metaOf, n, run } from "./data.js";
 import { h } from "./dom.js";
 import { scatter, strips } from "./charts.js";
-import { capital, fixed, signed } from "./format.js";
+import { capital, fixed, plural, signed } from "./format.js";
 import { imageButton } from "./grid.js";
 import { selects, whenLoaded } from "./parts.js";
 import { extent, ordered } from "./stats.js";
@@ -77,8 +77,8 @@ export function findingCard(insight) {
       {},
       h("code", { title: insight.query }, insight.query),
       places.length
-        ? selects(places, `${places.length} images`, claim(insight), `split == "val" and (${insight.query})`)
-        : `${insight.images} images`,
+        ? selects(places, plural(places.length, "image"), claim(insight), `split == "val" and (${insight.query})`)
+        : plural(insight.images, "image"),
     ),
   );
 }

@@ -1,10 +1,10 @@
 // What every view is framed by: the head with search and theme, the rail, the selection's bar, the keys.
 
-import { base, columnNow, group, groupCount, measure, n, named, placeOf, run, valMask } from "./data.js";
+import { base, group, groupCount, measure, n, named, placeOf, run, valMask } from "./data.js";
 import { button, h, icon, link, say, replace } from "./dom.js";
 import { csvText, idsText, queryText, save } from "./exports.js";
 import { fixed, plural } from "./format.js";
-import { contrast } from "./stats.js";
+import { contrast, ordered } from "./stats.js";
 import { clear, openImage, select, selectBy, selectedRows, setState, state } from "./store.js";
 import { forgetColors } from "./map.js";
 import { nextTheme, readTheme } from "./theme.js";
@@ -145,7 +145,13 @@ function searchBox() {
     }
   });
   input.addEventListener("input", () => (said.hidden = true));
-  return { element: form, focus: () => input.focus(), close: () => (said.hidden = true) };
+  /** Take the message away. @returns {boolean} whether there was one */
+  function close() {
+    const open = !said.hidden;
+    said.hidden = true;
+    return open;
+  }
+  return { element: form, focus: () => input.focus(), close };
 }
 
 /** After a change of theme all is drawn anew. */
@@ -182,7 +188,10 @@ function listenToKeys(search) {
     const target = /** @type {HTMLElement} */ (event.target);
     if (event.ctrlKey || event.metaKey || event.defaultPrevented || document.querySelector("dialog[open]")) return;
     if (target.matches("input:not([type=checkbox]), select, textarea")) {
-      if (event.key === "Escape") target.blur();
+      if (event.key === "Escape") {
+        search.close();
+        target.blur();
+      }
       return;
     }
     if (going) {
@@ -195,10 +204,27 @@ function listenToKeys(search) {
     else if (event.key === "?") showHelp();
     else if (event.key === "g") going = true;
     else if (event.key === "a") setState({ attention: !state.attention });
-    else if (event.key === "Escape" && state.view !== "image" && state.count) clear();
-    else return;
+    else if (event.key !== "Escape" || !stepBack(search)) return;
     event.preventDefault();
   });
+}
+
+/** Close what is open, or else clear the selection. @returns {boolean} whether there was anything to do */
+function stepBack(search) {
+  if (closeOpen(search)) return true;
+  if (state.view === "image" || !state.count) return false;
+  clear();
+  return true;
+}
+
+/** Close what lies open above the view: menus, what the search said. @returns {boolean} whether anything was */
+function closeOpen(search) {
+  const menus = [...document.querySelectorAll("details.menu[open]")];
+  for (const menu of menus) {
+    if (menu.contains(document.activeElement)) menu.querySelector("summary")?.focus();
+    menu.removeAttribute("open");
+  }
+  return search.close() || menus.length > 0;
 }
 
 // ---- the selection ----
@@ -239,8 +265,7 @@ function makeBar() {
   };
 }
 
-const lossOf = (i) => columnNow("loss")?.values[i] ?? 0;
-const byLoss = () => selectedRows().sort((a, b) => lossOf(b) - lossOf(a));
+const byLoss = () => ordered(selectedRows(), base.loss);
 
 function losses() {
   const among = valMask.includes(1) ? valMask : new Uint8Array(n).fill(1);

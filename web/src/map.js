@@ -254,9 +254,13 @@ export function makeMap(points, { label, onselect, onopen, onhover = () => {}, t
     return [event.clientX - box.left, event.clientY - box.top];
   };
   let down = null;
+  let start = [0, 0];
+  let moved = false; // farther than a hand shakes: dragged, not pressed
+  const isFar = (here) => Math.hypot(here[0] - start[0], here[1] - start[1]) > 4;
   root.addEventListener("pointerdown", (event) => {
     if (event.button || event.target.closest(".tl")) return;
-    down = at(event);
+    down = start = at(event);
+    moved = false;
     trail = tool === "pan" ? [] : [down];
     root.setPointerCapture(event.pointerId);
     onhover(-1, 0, 0);
@@ -269,11 +273,11 @@ export function makeMap(points, { label, onselect, onopen, onhover = () => {}, t
       onhover(i, here[0], here[1]);
       return;
     }
+    moved ||= isFar(here);
     if (tool === "pan") {
       zoom.dx += here[0] - down[0];
       zoom.dy += here[1] - down[1];
       down = here;
-      trail.push(here);
       draw();
       return;
     }
@@ -283,8 +287,8 @@ export function makeMap(points, { label, onselect, onopen, onhover = () => {}, t
   root.addEventListener("pointerup", (event) => {
     if (!down) return;
     const here = at(event);
-    const moved = trail.length > 2 && trail.some(([x, y]) => Math.hypot(x - trail[0][0], y - trail[0][1]) > 4);
-    if (!moved) {
+    if (tool !== "pan") trail.push(here);
+    if (!moved && !isFar(here)) {
       const i = closest(here[0], here[1]);
       if (i >= 0 && (event.shiftKey || event.altKey)) onselect([i], event.altKey ? "remove" : "add");
       else if (i >= 0) onopen(i);
@@ -381,8 +385,6 @@ export function makeMap(points, { label, onselect, onopen, onhover = () => {}, t
       if (look) look.selected = selected;
       drawPoints();
     },
-    /** Where an image is on the screen, in the map's pixels. @param {number} i */
-    placeOf: (i) => [px[i], py[i]],
     stop: () => resize.disconnect(),
   };
 }

@@ -1,6 +1,6 @@
 // Pieces that several views are made of.
 
-import { run } from "./data.js";
+import { run, trusted, units } from "./data.js";
 import { button, h, icon, replace } from "./dom.js";
 import { saveChart } from "./exports.js";
 import { fixed, short } from "./format.js";
@@ -117,9 +117,9 @@ export function whenLoaded(element, promise, make) {
 }
 
 /** An interval in words, or why there is none. @param {any} m of `measure` */
-export function intervalText(m, least = run.trusted, digits = 3) {
+export function intervalText(m, digits = 3) {
   if (!m || m.low === null) return "";
-  if (m.carriers < least) return `${m.carriers.toFixed(1)} images carry it: too few for an interval`;
+  if (!trusted(m)) return `${m.carriers.toFixed(1)} ${units()} carry it: too few for an interval`;
   return `${fixed(m.low, digits)} to ${fixed(m.high, digits)}, n ${m.carriers.toFixed(0)}`;
 }
 

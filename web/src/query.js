@@ -46,6 +46,8 @@ const DAY = /^\d{4}-\d\d-\d\d/;
 /** Columns of parts are float32, what is written beside them is not: 0.7 of one is 0.7 of the other. */
 const asStored = (value, other) =>
   typeof value === "number" && !Number.isInteger(value) && Math.fround(other) === other ? Math.fround(value) : value;
+/** Whether a column's value is from one number to another, as a query would have it. */
+export const isWithin = (value, low, high) => value >= asStored(low, value) && value <= asStored(high, value);
 /** A date beside a number is the year, and the part of it: the page has columns of dates so. */
 const beside = (value, other) =>
   typeof value === "string" && typeof other === "number" && DAY.test(value) ? yearOf(value) : asStored(value, other);
@@ -59,8 +61,9 @@ function yearOf(text) {
 /**
  * Read a condition.
  * @param {string} text
- * @returns {{names: string[], test: (get: (name: string, i: number) => any, i: number) => boolean}} names: the columns it
- *   asks for. test: whether it holds of an image, where get gives a column's value.
+ * @returns {{names: string[], texts: any[], test: (get: (name: string, i: number) => any, i: number) => boolean}} names:
+ *   the columns it asks for. texts: those it compares with. test: whether it holds of an image, where get gives a
+ *   column's value.
  * @throws {Error} saying what is not understood
  */
 export function parse(text) {
@@ -125,7 +128,11 @@ export function parse(text) {
       if (!take(",")) break;
     }
     must("]");
-    return (get, i) => values.has(plain(of(get, i))) !== negated;
+    const stored = new Set([...values].map((value) => asStored(value, 0)));
+    return (get, i) => {
+      const value = plain(of(get, i));
+      return (values.has(value) || stored.has(value)) !== negated;
+    };
   }
   function sum() {
     let left = product();
@@ -165,8 +172,17 @@ export function parse(text) {
 
   const test = either();
   if (at < list.length) throw new Error(`“${list[at].value}” is not expected here`);
-  return { names: [...names], test: (get, i) => Boolean(test(get, i)) };
+  const texts = list
+    .filter(({ kind, value }) => kind === "value" && typeof value === "string")
+    .map(({ value }) => value);
+  return { names: [...names], texts, test: (get, i) => Boolean(test(get, i)) };
 }
+
+/** A condition as pandas reads it: names with dots are quoted, which the page does not ask for. @param {string} text */
+export const forPandas = (text) =>
+  text.replace(new RegExp(TOKEN, "giy"), (token, _number, _double, _single, _quoted, word) =>
+    word?.includes(".") ? token.replace(word, quoted(word)) : token,
+  );
 
 /** A column's name as a query has it. @param {string} name */
 export const quoted = (name) => (/^[A-Za-z_]\w*$/.test(name) && !WORDS.has(name) ? name : `\`${name}\``);

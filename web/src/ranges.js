@@ -4,6 +4,7 @@ import { classCounts, column, columnNow, metaOf, run } from "./data.js";
 import { bars } from "./charts.js";
 import { h, picker, replace, setStyle } from "./dom.js";
 import { capital, short } from "./format.js";
+import { isWithin } from "./query.js";
 import { extent, histogram, medianOf } from "./stats.js";
 import { setFilter, shownBut, state } from "./store.js";
 
@@ -102,12 +103,7 @@ function rangeFilter(name) {
   const filter = state.filters[name] ?? {};
   const [low, high] = [filter.low ?? whole[0], filter.high ?? whole[1]];
   const all = histogram(of.values, whole, BINS);
-  const kept = histogram(
-    of.values,
-    whole,
-    BINS,
-    (i) => Boolean(mask[i]) && of.values[i] >= low && of.values[i] <= high,
-  );
+  const kept = histogram(of.values, whole, BINS, (i) => Boolean(mask[i]) && isWithin(of.values[i], low, high));
   const step = (whole[1] - whole[0]) / 200 || 1;
   const change = (next) => {
     const clipped = {

@@ -1,6 +1,6 @@
 // The selected images against the rest: their scores, and what is unusual about them.
 
-import { allNumbers, column, columnNow, group, groupCount, isVal, metaOf, n, run, valMask } from "./data.js";
+import { allNumbers, column, columnNow, group, groupCount, isVal, metaOf, n, run, units, valMask } from "./data.js";
 import { interval } from "./charts.js";
 import { h, link, replace, setStyle } from "./dom.js";
 import { capital, fixed, percent, plural, short, signed } from "./format.js";
@@ -78,19 +78,19 @@ export function makePanel() {
   async function contrasts(columns, isOld) {
     const own = columns.filter((of) => of.group !== "Scores");
     const all = new Uint8Array(n).fill(1);
-    const level = 1 - 0.05 / Math.max(1, columns.length);
+    const level = 1 - 0.05 / Math.max(1, own.length);
     const selected = state.selected ?? all;
     const found = [];
     let start = performance.now();
     for (const of of own) {
       if (performance.now() - start > SLICE) {
         await new Promise((go) => setTimeout(go));
-        if (isOld()) return { found, looked: columns.length };
+        if (isOld()) return { found, looked: own.length };
         start = performance.now();
       }
       found.push({ of, ...contrast(of.values, selected, all, group, groupCount, { least: 5, level, careful: true }) });
     }
-    return { found, looked: columns.length };
+    return { found, looked: own.length };
   }
 
   function scoresTable(among) {
@@ -108,7 +108,7 @@ export function makePanel() {
         const clear = !Number.isNaN(found.low) && (found.low > 0 || found.high < 0);
         const worse = found.difference > 0 === (of.name === "loss");
         const words = Number.isNaN(found.low)
-          ? `fewer than ${run.few} ${run.unit.split(" ")[0]} on a side: no interval`
+          ? `fewer than ${run.few} ${units()} on a side: no interval`
           : `difference ${signed(found.difference, 3)}, ${signed(found.low, 3)} to ${signed(found.high, 3)}`;
         const arrow = h(
           "span",
@@ -160,7 +160,7 @@ export function makePanel() {
               const bar = h("i");
               const share = (50 * Math.abs(effect)) / most;
               setStyle(bar, { left: `${effect < 0 ? 50 - share : 50}%`, width: `${share}%` });
-              const show = of.kind === "truth" ? percent : (value) => short(Number(value.toPrecision(2)));
+              const show = of.kind === "truth" ? percent : short;
               return [
                 link(
                   of.label,

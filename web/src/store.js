@@ -1,7 +1,7 @@
 // One state; whoever changes it asks for one rendering a frame.
 
 import { base, column, columnNow, n, run } from "./data.js";
-import { parse, write } from "./query.js";
+import { isWithin, parse, write } from "./query.js";
 
 /** @typedef {{low?: number, high?: number, values?: Array<string | number>}} Filter */
 
@@ -19,7 +19,6 @@ export const DEFAULTS = {
   layers: ["labels", "predicted", "errors", "loss"],
   object: "",
   against: "",
-  split: "val", // of the confusion of objects
   outcome: "missed",
   objectClass: "",
   category: "",
@@ -39,7 +38,6 @@ export const state = {
   /** @type {number[]} the images that previous and next go through */
   queue: [],
   opacity: 0.6,
-  tool: "lasso",
   attention: true,
   from: "explore", // the view that an image was opened from
 };
@@ -88,7 +86,7 @@ function keep(mask, name, { low = -Infinity, high = Infinity, values }) {
   const wanted = values && new Set(of.levels ? values.map((value) => of.levels?.indexOf(String(value))) : values);
   for (let i = 0; i < n; i++) {
     const value = of.values[i];
-    if (wanted ? !wanted.has(value) : !(value >= low && value <= high)) mask[i] = 0;
+    if (wanted ? !wanted.has(value) : !isWithin(value, low, high)) mask[i] = 0;
   }
 }
 
@@ -147,7 +145,7 @@ export function toggle(i) {
 
 export const clear = () => select([], "");
 
-/** The selected images, of the highest loss first. */
+/** The places of the selected images. */
 export const selectedRows = () => (state.selected ? rowsOf(state.selected) : []);
 
 /** Select by a condition. @param {string} text @returns {Promise<number>} how many @throws {Error} what is wrong with it */

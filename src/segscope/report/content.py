@@ -25,7 +25,7 @@ from segscope.report.pictures import ERRORS
 from segscope.sources.ids import own_id
 from segscope.taxonomy import Taxonomy
 
-MOST_LISTED = 200  # pairs of copies, and groups of near ones
+MOST_LISTED = 200  # pairs of copies, those that are left out first, and groups of near ones, the largest first
 _BRIGHT_LOSS = 4.0  # nats that are painted brightest
 _OF_A_CELL = 24  # images with most pixels of a cell of the confusion
 _LIKELY_FACTS = 8
@@ -74,6 +74,7 @@ def run_content(findings: Findings, points: pd.DataFrame, counts: pd.DataFrame) 
         "folder": folder_of(params.data),
         "id": findings.run_id,
         "imageSize": params.data.image_size,
+        "modelSource": params.model.source,
         "classes": [
             {"name": name, "of": list(of), "color": class_color(k), "category": _only_category(taxonomy, name)}
             for k, (name, of) in enumerate(taxonomy.classes.items(), start=1)
@@ -102,6 +103,7 @@ def run_content(findings: Findings, points: pd.DataFrame, counts: pd.DataFrame) 
         "taken": findings.confused,
         "cells": _cells(findings, at),
         "unseen": _unseen(findings),
+        "explained": params.cluster.explained,
         "unsure": "" if findings.scores["loss"].notna().any() else _UNSURE,
         "supports": [
             {"sample": at[row["image_id"]], "class": row["class"], "pixels": row["pixels"], "on": list(row["on"])}
@@ -167,8 +169,8 @@ def _cluster(findings: Findings, cluster: int, at: Mapping[int, int]) -> dict[st
     profile = findings.profiles[findings.profiles["cluster"] == cluster]
     maps = findings.heatmaps[findings.heatmaps["cluster"] == cluster]
     stability = profile[profile["kind"] == "stability"]
-    # Of a model without probabilities no loss is known, neither of the cluster nor of the rest.
-    measured = (profile["kind"] == "performance") & profile[["inside", "rest"]].notna().any(axis=1)
+    # Nothing is said of a score that no val image of the cluster has: of a class that none of them shows, say.
+    measured = (profile["kind"] == "performance") & profile["inside"].notna()
     told = ["feature", "inside", "rest", "recall", "low", "high", "p_value"]
     under = [*told, "inside_low", "inside_high"]
     return {
@@ -250,7 +252,8 @@ def _copies(findings: Findings, at: Mapping[int, int]) -> dict[str, Any]:
     members = [[at[i] for i in rows.index.tolist()] for _, rows in several.groupby(several)]
     members.sort(key=len, reverse=True)
     files = {i: Path(path).name for i, path in findings.copies[["image_id", "path"]].itertuples(index=False)}
-    pairs = findings.duplicates
+    pairs = findings.duplicates.assign(left_out=findings.duplicates["image_id"].isin(list(files)))
+    listed = pairs.sort_values("left_out", ascending=False, kind="stable").head(MOST_LISTED)
     return {
         "pairs": [
             {
@@ -260,10 +263,10 @@ def _copies(findings: Findings, at: Mapping[int, int]) -> dict[str, Any]:
                 "splits": [row.split, row.other_split],
                 "kind": row.kind,
                 "distance": row.distance,
-                "left_out": row.image_id in files,
+                "left_out": row.left_out,
                 "file": files.get(row.image_id),
             }
-            for row in pairs.head(MOST_LISTED).itertuples()
+            for row in listed.itertuples()
         ],
         "found": len(pairs),
         "left_out": len(findings.copies),

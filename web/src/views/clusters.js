@@ -1,6 +1,6 @@
 // Which groups of images does the model see, which does it do badly, and why are they groups?
 
-import { base, isVal, measure, run } from "../data.js";
+import { base, isVal, mapOf, measure, run, trusted } from "../data.js";
 import { button, h, segments, setStyle, replace } from "../dom.js";
 import { interval, pairBars } from "../charts.js";
 import { clusterColor } from "../color.js";
@@ -115,11 +115,12 @@ function lede(stable, unstable) {
     ? ` Found again with other seeds, they agree by ${fixed(seeds.value, 2)}, in 80 % of the images by ${fixed(measure("stability.subsamples", "")?.value, 2)} (adjusted Rand index; 1 is the same, 0 chance).`
     : "";
   const none = measure("unclustered", "");
-  return `${plural(stable.length + unstable.length, "group")} of images that look alike to ${run.unseen ? "the pretrained encoder" : "the model"}; ${percent(none?.value)} of the images, near copies being one, belong to none. Each is named by what is over-represented in it and holds for half of it or more; ${foundAgain(stable, unstable)}${again}`;
+  return `${plural(stable.length + unstable.length, "group")} of images that look alike to ${mapOf()}; ${percent(none?.value)} of the images, near copies being one, belong to none. Each is named by what is over-represented in it and holds for half of it or more; ${foundAgain(stable, unstable)}${again}`;
 }
 
 function foundAgain(stable, unstable) {
-  if (unstable.length) return `${plural(unstable.length, "one is", "are")} hardly found again and have no name.`;
+  if (unstable.length === 1) return "one is hardly found again and has no name.";
+  if (unstable.length) return `${unstable.length} are hardly found again and have no name.`;
   return stable.some((each) => each.stability !== null)
     ? "all are found again."
     : "whether they are found again was not looked at.";
@@ -135,10 +136,11 @@ function grayText() {
   const difference = measure("difference.grayscale file.loss");
   const inside = measure("inside.grayscale file.loss");
   const count = (name) => measure(name, "")?.value ?? 0;
-  const start = `${count("gray")} images are gray: ${count("grayscale_files")} of one colour channel, ${count("gray_rgb_files")} colourless RGB.`;
+  const start = `${plural(count("gray"), "image is", "images are")} gray: ${count("grayscale_files")} of one colour channel, ${count("gray_rgb_files")} colourless RGB.`;
   if (!difference || !inside) return start;
-  const interval95 =
-    difference.low === null ? "too few to compare" : `difference ${fixed(difference.low)} to ${fixed(difference.high)}`;
+  const interval95 = trusted(difference)
+    ? `difference ${fixed(difference.low)} to ${fixed(difference.high)}`
+    : "too few to compare";
   return `${start} Val loss of grayscale files ${fixed(inside.value)}, of RGB files ${fixed(inside.value - difference.value)} (${interval95}).`;
 }
 
@@ -205,10 +207,7 @@ function open(cluster) {
   document.getElementById("cl-detail")?.scrollIntoView({ block: "nearest" });
 }
 
-const performanceOf = (cluster, name) =>
-  cluster.performance.find(
-    (row) => row.feature === name || row.feature === scoreLabel(name) || row.feature === name.replace("iou.", "IoU "),
-  );
+const performanceOf = (cluster, name) => cluster.performance.find((row) => row.feature === name);
 
 function scoreCell(cluster, name) {
   const row = performanceOf(cluster, name);
@@ -360,7 +359,8 @@ function performance(cluster) {
         " ",
         h("span.soft", {}, fixed(row.rest, 2)),
         " ",
-        h("span", { class: clear ? (worse ? "worse" : "better") : "soft" }, row.inside > row.rest ? "▲" : "▼"),
+        row.rest !== null &&
+          h("span", { class: clear ? (worse ? "worse" : "better") : "soft" }, row.inside > row.rest ? "▲" : "▼"),
         h(
           "small.below",
           {},
@@ -369,11 +369,14 @@ function performance(cluster) {
       ),
     ];
   });
+  const none = rowsIn(cluster.cluster).some(isVal)
+    ? "No score of its val images is known."
+    : "None of its images is of val.";
   return h(
     "div",
     {},
     h("h3.eyebrow", {}, "Val performance against the rest"),
-    rows.length ? h("div.cmp", {}, rows) : h("p.soft", {}, "None of its images is of val."),
+    rows.length ? h("div.cmp", {}, rows) : h("p.soft", {}, none),
   );
 }
 

@@ -4,7 +4,7 @@ import { measure, run } from "../data.js";
 import { h, link, segments, setStyle, replace } from "../dom.js";
 import { meter } from "../charts.js";
 import { swatch } from "../swatch.js";
-import { percent, isolated } from "../format.js";
+import { isolated, percent, plural } from "../format.js";
 import { imageButton } from "../grid.js";
 import { empty, heading } from "../parts.js";
 import { block } from "../tables.js";
@@ -58,7 +58,9 @@ export function mount(root) {
     .map(({ name }) => name)
     .filter((name) => !run.supports.some((each) => each.class === name));
   function drawSupports() {
-    const none = `No pixel is wrongly predicted as ${without.map(isolated).join(", ")}, or this model has no layers to look into.`;
+    const none = !run.explained
+      ? "What supports wrong pixels is not shown: cluster.explained is 0."
+      : `No pixel is wrongly predicted as ${without.map(isolated).join(", ")}, or this model has no layers to look into.`;
     replace(
       supports,
       run.classes.map(({ name }, k) => support(name, k + 1)),
@@ -130,7 +132,9 @@ function heat({ rows, columns, value, isRight, key, head, extra = null, small = 
                 "button",
                 {
                   type: "button",
-                  title: images.length ? `Select the ${images.length} images with most pixels of ${words}` : words,
+                  title: images.length
+                    ? `Select the ${plural(images.length, "image")} with most pixels of ${words}`
+                    : words,
                   "aria-label": `${words}: ${percent(share, 1)}`,
                   data: { cell: `${name}|${row}` },
                   onclick: () => {

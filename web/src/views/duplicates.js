@@ -13,11 +13,11 @@ export function mount(root) {
   root.classList.add("page");
   const { pairs, found, left_out: left, groups, grouped, images } = run.copies;
   root.append(heading("Duplicates", lede(found, left, grouped, images)));
-  const side = (place, id, split, file = place === null ? "" : fileOf(place)) =>
+  const side = (place, id, split, gone = "not on the map", file = place === null ? "" : fileOf(place)) =>
     h(
       "div",
       {},
-      place === null ? h("span.pic.missing", {}, "left out") : imageButton(place, { caption: [] }),
+      place === null ? h("span.pic.missing", {}, gone) : imageButton(place, { caption: [] }),
       h("span.soft.num", {}, `${id}, ${split}`),
       h("span.soft.file", { title: file }, file),
     );
@@ -25,7 +25,12 @@ export function mount(root) {
     h(
       "figure.card.copy",
       {},
-      h("div.strip2", {}, side(b, ids[1], splits[1]), side(a, ids[0], splits[0], file ?? undefined)),
+      h(
+        "div.strip2",
+        {},
+        side(b, ids[1], splits[1]),
+        side(a, ids[0], splits[0], left_out ? "left out" : undefined, file ?? undefined),
+      ),
       h(
         "figcaption",
         {},
@@ -39,13 +44,15 @@ export function mount(root) {
     block(
       "du-pairs",
       "Copies",
-      "The same photograph, whatever its name: of the same bytes (exact), or re-encoded, scaled, mirrored, brightened or cropped a little (near). Distance: 0 is the same, copies are nearer than 0.13.",
+      "The same photograph, whatever its name: of the same bytes (exact), or re-encoded, scaled, mirrored, brightened or cropped a little (near). Distance: 0 is the same, copies are nearer than 0.13." +
+        (found > pairs.length ? ` Shown: ${pairs.length} of ${found} pairs, those with a left-out image first.` : ""),
       pairs.length ? h("div.pairs", {}, pairCards) : empty("No image is a copy of another."),
     ),
     block(
       "du-groups",
       "Counted as one",
-      "Images that look nearly the same to the model, or that data.group names: intervals are over such groups, not over images.",
+      "Images that look nearly the same to the pretrained encoder, or that data.group names: intervals are over such groups, not over images." +
+        (grouped > groups.length ? ` Shown: the ${groups.length} largest of ${grouped}.` : ""),
       groups.length
         ? h(
             "div.groups",

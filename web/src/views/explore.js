@@ -8,15 +8,17 @@ import {
   fileOf,
   isVal,
   levelOf,
+  mapOf,
   measure,
   metaOf,
   n,
   run,
+  trusted,
   valueOf,
 } from "../data.js";
 import { button, h, icon, link, picker, replace, setStyle } from "../dom.js";
 import { coloring, middles } from "../color.js";
-import { capital, fixed, isolated, percent, short } from "../format.js";
+import { capital, fixed, isolated, percent, plural, short } from "../format.js";
 import { makeGrid } from "../grid.js";
 import { thumb } from "../images.js";
 import { makeLegend } from "../legend.js";
@@ -255,7 +257,7 @@ function filterWords(name, filter) {
 /** What the map shows, in words. */
 function mapLabel() {
   const none = measure("unclustered", "");
-  return `Map of ${n} images in ${run.clusters.length} clusters${none ? `, ${percent(none.value)} of them in none, near copies being one` : ""}. ${alike()} The legend and the list of images hold the same for the keyboard.`;
+  return `Map of ${plural(n, "image")} in ${plural(run.clusters.length, "cluster")}${none ? `, ${percent(none.value)} of them in none, near copies being one` : ""}. ${alike()} The legend and the list of images hold the same for the keyboard.`;
 }
 
 /** How far near images are of one kind. */
@@ -272,14 +274,14 @@ function apart() {
   const of = `${capital(one)} and ${other} val images: `;
   const m = measure("separability");
   if (!m) return `${of}too few for separability, which takes five or more of each.`;
-  const interval95 = m.low !== null && m.carriers >= 10 ? ` (${fixed(m.low, 2)} to ${fixed(m.high, 2)})` : "";
+  const interval95 = trusted(m) ? ` (${fixed(m.low, 2)} to ${fixed(m.high, 2)})` : "";
   return `${of}separability ${fixed(m.value, 2)}${interval95}, 0.5 is chance; silhouette ${fixed(measure("silhouette")?.value, 2)}.`;
 }
 
 /** What is known of the map as a whole. */
 function note() {
   return [
-    "Near points look alike to the model.",
+    `Near points look alike to ${mapOf()}.`,
     `Trustworthiness of the map ${fixed(measure("trustworthiness", "")?.value, 2)}.`,
     alike(),
     apart(),

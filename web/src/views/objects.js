@@ -4,7 +4,7 @@ import { base, load, measure, namesOf, run } from "../data.js";
 import { button, h, link, picker, setStyle, replace } from "../dom.js";
 import { interval } from "../charts.js";
 import { swatch } from "../swatch.js";
-import { percent } from "../format.js";
+import { percent, plural } from "../format.js";
 import { closeUp } from "../images.js";
 import { heading, whenLoaded } from "../parts.js";
 import { block, cell, rowHead, table } from "../tables.js";
@@ -54,7 +54,7 @@ export function mount(root) {
     const all = places(counts)
       .filter(isAsked(counts))
       .reduce((sum, k) => sum + counts.n[k], 0);
-    const what = state.outcome === "extra" ? "extra regions" : `${state.outcome} objects`;
+    const what = state.outcome === "extra" ? "extra region" : `${state.outcome} object`;
     const any = (values) => [["", "all"], ...values.map((value) => [value, value])];
     const names = categories(content);
     const images = [...new Set(asked.map((k) => rows.sample[k]))];
@@ -79,14 +79,14 @@ export function mount(root) {
         picker("Size", any(["small", "medium", "large"]), state.objectSize, choose("objectSize"), {
           id: "object-size",
         }),
-        images.length ? link(`Select their ${images.length} images`, () => select(images, what)) : "",
+        images.length ? link(`Select their ${plural(images.length, "image")}`, () => select(images, `${what}s`)) : "",
       ),
       h(
         "p.soft",
         { id: "objects-count", role: "status" },
         asked.length === all
-          ? `${all} ${what} of val.`
-          : `${asked.length} of ${all} ${what} of val are listed: of each class, category and size those that come first; artifacts/objects.parquet has all.`,
+          ? `${plural(all, what)} of val.`
+          : `${asked.length} of ${plural(all, what)} of val are listed: of each class, category and size those that come first; artifacts/objects.parquet has all.`,
       ),
       h(
         "div.g6.objects",

@@ -1,6 +1,6 @@
 // How good is it, and what to look at first?
 
-import { base, isVal, load, measure, n, run, trusted } from "../data.js";
+import { base, isTrained, isVal, least, load, measure, n, run, trusted, units } from "../data.js";
 import { copyButton, h, link } from "../dom.js";
 import { curves, interval, reliability } from "../charts.js";
 import { findingCard, findings } from "../findings.js";
@@ -58,7 +58,8 @@ function lede() {
   const list = shown.map(([name, m]) => `${fixed(m.value, 2)} for ${isolated(name)}`);
   const joined = list.length > 1 ? `${list.slice(0, -1).join(", ")} and ${list.at(-1)}` : list[0];
   const worst = ious.length > 3 ? " (its lowest)" : "";
-  return `On ${plural(images, "image")} that it did not learn from, the model reaches an IoU of ${joined}${worst}. ${errorSentence()}`;
+  const unseen = isTrained() ? " that it did not learn from" : " of val";
+  return `On ${plural(images, "image")}${unseen}, the model reaches an IoU of ${joined}${worst}. ${errorSentence()}`;
 }
 
 /** What kind of error costs each class most. */
@@ -92,15 +93,15 @@ function tiles() {
     tile("pixel_accuracy", "Pixel accuracy", [0.5, 1]),
     tile("loss", "Loss", null, "lower is better"),
     tile("calibration_error", "Calibration error", null, "lower is better"),
-    tile("separability", `Separability of ${run.sides.map(isolated).join(" and ")}`, [0.5, 1], "0.5 is chance", 50),
+    tile("separability", `Separability of ${run.sides.map(isolated).join(" and ")}`, [0.5, 1], "0.5 is chance"),
   ].filter(Boolean);
   return h("div.tiles", {}, made);
 }
 
-function tile(name, text, scale, note = "", least = run.trusted) {
+function tile(name, text, scale, note = "") {
   const [val, train] = [measure(name), measure(name, "train")];
   if (!val) return null;
-  const clear = trusted(val, least);
+  const clear = trusted(val);
   const ends = scale ?? [0, niceTop(Math.max(val.value, val.high ?? 0, train?.value ?? 0) * 1.25)];
   const words = clear ? range(val.low, val.high) : val.low === null ? "" : "too few";
   return h(
@@ -110,7 +111,7 @@ function tile(name, text, scale, note = "", least = run.trusted) {
     h("div.v.num", {}, fixed(val.value)),
     h(
       "div.ci.num",
-      { title: clear || val.low === null ? "" : `${intervalText(val, least)}` },
+      { title: clear || val.low === null ? "" : intervalText(val) },
       [words, train && `train ${fixed(train.value)}`].filter(Boolean).join(" · "),
     ),
     interval({
@@ -324,6 +325,12 @@ function seeds() {
   );
 }
 
+/** How a class's confidence is off, where the interval shows that it is. */
+const offBy = (gap, digits = 3) =>
+  trusted(gap) && (gap.low > 0 || gap.high < 0)
+    ? `${gap.value > 0 ? "too sure" : "not sure enough"} by ${fixed(Math.abs(gap.value), digits)}`
+    : "not shown to be off";
+
 function calibration() {
   const { class: names, confidence, accuracy, pixels } = run.reliability;
   const lines = [{ name: "background", color: "var(--ink-3)" }, ...run.classes]
@@ -344,7 +351,7 @@ function calibration() {
     h(
       "li",
       {},
-      `${capital(isolated(name))}: sure by ${percent(measure(`confidence.${name}`)?.value)}, right ${percent(measure(`right.${name}`)?.value)}: ${gap.value > 0 ? "too sure" : "not sure enough"} by ${fixed(Math.abs(gap.value))} `,
+      `${capital(isolated(name))}: sure by ${percent(measure(`confidence.${name}`)?.value)}, right ${percent(measure(`right.${name}`)?.value)}: ${offBy(gap)} `,
       h("span.soft.num", {}, intervalText(gap)),
     ),
   );
@@ -369,7 +376,7 @@ function calibration() {
     "Calibration on val",
     reliability({
       lines,
-      label: `How often pixels are right, by how sure the model is: ${said.map(({ name, gap }) => `${name} ${gap.value > 0 ? "too sure" : "not sure enough"} by ${fixed(Math.abs(gap.value), 2)}`).join(", ")}`,
+      label: `How often pixels are right, by how sure the model is: ${said.map(({ name, gap }) => `${name} ${offBy(gap, 2)}`).join(", ")}`,
     }),
     null,
     key,
@@ -426,12 +433,11 @@ function metrics() {
     );
   names.push(["separability", "separability"]);
   const row = ([name, text]) => {
-    const least = name === "separability" ? 10 : run.trusted;
     const cells = ["val", "train"].flatMap((split) => {
       const m = measure(name, split);
       return [
         cell(fixed(m?.value), { n: true, v: m?.value ?? null, l: split }),
-        cell(h("span.soft.num", {}, intervalText(m, least)), { cls: "off" }),
+        cell(h("span.soft.num", {}, intervalText(m)), { cls: "off" }),
       ];
     });
     return measure(name) || measure(name, "train") ? h("tr", { data: { metric: name } }, rowHead(text), cells) : null;
@@ -454,7 +460,7 @@ function metrics() {
     h(
       "p.soft.under",
       {},
-      `95 % bootstrap intervals over ${run.unit}. IoU is of the whole split; mean IoU is the mean over the images that show the class; boundary IoU is of the pixels near either outline, whatever is inside. n: how many images carry the figure, as many as equal shares would be as uneven; below ${run.trusted} an interval would be too narrow, and none is shown.`,
+      `95 % bootstrap intervals over ${run.unit}. IoU is of the whole split; mean IoU is the mean over the images that show the class; boundary IoU is of the pixels near either outline, whatever is inside. n: how many ${units()} carry the figure, as many as equal shares would be as uneven; below ${run.trusted}, of separability below ${least("separability")}, an interval would be too narrow, and none is shown.`,
     ),
   );
   section.querySelector("table").id = "metrics";

@@ -4,10 +4,10 @@ import { base, classCounts, isVal, measure, metaOf, run } from "../data.js";
 import { h, picker, replace } from "../dom.js";
 import { bars, difference } from "../charts.js";
 import { byColumn, claim, findings, isWorse, queryWords, scoreLabel } from "../findings.js";
-import { capital, fixed, percent, short, signed } from "../format.js";
+import { capital, fixed, percent, plural, short, signed } from "../format.js";
 import { empty, heading, intervalText, saving, selects, whenLoaded } from "../parts.js";
 import { block, cell, rowHead, table } from "../tables.js";
-import { quoted } from "../query.js";
+import { isWithin, quoted } from "../query.js";
 import { extent, histogram, medianOf } from "../stats.js";
 import { rowsWhere, select, setState, state } from "../store.js";
 import { column } from "../data.js";
@@ -74,7 +74,7 @@ export function mount(root) {
         // What the query says is what is selected.
         onrange: (of, from, to) => {
           const [low, high] = [from, to].map((end) => Number(end.toPrecision(4)));
-          const rows = rowsWhere((i) => isVal(i) && of.values[i] >= low && of.values[i] <= high);
+          const rows = rowsWhere((i) => isVal(i) && isWithin(of.values[i], low, high));
           select(rows, "", `split == "val" and ${quoted(of.name)} >= ${low} and ${quoted(of.name)} <= ${high}`);
         },
       }),
@@ -217,7 +217,7 @@ function claims() {
         {},
         h("code", {}, row.query),
         row.points.length
-          ? selects(row.points, `${row.images} images`, question, `split == "val" and ${row.query}`)
+          ? selects(row.points, plural(row.images, "image"), question, `split == "val" and ${row.query}`)
           : "",
       ),
     );
@@ -230,17 +230,23 @@ function claims() {
   );
 }
 
+/** The kinds of images of which a score is told. @param {string} score */
+const hardKinds = (score) =>
+  Object.keys(run.measures.val ?? {})
+    .filter((name) => name.startsWith("inside.") && name.endsWith(`.${score}`))
+    .map((name) => name.slice("inside.".length, -`.${score}`.length));
+
 function hard() {
-  const names = Object.keys(run.measures.val ?? {})
-    .filter((name) => /^inside\..*\.loss$/.test(name))
-    .map((name) => name.slice("inside.".length, -".loss".length));
+  const score = run.scores.find((name) => hardKinds(name).length) ?? run.scores[0] ?? "loss";
+  const label = capital(scoreLabel(score));
+  const names = hardKinds(score);
   const rows = names.map((name) => {
-    const inside = measure(`inside.${name}.loss`);
+    const inside = measure(`inside.${name}.${score}`);
     const shown = ["difference", "held"].map((key) => {
-      const m = measure(`${key}.${name}.loss`);
+      const m = measure(`${key}.${name}.${score}`);
       return cell(
-        m && m.carriers >= run.few
-          ? [fixed(m.value), h("small.below", {}, intervalText(m, run.few))]
+        m && m.carriers >= m.least
+          ? [fixed(m.value), h("small.below", {}, intervalText(m))]
           : h("span.soft", {}, "too few"),
         { n: true, v: m?.value ?? null, l: key === "held" ? "at a given share" : "difference" },
       );
@@ -250,17 +256,17 @@ function hard() {
       {},
       rowHead(name),
       cell(String(inside?.images ?? "–"), { n: true, v: inside?.images ?? null, l: "number" }),
-      cell(fixed(inside?.value), { n: true, v: inside?.value ?? null, l: "loss" }),
+      cell(fixed(inside?.value), { n: true, v: inside?.value ?? null, l: scoreLabel(score) }),
       shown,
     );
   });
-  const note = `Loss on val, these images against the others. At a given share: the difference of what the share of the model's classes leaves, with its interval. Of fewer than ${run.few} ${run.unit} on a side nothing is said.`;
+  const note = `${label} on val, these images against the others. At a given share: the difference of what the share of the model's classes leaves, with its interval. Of fewer than ${run.few} ${run.unit} on a side nothing is said.`;
   const made = rows.length
     ? table(
         [
           { title: "Images", sort: true },
           { title: "Number", n: true, sort: true },
-          { title: "Loss", n: true, sort: true },
+          { title: label, n: true, sort: true },
           { title: "Difference", n: true, sort: true },
           { title: "At a given share", n: true, sort: true },
         ],

@@ -1,10 +1,10 @@
 // Is this label wrong? One large suspect, its evidence, and three keys.
 
-import { columnNow, fileOf, load, measure, pathOf, placeOf, run } from "../data.js";
+import { columnNow, fileOf, isTrained, load, measure, pathOf, placeOf, run } from "../data.js";
 import { button, copyButton, h, icon, isElsewhere, say, setStyle, replace } from "../dom.js";
 import { meter } from "../charts.js";
 import { save } from "../exports.js";
-import { fixed, percent } from "../format.js";
+import { fixed, percent, plural } from "../format.js";
 import { boxOver, missing, thumb } from "../images.js";
 import {
   categoryFor,
@@ -55,8 +55,11 @@ export function mount(root) {
         root.querySelector("h1").classList.remove("vh");
         root.append(
           empty(
-            "No label is contradicted by a model that did not learn from it.",
-            h("p.soft", {}, "Train's labels are judged, too, with ", h("code", {}, "labels.folds"), " of 2 or more."),
+            isTrained()
+              ? "No label is contradicted by a model that did not learn from it."
+              : "No label is contradicted by the model.",
+            isTrained() &&
+              h("p.soft", {}, "Train's labels are judged, too, with ", h("code", {}, "labels.folds"), " of 2 or more."),
           ),
         );
       }
@@ -116,7 +119,7 @@ export function mount(root) {
       const file = input.files?.[0];
       if (!file) return;
       try {
-        message = `${readMarks(await file.text(), suspects)} marks read from ${file.name}`;
+        message = `${plural(readMarks(await file.text(), suspects), "mark")} read from ${file.name}`;
       } catch (error) {
         message = /** @type {Error} */ (error).message;
       }
@@ -474,10 +477,10 @@ export function claimOf({ kind, labelled, suggested }) {
   return `${labelled} → ${suggested}`;
 }
 function sentence({ kind, labelled, suggested }) {
-  if (kind === "missing") return `Nothing is labelled; the model, which did not learn from it, sees ${suggested}`;
-  if (kind === "inaccurate")
-    return `The outline of this ${labelled} is not where the model, which did not learn from it, sees it`;
-  return `Labelled ${labelled}; the model, which did not learn from it, sees ${suggested}`;
+  const model = isTrained() ? "the model, which did not learn from it," : "the model";
+  if (kind === "missing") return `Nothing is labelled; ${model} sees ${suggested}`;
+  if (kind === "inaccurate") return `The outline of this ${labelled} is not where ${model} sees it`;
+  return `Labelled ${labelled}; ${model} sees ${suggested}`;
 }
 
 /** Of the sample, whose faults are known: how good the ranking is. */

@@ -8,7 +8,7 @@ import { boxOver, layer, layersOf, nearest, photograph } from "../images.js";
 import { inspect, objectsOf } from "../inspector.js";
 import { failed, whenLoaded } from "../parts.js";
 import { ordered } from "../stats.js";
-import { rowsWhere, select, setState, state, toggle } from "../store.js";
+import { DEFAULTS, rowsWhere, select, setState, state, toggle } from "../store.js";
 import { swatch } from "../swatch.js";
 import { makeZoom } from "../zoom.js";
 
@@ -124,6 +124,9 @@ export function mount(root) {
       setState({ layers: next.length ? next : [name] });
     }
   }
+  function arrange(layout) {
+    setState({ layout, layers: layout === "one" ? [shownLayers().at(-1) ?? "errors"] : DEFAULTS.layers });
+  }
   function drawBar() {
     const on = new Set(shownLayers());
     replace(
@@ -135,11 +138,7 @@ export function mount(root) {
           ["side", "Side by side"],
         ],
         state.layout,
-        (layout) =>
-          setState({
-            layout,
-            layers: layout === "one" ? [shownLayers().at(-1) ?? "errors"] : ["labels", "predicted", "errors", "loss"],
-          }),
+        arrange,
       ),
       choices().map(([name, text], k) =>
         h(
@@ -266,12 +265,13 @@ export function mount(root) {
     else if (event.key === "ArrowRight") step(1);
     else if (event.key === "Escape") /** @type {any} */ (document.getElementById("close-image"))?.click();
     else if (digit) pickLayer(digit[0]);
-    else if (event.key === "s") setState({ layout: state.layout === "one" ? "side" : "one" });
+    // Whatever the layout of the keyboard writes there: "=" of a German one would zoom in.
+    else if (event.code === "Digit0" && event.shiftKey) zoom.fit();
+    else if (event.key === "s") arrange(state.layout === "one" ? "side" : "one");
     else if (event.key === "[" || event.key === "]")
       setState({ opacity: Math.min(1, Math.max(0, state.opacity + (event.key === "]" ? 0.1 : -0.1))) });
     else if (event.key === "+" || event.key === "=") zoom.by(1.5);
     else if (event.key === "-") zoom.by(1 / 1.5);
-    else if (event.key === ")") zoom.fit();
     else if (event.key === "x") toggle(state.image);
     else return;
     event.preventDefault();
