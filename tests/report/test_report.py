@@ -748,6 +748,25 @@ def test_escape_closes_what_is_open_before_it_clears_the_selection(report, open_
         expect(page.locator("#bar")).to_be_hidden()
 
 
+def test_a_closed_image_leaves_the_view_as_it_was(findings, tmp_path, open_report):
+    n = 90
+    objects = OBJECTS.iloc[[0] * n].assign(object_id=range(n), annotation_id=pd.array(range(n), "Int64"))
+    write_report(replace(findings, objects=objects), tmp_path / "report")
+    with open_report(tmp_path / "report", fragment="#objects") as page:
+        page.click("text=Show more")
+        thumbs = page.locator("#objects-shown .thumb")
+        expect(thumbs).to_have_count(48)
+        thumbs.nth(40).scroll_into_view_if_needed()
+        before = page.evaluate("window.scrollY")
+        assert before > 0
+        thumbs.nth(40).click()
+        page.wait_for_selector("#sample-title")
+        page.keyboard.press("Escape")
+        expect(thumbs).to_have_count(48)
+        expect(thumbs.nth(40)).to_be_focused()
+        assert page.evaluate("window.scrollY") == before
+
+
 def test_the_scripts_are_what_their_sources_give():
     """The bundles name the sum of the sources they are of; where Node's packages are installed, they are made anew."""
     web, package = (Path(__file__).parents[2] / part for part in ("web", "src/segscope/report"))

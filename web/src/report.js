@@ -22,13 +22,18 @@ const main = /** @type {HTMLElement} */ (document.getElementById("main"));
 
 let current = "";
 let view = /** @type {any} */ (null);
+/** What scrolls by itself in a view. */
+const SCROLLED = ".pane, .pane .gr, .side";
+/** By view: the image that was opened from it, and how far it was scrolled. @type {Map<string, any>} */
+const left = new Map();
 
 function show(changed) {
   const shown =
     state.view === "image" ? `image ${base.image_id[state.image]}, ${fileOf(state.image)}` : VIEWS[state.view].title;
   document.title = `${run.title}: ${run.folder}, ${run.variant}, ${shown}`;
   if (state.view !== current) {
-    const left = current;
+    const before = current;
+    if (before && state.view === "image") left.set(before, placeNow());
     view?.unmount?.();
     const root = h("div", { id: `view-${state.view}` });
     replace(main, root);
@@ -43,7 +48,8 @@ function show(changed) {
       console.error(error);
     }
     window.scrollTo(0, 0);
-    if (left) focusOn(root, left);
+    if (before === "image" && left.has(current)) giveBack(root, left.get(current));
+    else if (before) root.querySelector("h1")?.focus({ preventScroll: true });
     if (state.sub) document.getElementById(state.sub)?.scrollIntoView();
   } else {
     view?.update?.(changed);
@@ -51,10 +57,27 @@ function show(changed) {
   }
 }
 
-/** A new view is focused at its head; a closed image gives the focus back to what opened it. */
-function focusOn(root, left) {
-  const opener = left === "image" && root.querySelector(`[data-image="${base.image_id[state.image]}"]`);
-  (opener || root.querySelector("h1"))?.focus({ preventScroll: !opener });
+const placeNow = () => ({
+  image: state.image,
+  top: window.scrollY,
+  inner: [...main.querySelectorAll(SCROLLED)].map((each) => each.scrollTop),
+});
+
+/** A closed image leaves the view as it was, and the focus on the image, or on that which was opened first. */
+async function giveBack(root, { image, top, inner }) {
+  const drawn = () => new Promise((go) => requestAnimationFrame(() => requestAnimationFrame(go)));
+  let turns = 30; // a second or less: who scrolls meanwhile is not to be thrown back
+  do await drawn();
+  while (--turns && root.querySelector("[aria-busy=true]"));
+  if (!root.isConnected) return;
+  window.scrollTo(0, top);
+  [...root.querySelectorAll(SCROLLED)].forEach((each, k) => (each.scrollTop = inner[k]));
+  await drawn(); // a grid makes what has come near the screen
+  const selectors = [state.image, image].map((i) => `[data-image="${base.image_id[i]}"]`);
+  const opener = [`[data-object="${CSS.escape(state.object)}"]`, ...selectors]
+    .map((selector) => /** @type {any} */ (root.querySelector(selector)))
+    .find(Boolean);
+  (opener ?? root.querySelector("h1")).focus({ preventScroll: !opener });
 }
 
 /** Follow a link to a view with the selection and the filters kept; an address that is typed, or gone back to, is all. */

@@ -11,6 +11,7 @@ import { block, cell, rowHead, table } from "../tables.js";
 import { openImage, select, setState, state } from "../store.js";
 
 const AT_A_TIME = 24;
+let most = AT_A_TIME; // shown at once, also when the view is left for an image
 
 export const title = "Objects";
 
@@ -18,7 +19,6 @@ export function mount(root) {
   root.classList.add("page");
   const list = h("div", { id: "object-list" });
   let content = null;
-  let most = AT_A_TIME;
   root.append(
     heading(
       "Objects",
