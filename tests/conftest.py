@@ -88,7 +88,9 @@ def finished(made_once, tmp_path_factory) -> Path:
     def fill(folder: Path) -> None:
         watched = tmp_path_factory.mktemp("watched")
         path = watched_environment(watched, ENVIRONMENT["PATH"])
-        (folder / "said.txt").write_text(run(new_project(folder), "env", f"PATH={path}", "dvc", "repro"))
+        (folder / "said.txt").write_text(
+            run(new_project(folder), "env", f"PATH={path}", "LOKY_MAX_CPU_COUNT=2", "dvc", "repro")
+        )
         (folder / "read.json").write_text(json.dumps(params_read(watched)))
         commit(folder, "a finished run")
 

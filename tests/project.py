@@ -24,6 +24,7 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "TF_
     "GIT_COMMITTER_NAME": "test",
     "GIT_COMMITTER_EMAIL": "test@example.invalid",
     "CUDA_VISIBLE_DEVICES": "",
+    "LOKY_MAX_CPU_COUNT": "1",  # workers take longer to start than to do what there is here for them
 }
 
 
