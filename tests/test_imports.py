@@ -4,28 +4,25 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parent.parent
 
 
-def imported(stage: str) -> set[str]:
+def imported(*stages: str) -> set[str]:
+    """What an interpreter has of libraries in which the stages have started, one after another."""
     code = (
-        f"import sys, runpy; runpy.run_path('stages/{stage}.py', run_name='imported'); "
+        f"import sys, runpy; [runpy.run_path(f'stages/{{stage}}.py', run_name='imported') for stage in {stages}]; "
         "print(*{name.split('.')[0] for name in sys.modules})"
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     return set(result.stdout.split())
 
 
-@pytest.mark.parametrize("stage", ["download", "masks", "embed", "report"])
-def test_the_stages_around_the_model_start_without_tensorflow(stage):
-    assert imported(stage) & {"tensorflow", "keras", "umap"} == set()
+def test_the_stages_around_the_model_start_without_tensorflow():
+    assert imported("download", "masks", "embed", "report") & {"tensorflow", "keras", "umap"} == set()
 
 
-@pytest.mark.parametrize("stage", ["train", "predict"])
-def test_umap_stays_in_embed_and_cluster(stage):
-    modules = imported(stage)
+def test_umap_stays_in_embed_and_cluster():
+    modules = imported("train", "predict")
     assert "tensorflow" in modules
     assert "umap" not in modules
 
