@@ -1,5 +1,6 @@
 """Shared fixtures: a small COCO dataset of our own, the real photographs where there are any, the encoder."""
 
+import gc
 import json
 import os
 import zipfile
@@ -40,6 +41,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return 0 if "varied" in wanted else 1 if "finished" in wanted else 2 if slow else 3
 
     items.sort(key=rank)
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays: a test that collects garbage need not look through it."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
