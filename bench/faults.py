@@ -32,6 +32,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
 import faults  # noqa: E402
+from in_process import run_stage  # noqa: E402
 from project import STAGES, new_project, run_scripts  # noqa: E402
 
 TIMES = {"damaged": 1, "killed": 20, "full": 5}
@@ -110,7 +111,7 @@ def damaged(project: Path, scratch: Path, stage: str, times: int) -> Iterator[st
             for seed in range(times):
                 try:
                     with faults.damaged(folder / path, damage, Random(f"{stage} {path} {name} {seed}")):
-                        status, said = faults.run_stage(stage)
+                        status, said = run_stage(stage)
                     fault = faults.fault(said, *faults.named(path, name)) if status else None
                 except Exception as error:
                     fault = f"a traceback of {type(error).__name__}: {error}"

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from random import Random
 from typing import Any
 
-import in_process
 import numpy as np
 import pandas as pd
 import yaml
 from project import ROOT
 
-from segscope import stage
 from segscope.artefacts import records
 from segscope.artefacts.files import sha256_of
 
@@ -172,22 +169,6 @@ def made(project: Path) -> dict[str, str]:
     """Checksums of all files that stages made."""
     files = (file for part in PARTS for file in (project / part).rglob("*") if file.is_file())
     return {str(file.relative_to(project)): sha256_of(file) for file in files if "cache" not in file.parts}
-
-
-@cache
-def _script(name: str) -> Callable:
-    return in_process.stage(name)
-
-
-def run_stage(name: str) -> tuple[int, str]:
-    """Run a stage of the working folder in this process: its exit status, and what it said on standard error."""
-    said = io.StringIO()
-    with redirect_stderr(said), redirect_stdout(io.StringIO()):
-        try:
-            stage.main(_script(name))
-        except SystemExit as ended:
-            return int(ended.code or 0), said.getvalue()
-    return 0, said.getvalue()
 
 
 def fault(said: str, *named: str) -> str | None:

@@ -1,15 +1,20 @@
-"""The first two stages in this process, on a folder of the user's."""
+"""Stages in this process: most of a small stage's time is that of its imports."""
 
 from __future__ import annotations
 
 import importlib.util
+import io
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from project import ROOT
 
+import segscope.stage
 from segscope.params_file import parse_params
 from segscope.run import Run
 
@@ -26,6 +31,7 @@ def first_stages(folder: Path, root: Path, variants: dict[str, Any] | None = Non
     return run_stages(Run(parse_params(yaml.safe_dump(params), "params.yaml"), folder))
 
 
+@cache
 def stage(name: str) -> Callable[[Run], None]:
     spec = importlib.util.spec_from_file_location(f"stage_{name}", ROOT / "stages" / f"{name}.py")
     assert spec
@@ -33,6 +39,35 @@ def stage(name: str) -> Callable[[Run], None]:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.main
+
+
+def run_stage(name: str) -> tuple[int, str]:
+    """Run a stage of the working folder: its exit status, and what it said on standard error."""
+    said = io.StringIO()
+    with redirect_stderr(said), redirect_stdout(io.StringIO()):
+        try:
+            segscope.stage.main(stage(name))
+        except SystemExit as ended:
+            return int(ended.code or 0), said.getvalue()
+    return 0, said.getvalue()
+
+
+def call_here(folder: Path, name: str) -> tuple[int, str]:
+    """It, of another folder, and without workers: theirs would be another still."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("LOKY_MAX_CPU_COUNT", "1")
+        return run_stage(name)
+
+
+def run_here(folder: Path, *names: str) -> str:
+    """Stages of a folder, none of which may fail; returns what they said."""
+    said = []
+    for name in names:
+        status, text = call_here(folder, name)
+        assert status == 0, text
+        said.append(text)
+    return "".join(said)
 
 
 def run_stages(run: Run) -> Run:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
 from segscope.artefacts.measures import Measures
@@ -58,6 +59,16 @@ def metrics(folder: Path, stage: str) -> dict:
 
 def measures(folder: Path, *stages: str) -> Measures:
     return Run(folder=folder).measures(*stages)
+
+
+def stale(folder: Path) -> list[str]:
+    """The stages that `dvc repro` would run, as far as is known before it runs any."""
+    from dvc.repo import Repo  # takes long, and few tests ask
+
+    with pytest.MonkeyPatch.context() as patch, Repo(folder) as repo:
+        patch.chdir(folder)  # DVC names stages by where it is
+        status = repo.status()
+    return [stage for stage in STAGES if stage in status]
 
 
 INPUTS = ("params.yaml", "data/exclude.yaml", "data/corrections.json", "data/metadata.csv")

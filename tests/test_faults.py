@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from in_process import run_stage
 from joblib.externals.loky import get_reusable_executor
 from project import ROOT, STAGES
 
@@ -56,7 +57,7 @@ def test_a_damaged_input_is_told_in_one_line_that_says_what_to_do(stage, path, p
     random = Random(f"{stage} {path}")
     name = random.choice([name for name in faults.DAMAGES if not faults.harmless(stage, path, name)])
     with faults.damaged(project / path, faults.DAMAGES[name], random):
-        status, said = faults.run_stage(stage)
+        status, said = run_stage(stage)
     assert status == 1, name
     assert not faults.fault(said, *faults.named(path, name)), name
 
@@ -67,7 +68,7 @@ def test_a_picture_from_elsewhere_is_not_put_into_the_report(project, tmp_path):
     index.loc[0, "path"] = str(tmp_path / "private.jpg")
     path = project / "data" / "index.parquet"
     with faults.damaged(path, lambda path, _: write_parquet(path, index, INDEX), Random()):
-        status, said = faults.run_stage("report")
+        status, said = run_stage("report")
     assert status == 1
     assert not faults.fault(said, "private.jpg")
 
@@ -184,7 +185,7 @@ def test_what_the_user_has_in_an_outputs_place_is_kept_and_told_before_any_work(
         (folder / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
         put(folder / out)
         before = sorted(folder.rglob("*"))
-        status, said = faults.run_stage(stage)
+        status, said = run_stage(stage)
         assert status == 1
         assert not faults.fault(said, str(Path(out).parent) if "above" in put.__name__ else out)
         assert sorted(folder.rglob("*")) == before

@@ -5,15 +5,7 @@ import json
 
 import pytest
 import yaml
-from dvc.repo import Repo
-from project import STAGES, copy_of, metrics, run, set_params
-
-
-def stale(project) -> list[str]:
-    with pytest.MonkeyPatch.context() as patch, Repo(project) as repo:
-        patch.chdir(project)  # DVC names stages by where it is
-        status = repo.status()
-    return [stage for stage in STAGES if stage in status]
+from project import STAGES, call, copy_of, metrics, run, set_params, stale
 
 
 def append(project, file: str, text: str = "\n# changed\n") -> None:
@@ -80,8 +72,9 @@ def test_a_stage_reads_the_params_that_it_declares_and_no_other(finished, stage)
 
 def test_a_worktree_runs_its_own_code(project, tmp_path):
     run(project, "git", "worktree", "add", "--quiet", str(tmp_path / "other"))
-    append(tmp_path / "other", "src/segscope/stage.py", "\nprint('another tree', flush=True)\n")
-    assert "another tree" in run(tmp_path / "other", "dvc", "repro", "download")
+    code = "\nprint('another tree', flush=True)\nraise SystemExit(3)\n"
+    append(tmp_path / "other", "src/segscope/stage.py", code)
+    assert "another tree" in call(tmp_path / "other", "dvc", "repro", "download").stdout
 
 
 def test_metrics_are_few(finished):

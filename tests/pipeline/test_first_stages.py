@@ -2,12 +2,12 @@
 
 import json
 import shutil
-import sys
 
 import pandas as pd
 import pytest
 from conftest import as_mirror
-from project import call, first_two_stages, measures, metrics, new_project, run, run_scripts, set_params
+from in_process import call_here, run_here
+from project import first_two_stages, measures, metrics, new_project, run, set_params, stale
 from serving import serve
 
 
@@ -20,30 +20,26 @@ from serving import serve
     ],
 )
 def test_impossible_data_is_a_clear_error(tmp_path, change, message):
-    result = call(first_two_stages(tmp_path, **change), sys.executable, "stages/download.py")
-    assert result.returncode == 1
-    assert f"error: {message}" in result.stderr
-    assert "Traceback" not in result.stderr
+    status, said = call_here(first_two_stages(tmp_path, **change), "download")
+    assert status == 1
+    assert f"error: {message}" in said
 
 
 def test_classes_that_the_data_lack_are_named_by_the_first_stage(tmp_path):
     folder = first_two_stages(tmp_path)
     set_params(folder, variant="mine", variants={"mine": {"bike": ["bicicle"], "car": ["car"]}})
-    result = call(folder, sys.executable, "stages/download.py")
-    assert result.returncode == 1
-    assert "error: variants.mine.bike: 'bicicle' is neither a category nor a super-category of the data (did you " in (
-        result.stderr
-    )
-    assert "did you mean 'bicycle'?" in result.stderr
+    status, said = call_here(folder, "download")
+    assert status == 1
+    assert "error: variants.mine.bike: 'bicicle' is neither a category nor a super-category of the data (did" in said
+    assert "did you mean 'bicycle'?" in said
     assert not (folder / "data" / "index.parquet").exists()
 
 
 def test_classes_that_no_chosen_image_shows_are_said_with_what_chooses_the_images(tmp_path):
     folder = first_two_stages(tmp_path, contains=["person"])
     set_params(folder, variant="mine", variants={"mine": {"person": ["person"], "beast": ["zebra"]}})
-    result = call(folder, sys.executable, "stages/download.py")
-    assert result.returncode == 0
-    assert "variants.mine.beast: no chosen image of train shows it; data.contains chooses by person" in result.stderr
+    said = run_here(folder, "download")
+    assert "variants.mine.beast: no chosen image of train shows it; data.contains chooses by person" in said
 
 
 def test_coco_is_downloaded_from_a_mirror_but_only_the_chosen_images(small_coco, tmp_path):
@@ -52,7 +48,7 @@ def test_coco_is_downloaded_from_a_mirror_but_only_the_chosen_images(small_coco,
         data = {"source": "coco2017", "images_url": url, "annotations_url": f"{url}/annotations/"}
         data |= {"archive_sha256": sha256, "contains": ["person", "car"], "match": "all"}
         folder = first_two_stages(tmp_path / "project", **data)
-        run(folder, sys.executable, "stages/download.py")
+        run_here(folder, "download")
     index = pd.read_parquet(folder / "data" / "index.parquet")
     assert index["image_id"].tolist() == [3, 103]
     assert index["path"].tolist() == [
@@ -70,15 +66,15 @@ def test_missing_images_are_named_and_too_many_are_an_error(small_coco, tmp_path
     (small_coco / "val2017" / "000000000102.jpg").unlink()
     data = {"source": "directory", "root": str(small_coco), "match": "none", "max_missing": max_missing}
     folder = first_two_stages(tmp_path / "project", **data)
-    result = call(folder, sys.executable, "stages/download.py")
+    status, said = call_here(folder, "download")
     if max_missing < 1 / 8:
-        assert result.returncode == 1
-        assert "error: of 8 images 1 are missing, more than data.max_missing (10.00%) allows:" in result.stderr
-        assert f"000000000102.jpg: not in {small_coco}/val2017; see data/skipped.parquet" in result.stderr
+        assert status == 1
+        assert "error: of 8 images 1 are missing, more than data.max_missing (10.00%) allows:" in said
+        assert f"000000000102.jpg: not in {small_coco}/val2017; see data/skipped.parquet" in said
         assert not (folder / "data" / "index.parquet").exists()
         assert pd.read_parquet(folder / "data" / "skipped.parquet")["reason"].tolist() == ["missing_file"]
     else:
-        assert "left out: 1 missing_file; see data/skipped.parquet" in result.stderr
+        assert "left out: 1 missing_file; see data/skipped.parquet" in said
         assert metrics(folder, "download")["val"] == {"images": 3, "skipped": 1}
         (row,) = pd.read_parquet(folder / "data" / "skipped.parquet").to_dict("records")
         assert (row["split"], row["image_id"], row["reason"]) == ("val", 102, "missing_file")
@@ -97,7 +93,7 @@ def test_what_cannot_be_used_is_counted_and_listed(small_coco, tmp_path):
     broken.write_bytes(broken.read_bytes()[:500])
     data = {"source": "directory", "root": str(small_coco), "match": "none", "max_unusable": 0.3}
     folder = first_two_stages(tmp_path / "project", **data)
-    said = run_scripts(folder, "download", "masks")
+    said = run_here(folder, "download", "masks")
     skipped = pd.read_parquet(folder / "artifacts" / "skipped.parquet")
     assert skipped[["image_id", "annotation_id", "reason"]].astype(object).fillna("").values.tolist() == [
         [999, 1, "unknown_image"],
@@ -118,11 +114,10 @@ def test_a_split_of_which_nothing_can_be_used_is_an_error(small_coco, tmp_path):
     for file in (small_coco / "val2017").iterdir():
         file.write_bytes(b"no image")
     folder = first_two_stages(tmp_path / "project", source="directory", root=str(small_coco), match="none")
-    run(folder, sys.executable, "stages/download.py")
-    result = call(folder, sys.executable, "stages/masks.py")
-    assert result.returncode == 1
-    assert "error: no image of split val can be used: 4 unreadable_image; 4 like this: image" in result.stderr
-    assert "Traceback" not in result.stderr
+    run_here(folder, "download")
+    status, said = call_here(folder, "masks")
+    assert status == 1
+    assert "error: no image of split val can be used: 4 unreadable_image; 4 like this: image" in said
     kept = ["corrections.parquet", "measures.parquet", "skipped.parquet"]
     assert sorted(file.name for file in (folder / "artifacts").iterdir()) == kept
 
@@ -135,9 +130,9 @@ def test_a_split_whose_images_are_all_in_the_other_is_an_error(small_coco, tmp_p
     folder = first_two_stages(
         tmp_path / "project", source="directory", root=str(small_coco), images="images", match="none"
     )
-    result = call(folder, sys.executable, "stages/download.py")
-    assert result.returncode == 1
-    assert "error: no image of split val is left: 4 copy_in_earlier_split; " in result.stderr
+    status, said = call_here(folder, "download")
+    assert status == 1
+    assert "error: no image of split val is left: 4 copy_in_earlier_split; " in said
 
 
 @pytest.mark.parametrize("copies", ["leave_out", "keep"])
@@ -145,7 +140,7 @@ def test_a_renamed_copy_of_a_train_image_is_measured_apart(small_coco, tmp_path,
     shutil.copy(small_coco / "train2017" / "000000000003.jpg", small_coco / "val2017" / "000000000102.jpg")
     data = {"source": "directory", "root": str(small_coco), "match": "none", "copies": copies}
     folder = first_two_stages(tmp_path / "project", **data)
-    run_scripts(folder, "download", "masks")
+    run_here(folder, "download", "masks")
     duplicates = pd.read_parquet(folder / "data" / "duplicates.parquet")
     assert duplicates[["image_id", "other_id", "kind"]].values.tolist() == [[102, 3, "exact"]]
     left = copies == "leave_out"
@@ -178,7 +173,7 @@ def test_an_export_with_ids_of_its_own_runs_through(small_coco, tmp_path):
         (export / f"{split}.json").write_text(json.dumps(document))
     data = {"source": "directory", "root": str(export), "splits": {"train": "train", "val": "val"}}
     folder = first_two_stages(tmp_path / "project", **data, annotations="{split}.json", images="images", match="none")
-    run_scripts(folder, "download", "masks")
+    run_here(folder, "download", "masks")
     samples = pd.read_parquet(folder / "artifacts" / "samples.parquet")
     assert samples["image_id"].tolist() == [0, 1, 2, 3, 100, 101, 102, 103]
     assert samples["count.person"].tolist() == [1, 0, 1, 0] * 2
@@ -196,14 +191,13 @@ def test_a_directory_that_changed_is_noticed(small_coco, tmp_path):
     annotations = small_coco / "annotations" / "instances_val2017.json"
     image = small_coco / "val2017" / "000000000104.jpg"
 
-    def runs() -> bool:
-        return "Running stage 'download'" in run(folder, "dvc", "repro", "download")
-
-    assert runs()
-    assert not runs()
-    shutil.copy(image, image.with_name("000000000105.jpg"))
-    assert runs()
+    run(folder, "dvc", "repro", "download")
+    assert "download" not in stale(folder)
+    another = shutil.copy(image, image.with_name("000000000105.jpg"))
+    assert "download" in stale(folder)
+    another.unlink()
+    assert "download" not in stale(folder)
     annotations.write_text(annotations.read_text().replace('"category_id": 3', '"category_id": 6'))
-    assert runs()
-    assert not runs()
+    assert "Running stage 'download'" in run(folder, "dvc", "repro", "download")
+    assert "download" not in stale(folder)
     assert metrics(folder, "download")["val"]["images"] == 4
