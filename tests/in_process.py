@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 import yaml
@@ -41,10 +41,13 @@ def stage(name: str) -> Callable[[Run], None]:
     return module.main
 
 
-def run_stage(name: str) -> tuple[int, str]:
-    """Run a stage of the working folder: its exit status, and what it said on standard error."""
+def run_stage(name: str, printed: TextIO | None = None) -> tuple[int, str]:
+    """Run a stage of the working folder: its exit status, and what it said on standard error.
+
+    printed: gets what it printed.
+    """
     said = io.StringIO()
-    with redirect_stderr(said), redirect_stdout(io.StringIO()):
+    with redirect_stderr(said), redirect_stdout(printed or io.StringIO()):
         try:
             segscope.stage.main(stage(name))
         except SystemExit as ended:
@@ -52,22 +55,22 @@ def run_stage(name: str) -> tuple[int, str]:
     return 0, said.getvalue()
 
 
-def call_here(folder: Path, name: str) -> tuple[int, str]:
+def call_here(folder: Path, name: str, printed: TextIO | None = None) -> tuple[int, str]:
     """It, of another folder, and without workers: theirs would be another still."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("LOKY_MAX_CPU_COUNT", "1")
-        return run_stage(name)
+        return run_stage(name, printed)
 
 
 def run_here(folder: Path, *names: str) -> str:
     """Stages of a folder, none of which may fail; returns what they said."""
-    said = []
+    said = io.StringIO()
     for name in names:
-        status, text = call_here(folder, name)
+        status, text = call_here(folder, name, said)
         assert status == 0, text
-        said.append(text)
-    return "".join(said)
+        said.write(text)
+    return said.getvalue()
 
 
 def run_stages(run: Run) -> Run:

@@ -2,15 +2,15 @@
 
 import json
 import shutil
-import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
 from exclusions import exclusion_yaml
+from in_process import call_here, run_here
 from PIL import Image
-from project import ROOT, STAGES, call, commit, measures, metrics, new_project, run, run_scripts, set_params
+from project import ROOT, STAGES, call, commit, measures, metrics, new_project, run, set_params, stale
 from scipy.spatial import procrustes
 
 from segscope.cli import main
@@ -154,7 +154,7 @@ def test_a_question_to_no_run_says_what_to_run(tmp_path):
 def test_one_split_alone_can_be_shown_on_the_map_of_another_revision(project):
     before = pd.read_parquet(project / "artifacts" / "embeddings.parquet").query("split == 'val'")
     set_params(project, embed={"splits": ["val"], "align_to": "HEAD", "seed": 5})
-    run(project, "dvc", "repro", "cluster")
+    run_here(project, "embed", "cluster")
     artefacts = project / "artifacts"
     val = set(pd.read_parquet(project / "data" / "index.parquet").query("split == 'val'")["image_id"])
     for name in ("embeddings", "clusters"):
@@ -174,22 +174,23 @@ def test_one_split_alone_can_be_shown_on_the_map_of_another_revision(project):
 
 def test_a_map_cannot_lie_on_that_of_no_revision(project):
     set_params(project, embed={"align_to": "no-such-revision"})
-    result = call(project, sys.executable, "stages/embed.py")
-    assert result.returncode == 1
-    assert "error: data/index.parquet of revision no-such-revision cannot be read" in result.stderr
+    status, said = call_here(project, "embed")
+    assert status == 1
+    assert "error: data/index.parquet of revision no-such-revision cannot be read" in said
 
 
-def test_a_review_of_the_labels_changes_the_next_run(project):
+def test_a_review_of_the_labels_changes_the_next_run(project, monkeypatch, capsys):
     """Review, exclude, correct, say what is known of the images, run again, compare."""
     issues = pd.read_parquet(project / "artifacts" / "label_issues.parquet")
     assert set(issues["split"]) == {"val"}  # the model has seen train's labels
     assert measures(project, "predict").find("suspects.missing", "train") is None
-    said = run(project, "segscope", "labels", "export", "--format", "csv")
+    monkeypatch.chdir(project)
+    said = ask(capsys, "labels", "export", "--format", "csv")
     assert f"exports/label_issues.val.csv: {len(issues)} suspects" in said
     reviewed = pd.read_csv(project / "exports" / "label_issues.val.csv")
     assert len(reviewed) == len(issues)
-    refused = call(project, "segscope", "labels", "export", "--format", "csv", "--split", "train")
-    assert refused.stderr.startswith(
+    assert main(["labels", "export", "--format", "csv", "--split", "train"]) == 1
+    assert capsys.readouterr().err.startswith(
         "error: labels of train are not judged by a model that learned them: set labels.folds"
     )
 
@@ -219,14 +220,14 @@ def test_a_review_of_the_labels_changes_the_next_run(project):
     set_params(project, train={"epochs": 1}, cluster={"stability_runs": 0, "explained": 0})  # not what is looked at
     commit(project, "reviewed")
 
-    said = run(project, "dvc", "repro", "report")
-    assert "Stage 'download' didn't change, skipping" in said
+    assert "download" not in stale(project)
+    said = run_here(project, *STAGES[1:6])
     assert "data/exclude.yaml names 1 ids that this run does not have" in said
-    kinds = truth["planted"].value_counts()
-    assert f"{kinds['mislabeled']} of another category, {kinds['ambiguous']} removed" in said
     index = pd.read_parquet(project / "data" / "index.parquet")
     unknown = (index["image_id"] > 30).sum() - 1
     assert f"data/metadata.csv: {unknown} of {len(index) - 1} images have no row" in said
+    kinds = truth["planted"].value_counts()
+    assert f"{kinds['mislabeled']} of another category, {kinds['ambiguous']} removed" in said
     corrections = pd.read_parquet(project / "artifacts" / "corrections.parquet")
     assert sorted(corrections["annotation_id"]) == sorted(truth["annotation_id"])
     assert metrics(project, "masks")["val"]["skipped"] == 2
@@ -242,7 +243,7 @@ def test_a_review_of_the_labels_changes_the_next_run(project):
     diff = json.loads(run(project, "dvc", "metrics", "diff", "--json", "HEAD"))
     assert diff["metrics/masks.json"]["val.images"] == {"old": 20, "new": 19, "diff": -1}
     relabelled = {int(annotation["image_id"]), *truth.loc[truth["split"] == "val", "image_id"]}
-    said = run(project, "segscope", "compare", "HEAD~1", "workspace", "--markdown")
+    said = ask(capsys, "compare", "HEAD~1", "workspace", "--markdown")
     assert f"{len(relabelled)} more, which both have, are labelled otherwise in A than in B" in said
 
 
@@ -339,26 +340,25 @@ def test_false_positives_are_found_and_stated(finished):
 
 def test_a_class_that_no_image_shows_is_a_clear_error(project):
     set_params(project, variant="pets", variants={"pets": {"zebra": ["zebra"]}})
-    result = call(project, sys.executable, "stages/train.py")
-    assert result.returncode == 1
-    assert "error: the train split has no pixel of class zebra: choose other images" in result.stderr
-    assert "Traceback" not in result.stderr
+    status, said = call_here(project, "train")
+    assert status == 1
+    assert "error: the train split has no pixel of class zebra: choose other images" in said
 
 
 def test_four_images_are_enough(coco_mini, tmp_path):
     folder = new_project(tmp_path)
     data = {"source": "directory", "root": str(coco_mini), "match": "all", "max_images": {"train": 3, "val": 1}}
     set_params(folder, data=data, train={"epochs": 1}, embed={"dimensions": 32})
-    run_scripts(folder, *STAGES[:5])
+    run_here(folder, *STAGES[:5])
     assert measures(folder, "predict").value("images", "val") == 1
     assert len(pd.read_parquet(folder / "artifacts" / "embeddings.parquet")) == 4
 
 
 def test_a_wrong_value_stops_the_run_with_one_clear_line(project):
-    set_params(project, train={"epochs": "many"})
-    result = call(project, "dvc", "repro", "train")
+    set_params(project, embed={"seed": "many"})
+    result = call(project, "dvc", "repro", "embed")
     assert result.returncode != 0
-    assert "error: params.yaml is not valid:\n  train.epochs: 'many' is not allowed" in result.stdout + result.stderr
+    assert "error: params.yaml is not valid:\n  embed.seed: 'many' is not allowed" in result.stdout + result.stderr
     assert "Traceback" not in result.stdout + result.stderr
 
 
@@ -366,7 +366,7 @@ def test_real_photographs_are_read_in_place(coco_mini, tmp_path):
     folder = new_project(tmp_path)
     data = {"source": "directory", "root": str(coco_mini), "match": "any"}
     set_params(folder, data=data | {"max_images": {"train": 40, "val": 30}})
-    run_scripts(folder, "download", "masks")
+    run_here(folder, "download", "masks")
     index = pd.read_parquet(folder / "data" / "index.parquet")
     assert len(index) == 70
     assert index["sha256"].is_unique
