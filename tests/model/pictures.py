@@ -10,6 +10,7 @@ from PIL import Image
 from segscope.artefacts.images import encode_png
 from segscope.artefacts.records import example, open_shard, shard_name
 from segscope.model.training import Training, prepare_training
+from segscope.model.unet import BOTTLENECK, NARROW_LAYERS, SKIP_LAYERS, draw_kernels
 from segscope.params import Train
 from segscope.taxonomy import Taxonomy
 
@@ -62,3 +63,17 @@ def tiny_model() -> keras.Model:
     image = keras.Input((SIZE, SIZE, 3), name="image")
     scaled = keras.layers.Rescaling(1 / 255, name="scale")(image)
     return keras.Model(image, keras.layers.Conv2D(3, 1, name="logits")(scaled), name="tiny")
+
+
+def tiny_encoder(kind: str, weights: Path | None, image_size: int, enlarge: int = 1) -> keras.Model:
+    """In place of `build_encoder`'s: a convolution for each size, of the names that decoders begin with."""
+    image = keras.Input((image_size, image_size, 3), name="image")
+    x = keras.layers.Rescaling(1 / 127.5, offset=-1, name="preprocess")(image)
+    x = keras.layers.UpSampling2D(enlarge, name="enlarge")(x)
+    for narrow, skip in zip(reversed(NARROW_LAYERS), reversed(SKIP_LAYERS), strict=True):
+        x = keras.layers.Conv2D(8, 3, strides=2, padding="same", name=narrow)(x)
+        x = keras.layers.ReLU(name=skip)(x)
+    x = keras.layers.Conv2D(8, 3, strides=2, padding="same", name=BOTTLENECK)(x)
+    encoder = keras.Model(image, x, name="encoder")
+    draw_kernels(encoder.variables, 0)
+    return encoder
