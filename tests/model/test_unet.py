@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras.src.legacy.saving import legacy_h5_format
+from pictures import tiny_encoder, tiny_model
 
 from segscope.errors import SegscopeError
+from segscope.model import training
 from segscope.model import unet as network
 from segscope.model.encoder import read_encoder
 from segscope.model.layers import decoder_inputs, hypercolumn
@@ -39,7 +41,8 @@ def test_the_unet_has_the_references_shape(encoder_folder):
 
 @pytest.mark.parametrize(("enlarge", "sizes"), [(1, [2, 4, 8, 16, 32]), (2, [4, 8, 16, 32])])
 @pytest.mark.parametrize("decoder", ["separable", "transposed"])
-def test_a_decoder_gives_logits_of_every_pixel_and_its_steps_end_at_half_the_size(decoder, enlarge, sizes):
+def test_a_decoder_gives_logits_of_every_pixel_and_its_steps_end_at_half_the_size(decoder, enlarge, sizes, monkeypatch):
+    monkeypatch.setattr(training, "build_encoder", tiny_encoder)
     model = build_model("none", None, SIZE, 4, Train(decoder=decoder, enlarge=enlarge))
     assert model.output_shape == (None, SIZE, SIZE, 4)
     assert [model.get_layer(name).output.shape[1] for name in hypercolumn(model)] == sizes
@@ -102,8 +105,9 @@ def test_a_weights_file_of_another_network_is_an_error(tmp_path):
         network.keras_encoder(SIZE, tmp_path / "other.weights.h5")
 
 
-@pytest.mark.parametrize("seed", [0, 2**32 - 1])
-def test_starting_weights_are_a_function_of_the_seed_alone(seed):
+@pytest.mark.parametrize(("seed", "encoder"), [(0, training.build_encoder), (2**32 - 1, tiny_encoder)])
+def test_starting_weights_are_a_function_of_the_seed_alone(seed, encoder, monkeypatch):
+    monkeypatch.setattr(training, "build_encoder", encoder)
     models = []
     for other in (1, 2):
         keras.utils.set_random_seed(other)  # as another thread of the process may
@@ -140,6 +144,5 @@ def test_the_fused_normalisation_computes_and_learns_what_kerass_does(dtype):
 
 
 def test_an_unknown_layer_is_an_error():
-    model = build_model("none", None, SIZE, 3, Train())
     with pytest.raises(SegscopeError, match=r"embed\.layers: No such layer: up_9"):
-        network.activations(model, ("up_9",))
+        network.activations(tiny_model(), ("up_9",))
