@@ -1,7 +1,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-import umap
 from scipy.spatial import procrustes
 from sklearn.manifold import trustworthiness
 
@@ -28,6 +27,8 @@ def xy(vectors) -> np.ndarray:
 
 
 def test_the_map_is_as_trustworthy_as_umaps_own_and_the_same_again(vectors, xy):
+    import umap  # takes long, and no other test needs it
+
     own = umap.UMAP(n_neighbors=10, min_dist=0.1, random_state=0, n_jobs=1).fit_transform(vectors)
     scores = [trustworthiness(vectors, shown, n_neighbors=10) for shown in (xy, own)]
     assert scores[0] == pytest.approx(scores[1], abs=0.02)
