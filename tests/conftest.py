@@ -6,6 +6,7 @@ import os
 import zipfile
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import browser
@@ -32,15 +33,38 @@ def pytest_xdist_auto_num_workers() -> int:
     return (os.cpu_count() or 1) + 1
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest comes first, so that the test processes end together."""
+# What takes longest, in three parts: modules, folders and fixtures by their names, the longest first.
+LONGEST = (
+    ("test_again", "varied"),
+    ("test_experiments", "test_finished_run", "finished"),
+    ("test_attacks", "test_training", "test_neighbors", "test_interruption", "test_first_stages", "pipeline"),
+)
 
-    def rank(item: pytest.Item) -> int:
-        wanted = getattr(item, "fixturenames", ())
-        slow = "pipeline" in item.path.parts or item.path.stem == "test_interruption"
-        return 0 if "varied" in wanted else 1 if "finished" in wanted else 2 if slow else 3
 
-    items.sort(key=rank)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Each test process begins with what takes longest, so that all end together.
+
+    pytest-xdist's worksteal gives each an equal number of tests, in order; who is done takes from another's end.
+    """
+    rest = list(items)
+    heads: list[list[pytest.Item]] = [[] for _ in LONGEST]
+    for head, names in zip(heads, LONGEST, strict=True):
+        for name in names:
+            head += [item for item in rest if name in of_item(item)]
+            rest = [item for item in rest if name not in of_item(item)]
+    processes = getattr(config, "workerinput", {}).get("workercount", 1)
+    ordered: list[pytest.Item] = []
+    for number in range(processes):
+        ordered += chain(*heads[number::processes])
+        left = max((number + 1) * len(items) // processes - len(ordered), 0)
+        ordered += rest[:left]
+        del rest[:left]
+    items[:] = ordered
+
+
+def of_item(item: pytest.Item) -> set[str]:
+    """The names of a test's module, of its folder and of its fixtures."""
+    return {item.path.stem, item.path.parent.name, *getattr(item, "fixturenames", ())}
 
 
 def pytest_collection_finish() -> None:
