@@ -64,7 +64,8 @@ function cover(canvas, i) {
  */
 export function makeGrid(label) {
   const root = h("div.g3.grid", { role: "group", "aria-label": label, tabindex: -1 });
-  const room = h("div.room", {}, root); // as tall as all rows
+  // As tall as all rows; the rows that are made are moved, and the browser is not to scroll after them.
+  const room = h("div.room", { style: { "overflow-anchor": "none" } }, root);
   let rows = /** @type {number[]} */ ([]);
   let from = 0; // the place of the first that is made
   let across = 3;
