@@ -239,7 +239,7 @@ function foundBlock() {
   const section = block(
     "ob-found",
     "Objects found",
-    `Of val's annotations, crowds left out, the share that is found, with its interval where at least ${run.trusted} ${run.unit} carry what is found and what is missed. Small: below 32 × 32 pixels of the photograph; large: from 96 × 96 on. A row shows those that it misses in the list below.`,
+    `Of val's annotations, crowds and those without a visible pixel left out, the share that is found, with its interval where at least ${run.trusted} ${run.unit} carry what is found and what is missed. Small: below 32 × 32 pixels of the photograph; large: from 96 × 96 on. A row shows those that it misses in the list below.`,
     rows.length
       ? table(
           [
