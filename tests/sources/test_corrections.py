@@ -161,7 +161,7 @@ def test_what_is_still_called_proposed_is_left_out(read):
         ([{"id": 2, "file_name": "b.jpg"}], [full(3, 7)], "must not lose any: 1 unknown_image"),
         ([{"id": 2, "file_name": "b.jpg"}], [full(2, 7), {"id": 1, "image_id": 2, "removed": True}], "some have none"),
         ([{"id": 2, "file_name": "b.jpg"}], [{"image_id": 2, "id": 4}], "needs image_id, id, and category_id"),
-        ([{"id": 2, "file_name": "b.jpg"}, {"id": 3, "file_name": "b.jpg"}], [], "listed twice"),
+        ([{"id": 2, "file_name": "b.jpg"}, {"id": 3, "file_name": "train/b.jpg"}], [], "listed twice"),
     ],
 )  # fmt: skip
 def test_what_would_lose_labels_is_an_error(read, images, annotations, said):

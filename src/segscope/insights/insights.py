@@ -255,7 +255,7 @@ def _stated(kind: str, name: str, chosen: Slice, metric: str, of: _Scored, fewes
     )
     figures = {"metric": metric, "inside": raw["inside"], "rest": raw["rest"], "difference": difference}
     figures |= {"low": left["low"], "high": left["high"], "p_value": left["p_value"], "explained": explained}
-    row = _row(kind, name, statement, inside & known, of) | {"query": chosen.query()}
+    row = _row(kind, name, statement, inside, of) | {"query": chosen.query()}
     return row | figures | {"columns": columns}
 
 
