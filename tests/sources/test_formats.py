@@ -155,6 +155,16 @@ def test_images_of_one_name_keep_apart(masks):
     assert found.images["image_id"].is_unique
 
 
+def test_images_whose_own_names_end_as_those_of_masks_have_masks_of_their_names(masks):
+    for name, value in (("s_L", 1), ("s_P", 2), ("s", 1)):
+        picture(masks / f"images/train/{name}.jpg")
+        save(masks / f"labels/train/{name}_mask.png", np.full((3, 4), value, np.uint8))
+    found = read(masks, "masks")
+    kinds = {name: {kind for kind, _ in shown(found, f"{name}.jpg")} for name in ("s_L", "s_P", "s")}
+    assert kinds == {"s_L": {"cat"}, "s_P": {"dog"}, "s": {"cat"}}
+    assert skipped(found) == []
+
+
 def test_masks_of_0_and_255_alone_are_an_error_unless_the_table_has_255(masks):
     save(masks / "labels/train/a.png", np.where(MASK == 1, 255, 0).astype(np.uint8))
     with pytest.raises(SegscopeError, match=r"0 and 255 alone.* add 255 there"):
@@ -323,6 +333,14 @@ def test_labels_are_those_that_are_called_as_the_image_is(yolo):
     kinds = {name: {kind for kind, _ in shown(found, f"{name}.jpg")} for name in ("s_L", "s_P", "train", "a", "a_L")}
     assert kinds == {"s_L": {"cat"}, "s_P": {"dog"}, "train": {"cat"}, "a": {"cat", "dog"}, "a_L": set()}
     assert skipped(found) == []
+
+
+def test_the_label_of_a_picture_that_is_gone_is_not_that_of_another(yolo):
+    picture(yolo / "images/train/s_L.jpg", 20, 40)
+    (yolo / "labels/train/s_P.txt").write_text("0 0.1 0.1 0.3 0.1 0.3 0.5 0.1 0.5\n")
+    found = read(yolo, "yolo")
+    assert shown(found, "s_L.jpg") == {}
+    assert skipped(found) == [("s_P.txt", "unknown_image")]
 
 
 def test_an_outline_within_a_pixel_of_the_corner_is_not_one_of_the_whole_image(yolo):
