@@ -221,6 +221,16 @@ def test_a_picture_under_two_ids_is_one_image_with_the_labels_of_both():
     assert found.notes == ("test.json: 1 pictures are listed once more under another id: their annotations are joined",)
 
 
+@pytest.mark.parametrize("unsized", [0, 1])
+def test_a_picture_under_two_ids_is_one_image_also_where_one_row_has_no_size(unsized):
+    images = [IMAGE | {"scene": None}, IMAGE | {"id": 9, "scene": "s"}]
+    images[unsized] = {key: value for key, value in images[unsized].items() if key not in ("width", "height")}
+    document = coco_document(images, [ANNOTATION, ANNOTATION | {"id": 6, "image_id": 9}])
+    found = parse_coco(json.dumps(document).encode(), "test.json", "scene")
+    assert found.images[["image_id", "width", "height", "group"]].values.tolist() == [[1, 40, 30, "s"]]
+    assert found.annotations[["image_id", "annotation_id"]].values.tolist() == [[1, 5], [1, 6]]
+
+
 def test_a_field_of_the_images_says_which_belong_together():
     third = IMAGE | {"id": 3, "file_name": "c.jpg", "video_id": "7"}
     images = [IMAGE | {"video_id": 7}, OTHER | {"video_id": None}, third]

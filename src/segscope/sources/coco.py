@@ -96,6 +96,7 @@ def parse_coco(text: bytes, path: Path | str, group: str | None = None) -> CocoS
     skipped: list[dict[str, Any]] = []
     images, known = _images(document.images, skipped)
     groups = _groups(document.images, group, path) if group else {}
+    groups = {known[own]: groups[own] for own in sorted(groups, reverse=True) if own in known}  # the lowest's, if any
     images["group"] = images["image_id"].map(groups).astype(object).where(lambda each: each.notna(), None)
     annotations, said = _annotations(document.annotations, known, skipped, path)
     categories, category_of, changed = clean(
@@ -169,7 +170,7 @@ def _no_id(row: str, field: str, value: object) -> dict[str, Any]:
 def _images(raws: _Raws, skipped: list[dict[str, Any]]) -> tuple[pd.DataFrame, dict[int, int]]:
     """The usable images, by id; and all ids, so that a skipped image's annotations are not unknown, each with itself.
 
-    One file of one size under several ids is one image, of the lowest; the others' have that.
+    One file under several ids is one image, of the lowest, unless sizes differ; the others' have that.
     """
     rows, numbers = _rows(raws, _Image, "images", skipped)
     ids = id_numbers([r.id for r in rows])
@@ -185,6 +186,7 @@ def _images(raws: _Raws, skipped: list[dict[str, Any]]) -> tuple[pd.DataFrame, d
     )[ids.notna().to_numpy()]
     unsized = (table["width"] == 0) | (table["height"] == 0)
     table.loc[unsized, ["width", "height"]] = 0
+    _size_as_others(table)
     repeated = table.duplicated()
     ambiguous = table[~repeated]["image_id"].duplicated(keep=False).reindex(table.index, fill_value=False)
     for bad, detail in ((repeated, "the same image is listed before"), (ambiguous, "several images have this id")):
@@ -195,6 +197,15 @@ def _images(raws: _Raws, skipped: list[dict[str, Any]]) -> tuple[pd.DataFrame, d
     joined = usable.groupby(["file_name", "width", "height"], sort=False)["image_id"].transform("min")
     of = {i: i for i in table["image_id"]} | dict(zip(usable["image_id"].tolist(), joined.tolist(), strict=True))
     return usable[usable["image_id"] == joined].reset_index(drop=True), of
+
+
+def _size_as_others(table: pd.DataFrame) -> None:
+    """Give rows without width and height (0) those of other rows of their file, where these all say the same."""
+    sized = table[table["width"] > 0].drop_duplicates(["file_name", "width", "height"])
+    size_of = sized.drop_duplicates("file_name", keep=False).set_index("file_name")
+    unsized = table["width"] == 0
+    for side in ("width", "height"):
+        table.loc[unsized, side] = table.loc[unsized, "file_name"].map(size_of[side]).fillna(0).astype(np.int64)
 
 
 def _length(value: object) -> int:
