@@ -350,6 +350,18 @@ def test_an_outline_within_a_pixel_of_the_corner_is_not_one_of_the_whole_image(y
     assert skipped(found) == [("a.jpg", "no_pixels")]
 
 
+@pytest.mark.parametrize(("height", "width", "pixels"), [(480, 1, None), (2, 2, 1)])
+def test_an_outline_of_a_pixel_is_so_however_narrow_the_picture_is(yolo, height, width, pixels):
+    """Listed where it could be one of fractions, and else the pixel in the corner."""
+    picture(yolo / "images/train/narrow.png", height, width)
+    outline = (0, 0, 1 / width, 0, 1 / width, 1 / height, 0, 1 / height)
+    (yolo / "labels/train/narrow.txt").write_text(" ".join(map(str, (0, *outline))))
+    found = read(yolo, "yolo")
+    covered = [int(mask.sum()) for mask in shown(found, "narrow.png").values()]
+    assert covered == ([pixels] if pixels else [])
+    assert skipped(found) == ([] if pixels else [("narrow.png", "no_pixels")])
+
+
 def test_of_yolos_labels_what_cannot_be_meant_is_listed(yolo):
     with (yolo / "labels/train/a.txt").open("a") as file:
         file.write("cat 0.1 0.1 0.3 0.1 0.3 0.5\n7 0.1 0.1 0.3 0.1 0.3 0.5\n0\n0 0.5 0.5 0.2 0.2\n")
