@@ -15,7 +15,7 @@ from segscope.errors import SegscopeError
 from segscope.params import Data
 from segscope.sources import label_files
 from segscope.sources.coco import CocoSplit
-from segscope.sources.formats import read_split, read_splits
+from segscope.sources.formats import read_splits, read_undivided
 from segscope.sources.source import open_source
 from segscope.taxonomy import IGNORE
 
@@ -35,7 +35,7 @@ def data_of(root: Path, kind: str, **changes: object) -> Data:
 
 def read(root: Path, kind: str, split: str = "train", **changes: object) -> CocoSplit:
     data = data_of(root, kind, **changes)
-    return read_split(open_source(data, root), split, data)
+    return read_undivided(open_source(data, root), (split,), data)[split]
 
 
 def save(path: Path, pixels: np.ndarray, mode: str | None = None) -> None:
@@ -257,6 +257,22 @@ def test_one_image_of_no_segments_does_not_make_all_background(panoptic):
     found = changed(panoptic, change)
     assert not any("taken as background" in note for note in found.notes)
     assert (found.annotations["category_id"] == 255).sum() == 1
+
+
+@pytest.mark.parametrize(("void", "ignored"), [(6, 0), (2, 1)])
+def test_pixels_of_no_segment_are_background_in_both_splits_or_in_none(panoptic, void, ignored):
+    """Of twelve pixels, train's seven are of no segment; `void` of val's are: more than half of both, or not."""
+    document = json.loads((panoptic / "panoptic_train.json").read_text())
+    document["annotations"][0]["segments_info"].pop()
+    (panoptic / "panoptic_train.json").write_text(json.dumps(document))
+    (panoptic / "panoptic_val.json").write_text(json.dumps(document))
+    numbers = np.where(np.arange(12) < void, 0, 300).reshape(3, 4)
+    save(panoptic / "panoptic_val/a.png", np.dstack([numbers % 256, numbers // 256, 0 * numbers]).astype("u1"))
+    data = data_of(panoptic, "panoptic", annotations="panoptic_{split}.json")
+    found = read_splits(open_source(data, panoptic), data)
+    assert [(each.annotations["category_id"] == IGNORE).sum() for each in found.values()] == [ignored] * 2
+    said = [sum("54% of the pixels" in note for note in each.notes) for each in found.values()]
+    assert said == [1 - ignored, 0]
 
 
 def test_of_a_panoptic_file_what_cannot_be_meant_is_listed(panoptic):

@@ -22,7 +22,8 @@ class Labelled:
     """A split of another format.
 
     path: what errors name. images, annotations, categories: rows as COCO has them. ignored: image id and segmentation
-    of pixels that count nowhere. skipped: rows of `skip`. notes: what is read otherwise than the format has it.
+    of pixels that count nowhere; pixels: of how many in all, where that is asked. skipped: rows of `skip`. notes: what
+    is read otherwise than the format has it.
     """
 
     path: Path
@@ -30,6 +31,7 @@ class Labelled:
     annotations: list[dict[str, Any]] = field(default_factory=list)
     categories: Sequence[Any] = ()
     ignored: list[tuple[Any, Any]] = field(default_factory=list)
+    pixels: int = 0
     skipped: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
