@@ -57,7 +57,7 @@ def read_undivided(source: Source, splits: Sequence[str], data: Data) -> dict[st
     found = {split: read_labelled(source, split, data) for split in splits}
     if data.format == "panoptic":
         leave_background(list(found.values()))
-    return {split: as_coco(found.pop(split), data.group) for split in splits}
+    return {split: as_coco(found.pop(split), data.group, one_folder=True) for split in splits}
 
 
 def read_labelled(source: Directory, split: str, data: Data) -> Labelled:

@@ -36,13 +36,13 @@ class Labelled:
     notes: list[str] = field(default_factory=list)
 
 
-def as_coco(found: Labelled, group: str | None = None) -> CocoSplit:
+def as_coco(found: Labelled, group: str | None = None, one_folder: bool = False) -> CocoSplit:
     """The tables that `parse_coco` makes of it, and with category 255 what is to be ignored: masks are painted so.
 
-    group: as of `parse_coco`. Raises SegscopeError as `parse_coco` does.
+    group, one_folder: as of `parse_coco`. Raises SegscopeError as `parse_coco` does.
     """
     document = {"images": found.images, "annotations": found.annotations, "categories": found.categories}
-    split = parse_coco(msgspec.json.encode(document), found.path, group)
+    split = parse_coco(msgspec.json.encode(document), found.path, group, one_folder)
     # A region, not an object, below all that is.
     lowest = split.annotations["annotation_id"].min() if len(split.annotations) else 1
     ignored = pd.DataFrame(
