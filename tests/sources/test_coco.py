@@ -215,10 +215,22 @@ def test_a_document_in_a_list_is_read_and_results_are_told():
 def test_a_picture_under_two_ids_is_one_image_with_the_labels_of_both():
     other = ANNOTATION | {"id": 6, "image_id": 9, "segmentation": square(20, 3, 10)}
     again = [IMAGE | {"id": 9}, IMAGE | {"id": 10, "width": 41}]  # of another size it is another, and told later
-    found = parse(coco_document([*again, IMAGE, OTHER], [ANNOTATION, other]))
+    document = json.dumps(coco_document([*again, IMAGE, OTHER], [ANNOTATION, other])).encode()
+    assert parse_coco(document, "test.json").images["image_id"].tolist() == [1, 2, 9, 10]
+    found = parse_coco(document, "test.json", one_folder=True)
     assert found.images["image_id"].tolist() == [1, 2, 10]
     assert found.annotations[["image_id", "annotation_id"]].values.tolist() == [[1, 5], [1, 6]]
     assert found.notes == ("test.json: 1 pictures are listed once more under another id: their annotations are joined",)
+
+
+@pytest.mark.parametrize("unsized", [0, 1])
+def test_a_picture_under_two_ids_is_one_image_also_where_one_row_has_no_size(unsized):
+    images = [IMAGE | {"scene": None}, IMAGE | {"id": 9, "scene": "s"}]
+    images[unsized] = {key: value for key, value in images[unsized].items() if key not in ("width", "height")}
+    document = coco_document(images, [ANNOTATION, ANNOTATION | {"id": 6, "image_id": 9}])
+    found = parse_coco(json.dumps(document).encode(), "test.json", "scene", one_folder=True)
+    assert found.images[["image_id", "width", "height", "group"]].values.tolist() == [[1, 40, 30, "s"]]
+    assert found.annotations[["image_id", "annotation_id"]].values.tolist() == [[1, 5], [1, 6]]
 
 
 def test_a_field_of_the_images_says_which_belong_together():

@@ -147,6 +147,13 @@ def test_ids_count_only_where_the_file_is_of_this_source(read):
         read(coco(listed, [], "directory other"))
 
 
+def test_images_of_both_splits_that_are_called_alike_each_get_their_labels(read):
+    listed = [{"id": 1, "file_name": "a.jpg"}, {"id": 1001, "file_name": "a.jpg"}]
+    images, rows, _, notes = read(coco(listed, [full(1, 7, id=5), full(1001, 8, id=6)], SOURCE))
+    assert (images, notes) == ([1, 1001], [])
+    assert rows[["image_id", "annotation_id", "category_id"]].values.tolist() == [[1, 5, 3], [1001, 6, 1]]
+
+
 def test_what_is_still_called_proposed_is_left_out(read):
     images, rows, _, notes = read(coco([{"id": 2, "file_name": "b.jpg"}], [full(2, 9), full(2, 7)]))
     assert (images, rows["category_id"].tolist()) == ([2], [3])

@@ -15,7 +15,7 @@ from segscope.errors import SegscopeError
 from segscope.params import Data
 from segscope.sources import label_files
 from segscope.sources.coco import CocoSplit
-from segscope.sources.formats import read_split, read_splits
+from segscope.sources.formats import read_splits, read_undivided
 from segscope.sources.source import open_source
 from segscope.taxonomy import IGNORE
 
@@ -35,7 +35,7 @@ def data_of(root: Path, kind: str, **changes: object) -> Data:
 
 def read(root: Path, kind: str, split: str = "train", **changes: object) -> CocoSplit:
     data = data_of(root, kind, **changes)
-    return read_split(open_source(data, root), split, data)
+    return read_undivided(open_source(data, root), (split,), data)[split]
 
 
 def save(path: Path, pixels: np.ndarray, mode: str | None = None) -> None:
@@ -155,6 +155,16 @@ def test_images_of_one_name_keep_apart(masks):
     assert found.images["image_id"].is_unique
 
 
+def test_images_whose_own_names_end_as_those_of_masks_have_masks_of_their_names(masks):
+    for name, value in (("s_L", 1), ("s_P", 2), ("s", 1)):
+        picture(masks / f"images/train/{name}.jpg")
+        save(masks / f"labels/train/{name}_mask.png", np.full((3, 4), value, np.uint8))
+    found = read(masks, "masks")
+    kinds = {name: {kind for kind, _ in shown(found, f"{name}.jpg")} for name in ("s_L", "s_P", "s")}
+    assert kinds == {"s_L": {"cat"}, "s_P": {"dog"}, "s": {"cat"}}
+    assert skipped(found) == []
+
+
 def test_masks_of_0_and_255_alone_are_an_error_unless_the_table_has_255(masks):
     save(masks / "labels/train/a.png", np.where(MASK == 1, 255, 0).astype(np.uint8))
     with pytest.raises(SegscopeError, match=r"0 and 255 alone.* add 255 there"):
@@ -249,6 +259,22 @@ def test_one_image_of_no_segments_does_not_make_all_background(panoptic):
     assert (found.annotations["category_id"] == 255).sum() == 1
 
 
+@pytest.mark.parametrize(("void", "ignored"), [(6, 0), (2, 1)])
+def test_pixels_of_no_segment_are_background_in_both_splits_or_in_none(panoptic, void, ignored):
+    """Of twelve pixels, train's seven are of no segment; `void` of val's are: more than half of both, or not."""
+    document = json.loads((panoptic / "panoptic_train.json").read_text())
+    document["annotations"][0]["segments_info"].pop()
+    (panoptic / "panoptic_train.json").write_text(json.dumps(document))
+    (panoptic / "panoptic_val.json").write_text(json.dumps(document))
+    numbers = np.where(np.arange(12) < void, 0, 300).reshape(3, 4)
+    save(panoptic / "panoptic_val/a.png", np.dstack([numbers % 256, numbers // 256, 0 * numbers]).astype("u1"))
+    data = data_of(panoptic, "panoptic", annotations="panoptic_{split}.json")
+    found = read_splits(open_source(data, panoptic), data)
+    assert [(each.annotations["category_id"] == IGNORE).sum() for each in found.values()] == [ignored] * 2
+    said = [sum("54% of the pixels" in note for note in each.notes) for each in found.values()]
+    assert said == [1 - ignored, 0]
+
+
 def test_of_a_panoptic_file_what_cannot_be_meant_is_listed(panoptic):
     def change(document: dict) -> None:
         (row,) = document["annotations"]
@@ -325,11 +351,31 @@ def test_labels_are_those_that_are_called_as_the_image_is(yolo):
     assert skipped(found) == []
 
 
+def test_the_label_of_a_picture_that_is_gone_is_not_that_of_another(yolo):
+    picture(yolo / "images/train/s_L.jpg", 20, 40)
+    (yolo / "labels/train/s_P.txt").write_text("0 0.1 0.1 0.3 0.1 0.3 0.5 0.1 0.5\n")
+    found = read(yolo, "yolo")
+    assert shown(found, "s_L.jpg") == {}
+    assert skipped(found) == [("s_P.txt", "unknown_image")]
+
+
 def test_an_outline_within_a_pixel_of_the_corner_is_not_one_of_the_whole_image(yolo):
     (yolo / "labels/train/a.txt").write_text("0 0 0 0.02 0 0.02 0.04 0 0.04\n")
     found = read(yolo, "yolo")
     assert found.annotations.empty
     assert skipped(found) == [("a.jpg", "no_pixels")]
+
+
+@pytest.mark.parametrize(("height", "width", "pixels"), [(480, 1, None), (2, 2, 1)])
+def test_an_outline_of_a_pixel_is_so_however_narrow_the_picture_is(yolo, height, width, pixels):
+    """Listed where it could be one of fractions, and else the pixel in the corner."""
+    picture(yolo / "images/train/narrow.png", height, width)
+    outline = (0, 0, 1 / width, 0, 1 / width, 1 / height, 0, 1 / height)
+    (yolo / "labels/train/narrow.txt").write_text(" ".join(map(str, (0, *outline))))
+    found = read(yolo, "yolo")
+    covered = [int(mask.sum()) for mask in shown(found, "narrow.png").values()]
+    assert covered == ([pixels] if pixels else [])
+    assert skipped(found) == ([] if pixels else [("narrow.png", "no_pixels")])
 
 
 def test_of_yolos_labels_what_cannot_be_meant_is_listed(yolo):

@@ -44,6 +44,15 @@ def test_two_columns_of_a_name_and_one_of_none_are_an_error(read, text):
         read(text)
 
 
+def test_a_column_may_be_called_as_what_is_unknown(read):
+    assert read("file_name,NA,None\nb.jpg,1,x\n")[0].columns.tolist() == ["user.NA", "user.None"]
+
+
+def test_the_numbers_of_rows_that_pandas_writes_are_told(read):
+    with pytest.raises(SegscopeError, match=r"two have one: '', 'file_name', 'site'; .*to_csv\(index=False\)"):
+        read(pd.DataFrame({"file_name": ["a.jpg"], "site": ["north"]}).to_csv())
+
+
 def test_where_split_is_blank_the_name_alone_finds_the_image(read):
     table, notes = read("file_name,split,site\nb.jpg,,north\na.jpg,val,south\n")
     assert table["user.site"].tolist() == [None, "north", "south", None]
@@ -54,7 +63,8 @@ def test_a_table_of_pandas_may_repeat_the_numbers_of_its_rows_or_have_names_in_t
     parts = [
         pd.DataFrame({"file_name": [name], "site": [site]}) for name, site in (("b.jpg", "north"), ("ü.jpg", None))
     ]
-    for table in (pd.concat(parts), pd.concat(parts).set_index("file_name")):
+    joined = pd.concat(parts)
+    for table in (joined, joined.set_index("file_name"), joined.set_index("file_name", drop=False)):
         content = io.BytesIO()
         table.to_parquet(content)
         found, _ = read(content.getvalue())

@@ -91,12 +91,17 @@ def read_segmentation(segmentation: object, height: int, width: int) -> tuple[st
     if not extent <= MAX_COORDINATE:
         what = "not numbers" if np.isnan(extent) else "too large"
         raise SegscopeError(f"its coordinates are {what}")
-    if extent <= NORMALISED and max(height, width) > 2:
+    if are_fractions(extent, height, width):
         polygons = [points * np.resize((width, height), len(points)) for points in polygons]
         form = "fractions of width and height"
     if sum(map(_perimeter, polygons)) > MAX_OUTLINE:
         raise SegscopeError("its outline is too long")
     return union(rle_api.frPyObjects(polygons, height, width)), form
+
+
+def are_fractions(extent: float, height: int, width: int) -> bool:
+    """Whether coordinates, of which `extent` is the largest, are fractions; of 2 × 2 pixels and fewer none are."""
+    return extent <= NORMALISED and max(height, width) > 2
 
 
 def union(rles: list[dict[str, Any]]) -> str:

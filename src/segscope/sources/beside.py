@@ -16,6 +16,7 @@ from segscope.sources.ids import id_text
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
 # What exporters put behind an image's name to call its mask, and Cityscapes behind that of an image.
 MASK_ENDINGS = re.compile(r"(_mask|_masks|_label|_labels|_seg|_gt|_P|_L|_gtFine_label(Train)?Ids|_leftImg8bit)$")
+_IMAGE_ENDING = re.compile(r"_leftImg8bit$")
 
 
 def files_below(folder: Path, endings: Collection[str], apart: Path | None = None) -> list[str]:
@@ -38,18 +39,19 @@ def _stem(name: str) -> str:
 
 
 def pair(images: Sequence[str], labels: Sequence[str]) -> dict[str, str]:
-    """Each image's label file: the one that is called as it is, but for the ending; else one of its key.
+    """Each image's label file: the one that is called as it is, but for the ending; else one of its name as a mask's.
 
-    Of several of a key the shortest; none where other images of that key have none either: it could be any's.
+    Of several the shortest; none where two images without labels have one name but for Cityscapes' ending. Other
+    endings are part of an image's name: `s_P.txt` is not of `s_L.jpg`.
     """
     named = {_stem(label): label for label in labels}
     of = {image: named[_stem(image)] for image in images if _stem(image) in named}
     taken, best = set(of.values()), dict[str, str]()
     for label in sorted(set(labels) - taken, key=lambda name: (len(name), name), reverse=True):
         best[key_of(label)] = label
-    without = [image for image in images if image not in of]
-    times = Counter(map(key_of, {_stem(image) for image in without}))
-    return of | {i: best[key_of(i)] for i in without if key_of(i) in best and times[key_of(i)] == 1}
+    own = {image: _IMAGE_ENDING.sub("", _stem(image)) for image in images if image not in of}
+    times = Counter(name for _, name in {(_stem(image), name) for image, name in own.items()})
+    return of | {image: best[name] for image, name in own.items() if name in best and times[name] == 1}
 
 
 def image_rows(images: Sequence[str]) -> list[dict[str, Any]]:

@@ -82,20 +82,22 @@ def read_coco(path: Path | str, group: str | None = None) -> CocoSplit:
         text = read_within(path, MAX_ANNOTATION_BYTES)
     except OSError as error:
         raise SegscopeError(f"annotation file {path} cannot be read: {error.strerror}") from error
-    return parse_coco(text, path, group)
+    return parse_coco(text, path, group, one_folder=True)
 
 
-def parse_coco(text: bytes, path: Path | str, group: str | None = None) -> CocoSplit:
+def parse_coco(text: bytes, path: Path | str, group: str | None = None, one_folder: bool = False) -> CocoSplit:
     """Check and index the text of a COCO document; `path` names it in errors.
 
-    group: a field of its images, that says which belong together; SegscopeError if none has it.
+    group: a field of its images, that says which belong together; SegscopeError if none has it. one_folder: whether all
+    names are of one folder, so that a name is one picture under whatever ids: corrections name both splits' alike.
 
     Segmentations stay undecoded views of `text`, so that the largest file costs little more than its own size.
     """
     document, notes = _document(text, path)
     skipped: list[dict[str, Any]] = []
-    images, known = _images(document.images, skipped)
+    images, known = _images(document.images, skipped, one_folder)
     groups = _groups(document.images, group, path) if group else {}
+    groups = {known[own]: groups[own] for own in sorted(groups, reverse=True) if own in known}  # the lowest's, if any
     images["group"] = images["image_id"].map(groups).astype(object).where(lambda each: each.notna(), None)
     annotations, said = _annotations(document.annotations, known, skipped, path)
     categories, category_of, changed = clean(
@@ -166,10 +168,10 @@ def _no_id(row: str, field: str, value: object) -> dict[str, Any]:
     return skip("malformed", f"{row}.{field}: it is no id: {shown(value)}")
 
 
-def _images(raws: _Raws, skipped: list[dict[str, Any]]) -> tuple[pd.DataFrame, dict[int, int]]:
+def _images(raws: _Raws, skipped: list[dict[str, Any]], one_folder: bool) -> tuple[pd.DataFrame, dict[int, int]]:
     """The usable images, by id; and all ids, so that a skipped image's annotations are not unknown, each with itself.
 
-    One file of one size under several ids is one image, of the lowest; the others' have that.
+    Of one folder a file under several ids is one image, of the lowest, unless sizes differ; the others' have that.
     """
     rows, numbers = _rows(raws, _Image, "images", skipped)
     ids = id_numbers([r.id for r in rows])
@@ -185,16 +187,29 @@ def _images(raws: _Raws, skipped: list[dict[str, Any]]) -> tuple[pd.DataFrame, d
     )[ids.notna().to_numpy()]
     unsized = (table["width"] == 0) | (table["height"] == 0)
     table.loc[unsized, ["width", "height"]] = 0
+    if one_folder:
+        _size_as_others(table)
     repeated = table.duplicated()
     ambiguous = table[~repeated]["image_id"].duplicated(keep=False).reindex(table.index, fill_value=False)
     for bad, detail in ((repeated, "the same image is listed before"), (ambiguous, "several images have this id")):
         skipped += [skip("duplicate_id", detail, r.image_id, None, r.file_name) for r in table[bad].itertuples()]
     usable = table[~(repeated | ambiguous)].sort_values("image_id", ignore_index=True)
-    types = {"image_id": np.int64, "width": np.int64, "height": np.int64}
-    usable = usable.astype(types)
+    usable = usable.astype({"image_id": np.int64, "width": np.int64, "height": np.int64})
+    of = {i: i for i in table["image_id"]}
+    if not one_folder:
+        return usable, of
     joined = usable.groupby(["file_name", "width", "height"], sort=False)["image_id"].transform("min")
-    of = {i: i for i in table["image_id"]} | dict(zip(usable["image_id"].tolist(), joined.tolist(), strict=True))
+    of |= zip(usable["image_id"].tolist(), joined.tolist(), strict=True)
     return usable[usable["image_id"] == joined].reset_index(drop=True), of
+
+
+def _size_as_others(table: pd.DataFrame) -> None:
+    """Give rows without width and height (0) those of other rows of their file, where these all say the same."""
+    sized = table[table["width"] > 0].drop_duplicates(["file_name", "width", "height"])
+    size_of = sized.drop_duplicates("file_name", keep=False).set_index("file_name")
+    unsized = table["width"] == 0
+    for side in ("width", "height"):
+        table.loc[unsized, side] = table.loc[unsized, "file_name"].map(size_of[side]).fillna(0).astype(np.int64)
 
 
 def _length(value: object) -> int:

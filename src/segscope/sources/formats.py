@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,17 +11,20 @@ from segscope.artefacts.skipped import SPLITS
 from segscope.params import Data
 from segscope.sources.class_masks import read_masks
 from segscope.sources.coco import CocoSplit, read_coco
-from segscope.sources.labelled import as_coco
-from segscope.sources.panoptic import read_panoptic
+from segscope.sources.labelled import Labelled, as_coco
+from segscope.sources.panoptic import leave_background, read_panoptic
 from segscope.sources.source import Directory, Source
 from segscope.sources.yolo import read_yolo
 
 
 def read_splits(source: Source, data: Data) -> dict[str, CocoSplit]:
-    """Each split of the source; where `data.val_share` is set, of the one that it is. Raises as `read_split`."""
+    """Each split of the source; where `data.val_share` is set, of the one that it is.
+
+    Annotations of category 255 are of pixels to be ignored. Raises SegscopeError where one is not of `data.format`.
+    """
     if data.source == "directory" and data.val_share is not None:
-        return divide(read_split(source, SPLITS[0], data), data.val_share, data.seed)
-    return {split: read_split(source, split, data) for split in SPLITS}
+        return divide(read_undivided(source, SPLITS[:1], data)[SPLITS[0]], data.val_share, data.seed)
+    return read_undivided(source, SPLITS, data)
 
 
 def divide(whole: CocoSplit, val_share: float, seed: int) -> dict[str, CocoSplit]:
@@ -43,13 +47,21 @@ def divide(whole: CocoSplit, val_share: float, seed: int) -> dict[str, CocoSplit
     return parts
 
 
-def read_split(source: Source, split: str, data: Data) -> CocoSplit:
-    """A split of the source, in whatever `data.format` it is.
+def read_undivided(source: Source, splits: Sequence[str], data: Data) -> dict[str, CocoSplit]:
+    """Each of the splits, in whatever `data.format` they are; raises as `read_splits`.
 
-    Annotations of category 255 are of pixels to be ignored. Raises SegscopeError where it is not of that format.
+    All are read before any becomes tables, for what is background is asked of all.
     """
     if data.source != "directory" or not isinstance(source, Directory) or data.format == "coco":
-        return read_coco(source.annotation_file(split), data.group)
+        return {split: read_coco(source.annotation_file(split), data.group) for split in splits}
+    found = {split: read_labelled(source, split, data) for split in splits}
+    if data.format == "panoptic":
+        leave_background(list(found.values()))
+    return {split: as_coco(found.pop(split), data.group, one_folder=True) for split in splits}
+
+
+def read_labelled(source: Directory, split: str, data: Data) -> Labelled:
+    """A split of a format that is not COCO's own. Raises SegscopeError where it is not of that format."""
     root = Path(data.root)
     match data.format:
         case "panoptic":
@@ -58,4 +70,4 @@ def read_split(source: Source, split: str, data: Data) -> CocoSplit:
             found = read_masks(source.image_folder(split), source.labels(split), root)
         case "yolo":
             found = read_yolo(source.image_folder(split), source.labels(split), root, data.exif)
-    return as_coco(found, data.group)
+    return found

@@ -22,7 +22,8 @@ class Labelled:
     """A split of another format.
 
     path: what errors name. images, annotations, categories: rows as COCO has them. ignored: image id and segmentation
-    of pixels that count nowhere. skipped: rows of `skip`. notes: what is read otherwise than the format has it.
+    of pixels that count nowhere; pixels: of how many in all, where that is asked. skipped: rows of `skip`. notes: what
+    is read otherwise than the format has it.
     """
 
     path: Path
@@ -30,17 +31,18 @@ class Labelled:
     annotations: list[dict[str, Any]] = field(default_factory=list)
     categories: Sequence[Any] = ()
     ignored: list[tuple[Any, Any]] = field(default_factory=list)
+    pixels: int = 0
     skipped: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
-def as_coco(found: Labelled, group: str | None = None) -> CocoSplit:
+def as_coco(found: Labelled, group: str | None = None, one_folder: bool = False) -> CocoSplit:
     """The tables that `parse_coco` makes of it, and with category 255 what is to be ignored: masks are painted so.
 
-    group: as of `parse_coco`. Raises SegscopeError as `parse_coco` does.
+    group, one_folder: as of `parse_coco`. Raises SegscopeError as `parse_coco` does.
     """
     document = {"images": found.images, "annotations": found.annotations, "categories": found.categories}
-    split = parse_coco(msgspec.json.encode(document), found.path, group)
+    split = parse_coco(msgspec.json.encode(document), found.path, group, one_folder)
     # A region, not an object, below all that is.
     lowest = split.annotations["annotation_id"].min() if len(split.annotations) else 1
     ignored = pd.DataFrame(

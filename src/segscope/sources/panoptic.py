@@ -5,7 +5,7 @@ https://cocodataset.org/#format-data: a pixel's number is R + 256 G + 65536 B; 0
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,7 +47,6 @@ class Read(NamedTuple):
 def read_panoptic(path: Path, root: Path) -> Labelled:
     """The images of a panoptic file that have a PNG; each segment is an annotation, and pixels of none are ignored.
 
-    Where most pixels are of none, the file holds objects alone, as exporters write them, and they are background.
     Raises SegscopeError if it is none.
     """
     try:
@@ -63,18 +62,17 @@ def read_panoptic(path: Path, root: Path) -> Labelled:
     files = [path_below(root, folder, row["file_name"]) for row in rows]
     results = workers()(delayed(read_png)(file) for file in files)
     found = Labelled(path, categories=document.categories, skipped=skipped)
-    labelled, pixels = set[str | None](), 0
+    labelled = set[str | None]()
     for row, read in zip(rows, results, strict=True):
         if read.error:
             skipped.append(skip("bad_label", read.error, _number(row), None, row["file_name"]))
             continue
         labelled.add(id_text(row["image_id"]))
-        pixels += read.size[0] * read.size[1]
+        found.pixels += read.size[0] * read.size[1]
         annotations, ignored = _segments(row, read)
         found.annotations += annotations
         if ignored:
             found.ignored.append((row["image_id"], ignored))
-    _leave_background(found, pixels)
     bad = {row["image_id"] for row in skipped if row["reason"] == "bad_label"}
     for image in document.images:
         text = id_text(image.get("id"))
@@ -87,14 +85,20 @@ def read_panoptic(path: Path, root: Path) -> Labelled:
     return found
 
 
-def _leave_background(found: Labelled, pixels: int) -> None:
-    """Ignore nothing, and say so, where that were more than VOID_SHARE of all the pixels."""
-    ignored = sum(int(rle_api.area(rle)) for _, rle in found.ignored)
+def leave_background(splits: Sequence[Labelled]) -> None:
+    """Ignore nothing, and say so, where that were more than VOID_SHARE of all the pixels of all splits.
+
+    The files then hold objects alone, as exporters write them, and the rest is background. It is decided of all splits
+    at once, so that none is measured otherwise than it is learned.
+    """
+    ignored = sum(int(rle_api.area(rle)) for found in splits for _, rle in found.ignored)
+    pixels = sum(found.pixels for found in splits)
     if ignored > VOID_SHARE * pixels:
-        found.ignored.clear()
-        found.notes.append(
-            f"{found.path}: {ignored / pixels:.0%} of the pixels are of no segment, and taken as background: "
-            "where all is labelled they are few, and ignored"
+        for found in splits:
+            found.ignored.clear()
+        splits[0].notes.append(
+            f"{' and '.join(str(found.path) for found in splits)}: {ignored / pixels:.0%} of the pixels are of no "
+            "segment, and taken as background: where all is labelled they are few, and ignored"
         )
 
 

@@ -40,7 +40,11 @@ def read_user_table(path: Path | str, index: pd.DataFrame) -> tuple[pd.DataFrame
     table = _read(Path(path), where)
     table.columns = pd.Index([one_line(str(name)) for name in table.columns])
     if table.columns.has_duplicates or "" in table.columns:
-        raise SegscopeError(f"{where}: a column has no name, or two have one")
+        there = some([repr(name) for name in table])
+        raise SegscopeError(
+            f"{where}: a column has no name, or two have one: {there}; name each, and write tables of pandas without "
+            "their rows' numbers: `to_csv(index=False)`"
+        )
     key = next((name for name in KEYS if name in table), None)
     if key is None:
         raise SegscopeError(
@@ -80,12 +84,12 @@ def _read(path: Path, where: str) -> pd.DataFrame:
         )
         options = {"sep": separator, "dtype": str, "encoding": "utf-8-sig", "skipinitialspace": True}
         # As a row of values, for pandas gives each of two columns of one name another.
-        names = pd.read_csv(BytesIO(content), header=None, nrows=1, **options)
+        names = pd.read_csv(BytesIO(content), header=None, nrows=1, keep_default_na=False, **options)
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
             # A separator at the end of each row would else make names of the first column.
             table = pd.read_csv(BytesIO(content), index_col=False, **options)
-        return table.set_axis(names.iloc[0].fillna("").tolist(), axis=1)
+        return table.set_axis(names.iloc[0].tolist(), axis=1)
     except pd.errors.EmptyDataError as error:
         raise SegscopeError(f"{where} is empty: it needs a line of column names at least") from error
     except pd.errors.ParserWarning as error:
@@ -102,7 +106,7 @@ def _parquet(content: bytes, where: str) -> pd.DataFrame:
             raise SegscopeError(f"{where}: {some(nested)} hold lists or structures: a column has one value an image")
         _require_bounded(file.metadata.num_rows, file.metadata.num_columns, where)
         table = file.read().to_pandas(date_as_object=False)
-    named = [name for name in table.index.names if name is not None]
+    named = [name for name in table.index.names if name is not None and name not in table]
     return table.reset_index(named).reset_index(drop=True)  # what pandas had as names of the rows is a column, too
 
 

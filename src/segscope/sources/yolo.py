@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from segscope.artefacts.images import image_size
-from segscope.artefacts.segmentation import NORMALISED
+from segscope.artefacts.segmentation import are_fractions
 from segscope.artefacts.skipped import skip
 from segscope.errors import SegscopeError
 from segscope.sources.beside import PICTURES, files_below, image_rows, key_of, pair, writable
@@ -89,7 +89,7 @@ def _objects(
             continue
         # Rounded, so that what was written as half a pixel is half a pixel, and falls to the same side.
         scaled = [round(value * (height if i % 2 else width), 4) for i, value in enumerate(values)]
-        if max(map(abs, scaled)) <= NORMALISED < width:  # it would be read as fractions once more
+        if are_fractions(max(map(abs, scaled)), height, width):  # and would be read as such once more
             detail = f"{path}, line {number}: it lies within a pixel of the picture's corner"
             skipped.append(skip("no_pixels", detail, about, number, image["file_name"]))
             continue
