@@ -13,7 +13,6 @@ from pictures import (
     NAMES,
     SIZE,
     TAXONOMY,
-    tiny_encoder,
     tiny_model,
     training_of,
     write_examples,
@@ -292,11 +291,11 @@ def test_in_bfloat16_a_training_is_nearly_the_same(tmp_path):
     check_mixed(model, learned, "bfloat16")
 
 
-def test_in_float16_a_training_learns(tmp_path, monkeypatch):
+def test_in_float16_a_training_learns(tmp_path):
     """The first steps are lost to the scale of the loss, and others are coarse."""
-    monkeypatch.setattr(training, "build_encoder", tiny_encoder)
     model, learned, objectives = trained_unet(tmp_path, precision="mixed_float16")
-    assert objectives[-1] < 0.5 * objectives[0]
+    assert (np.diff(objectives) < 0).all()
+    assert objectives[-1] < 0.85 * objectives[0]
     check_mixed(model, learned, "float16")
 
 
